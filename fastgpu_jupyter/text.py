@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unicodedata import combining, east_asian_width
+
+#: A cell that begins with one of these is a formula for a spreadsheet; the last four are their full-width forms.
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 def printable(text: str) -> str:
@@ -30,3 +34,11 @@ def display_width(text: str) -> int:
 def padded(text: str, columns: int) -> str:
     """Return ``text`` with blanks after it, so that it takes at least that many columns of a terminal."""
     return text + " " * max(0, columns - display_width(text))
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """Return a value so that a spreadsheet shows a text as it is: no text becomes a formula."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

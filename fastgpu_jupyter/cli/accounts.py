@@ -25,6 +25,7 @@ from ..wire.schemas import (
     StatementView,
     TenantView,
 )
+from ..wire.statement_csv import statement_rows
 from .command import NOTEBOOK_WIDTH, ClientApp, format_day_time, table
 from .output import write_csv, write_progress
 
@@ -204,25 +205,11 @@ class StatementApp(ClientApp):
         with _progress("The pool reads its whole history"):
             found = client.statements(self.month or time.strftime("%Y-%m", time.gmtime()))
         if self.as_csv and not self.as_json:
-            write_csv(_csv_rows(found))
+            write_csv(statement_rows(found))
             return
         # An empty line between two statements.
         lines = [line for one in found for line in ("", *_statement_table(one))][1:]
         self.show({"statements": found}, *(lines or ["No usage in this month."]), indent=2)
-
-
-def _csv_rows(found: list[StatementView]) -> Iterator[list[Any]]:
-    names = list(StatementLineView.__annotations__)
-    yield ["tenant", "month", "currency", *names]
-    for statement in found:
-        for line in statement["lines"]:
-            values = {**line, "device_ids": " ".join(line["device_ids"])}
-            yield [
-                statement["tenant"]["name"],
-                statement["month"],
-                statement["currency"],
-                *(values[name] for name in names),
-            ]
 
 
 def _statement_table(statement: StatementView) -> list[str]:

@@ -15,12 +15,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..text import printable
+from ..text import printable, spreadsheet_cell
 
 #: The exit status where the reader of the output has gone, as of a program that SIGPIPE ends.
 READER_GONE = 141
-#: A cell that begins with one of these is a formula for a spreadsheet; the last four are their full-width forms.
-_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 def write(*lines: str) -> None:
@@ -36,7 +34,7 @@ def write_json(value: Any, indent: int | None = None) -> None:
 
 def write_csv(rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as CSV with texts that a spreadsheet shows as they are."""
-    csv.writer(sys.stdout).writerows([_cell(value) for value in row] for row in rows)
+    csv.writer(sys.stdout).writerows([spreadsheet_cell(value) for value in row] for row in rows)
 
 
 def write_error(command: str, sentence: str) -> None:
@@ -67,10 +65,3 @@ def run(command: Callable[[], None]) -> None:
         # Python flushes the stream once more as it ends, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(READER_GONE)
-
-
-def _cell(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -155,6 +155,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "It cannot be found out now who {name} is. {reason} Nothing was changed; try again later, or name the tenant "
         "by its key, such as uid:1001."
     ),
+    "request.day": "since must be the begin of a day that goes on, in milliseconds since 1970.",
     "request.month": "{text} is not a month; write it like 2026-11.",
     "request.token_digest": "token_sha256 must be the SHA-256 of the lease's token, in hexadecimal.",
     "request.no_notebook": "notebook must be the new name of the notebook.",

@@ -28,6 +28,7 @@ from .notebook_name import SESSION_VARIABLE, name_of_session
 from .pool_connector import PoolConnector
 from .provisioner import FastGPUProvisioner
 from .routes import routes
+from .spending import SpendingReader
 from .threads import in_thread
 from .token_files import remove_stale_tokens
 
@@ -63,6 +64,7 @@ class FastGPUExtension(ExtensionApp):
         assert self.serverapp is not None
         connector = PoolConnector(start_pool=self.start_pool)
         self.settings["fastgpu_pool"] = connector
+        self.settings["fastgpu_spending"] = SpendingReader(connector)
         self.settings["fastgpu_broadcaster"] = EventBroadcaster(
             connector,
             subscribers_max=self.event_streams_max,
@@ -115,6 +117,7 @@ class FastGPUExtension(ExtensionApp):
     async def stop_extension(self) -> None:
         """End streams and launches, which would keep the server from stopping; kernels are shut down after this."""
         self.settings["fastgpu_broadcaster"].close()
+        self.settings["fastgpu_spending"].close()
         if self._start is not None:
             self._start.cancel()
             with contextlib.suppress(asyncio.CancelledError):

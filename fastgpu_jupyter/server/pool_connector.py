@@ -36,21 +36,24 @@ class PoolConnector:
         self._failure: PoolUnreachable | None = None
         self._threads = CallThreads(CALLS_MAX)
 
-    async def call(self, function: Callable[[PoolClient], T], *, key: str | None = None) -> T:
+    async def call(
+        self, function: Callable[[PoolClient], T], *, key: str | None = None, timeout_s: float = TIMEOUT_S
+    ) -> T:
         """Return the result of ``function`` for a client of a pool manager that answers; raise the client's errors.
 
-        ``key`` is the idempotency key of a change. After the time limit raises :class:`LimitReached` if nothing was
+        ``key`` is the idempotency key of a change. After ``timeout_s``, which is not less than the client's own limit,
+        raises :class:`LimitReached` if nothing was
         sent, :class:`OutcomeUnknown` if the change may have been done, else :class:`PoolSilent`.
         """
         future = self._threads.submit(self._call, function, key)
         try:
             # A little more than the client, whose errors say more.
-            return await asyncio.wait_for(asyncio.wrap_future(future), TIMEOUT_S + 0.5)
+            return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s + 0.5)
         except TimeoutError:
             if future.cancelled():
                 raise LimitReached(Message.of("server.busy")) from None
             if key is not None:
-                raise OutcomeUnknown(Message.of("pool.outcome_unknown", seconds=round(TIMEOUT_S))) from None
+                raise OutcomeUnknown(Message.of("pool.outcome_unknown", seconds=round(timeout_s))) from None
             raise PoolSilent(Message.of("pool.starting")) from None
 
     def connect(self) -> PoolClient:

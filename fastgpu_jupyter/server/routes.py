@@ -20,11 +20,13 @@ from .handlers.leases import (
     SizesHandler,
 )
 from .handlers.pool import PoolHandler, QuotaHandler, UnknownHandler
+from .handlers.spending import SpendingHandler, StatementHandler
 
 PREFIX = "fastgpu/api"
 # Any text, so that the client can refuse what is no id with a sentence.
 _DEVICE_ID = "(?P<device_id>[^/]+)"
 _LEASE_ID = "(?P<lease_id>[^/]+)"
+_MONTH = "(?P<month>[0-9]{4}-(?:0[1-9]|1[0-2]))"
 
 
 def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
@@ -43,6 +45,8 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         *((f"leases/{_LEASE_ID}/(?P<action>{action})", LeaseActionHandler) for action in LEASE_ACTIONS),
         ("intents/(?P<kernel_id>[^/]+)", IntentHandler),
         ("quota", QuotaHandler),
+        ("spending", SpendingHandler),
+        (rf"statements/{_MONTH}\.csv", StatementHandler),
         ("events", EventsHandler),
         ("(.*)", UnknownHandler),
     ]

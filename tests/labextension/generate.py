@@ -24,6 +24,7 @@ OUTPUT = LABEXTENSION / "src/generated"
 ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
     "LeaseView", "HistoryView", "QuotaView", "SizeOptions",
+    "SpendingView",
 )  # fmt: skip
 #: Subjects of messages that the browser does not get: those that only errors have, which the server sends as text,
 #: and those that only the kernel or the command line shows.

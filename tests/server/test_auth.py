@@ -43,6 +43,8 @@ EXPECTED = {
     ("POST", "leases/0123456789abcdef/cpu_meanwhile"): ("write", "fastgpu:leases"),
     ("GET", "sizes"): ("read", "fastgpu:leases"),
     ("GET", "quota"): ("read", "fastgpu:leases"),
+    ("GET", "spending"): ("read", "fastgpu:leases"),
+    ("GET", "statements/2026-11.csv"): ("read", "fastgpu:leases"),
     ("GET", "events"): ("read", "fastgpu:events"),
     ("GET", "nothing"): ("read", "fastgpu:pool"),
 }
@@ -102,6 +104,7 @@ def test_openapi_operations_match_the_expected_interface() -> None:
         "lease_id": "0123456789abcdef",
         "device_id": "SIM-0-A100-80GB",
         "kernel_id": "00000000-0000-4000-8000-000000000000",
+        "month": "2026-11",
     }
     documented = {(one.method, one.path.removeprefix("/").format(**examples)) for one in OPERATIONS}
     assert documented == set(EXPECTED) - {("GET", "nothing")}

@@ -39,6 +39,8 @@ class Segment:
     covered_milli: int  #: what reservations pay, in thousandths of devices
     start: Instant
     end: Instant
+    busy_ms: int = 0  #: for which a cell of the lease's kernel ran
+    idle_ms: int = 0  #: for which none ran; what is left of the duration is unknown
 
     @property
     def duration_ms(self) -> int:
@@ -61,6 +63,21 @@ class _Open:
     since: Instant | None = None  #: of the segment that is open: while it is active and no device of it is missing
     rate_micro_per_hour: int = 0
     covered_milli: int = 0
+    busy: bool | None = None  #: whether a cell runs; ``None``: unknown
+    counted_until_ms: int = 0  #: up to here the open segment's time is in one of the next two
+    busy_ms: int = 0
+    idle_ms: int = 0
+
+    def count_activity(self, until_ms: int) -> None:
+        """Add the time since the last call to what the kernel did in it, while a segment is open."""
+        if self.since is None:
+            return
+        passed_ms = max(0, until_ms - max(self.counted_until_ms, self.since.ms))
+        self.counted_until_ms = max(self.counted_until_ms, until_ms)
+        if self.busy:
+            self.busy_ms += passed_ms
+        elif self.busy is False:
+            self.idle_ms += passed_ms
 
 
 @dataclass(slots=True)
@@ -109,6 +126,7 @@ class Ledger:
         since, gpu = lease.since, lease.logical_gpu
         if since is None or gpu is None:
             return
+        lease.count_activity(at.ms)
         lease.since = Instant(max(at.ms, since.ms), at.wall_ms)
         if lease.since.ms > since.ms:
             yield Segment(
@@ -122,7 +140,10 @@ class Ledger:
                 lease.covered_milli,
                 since,
                 lease.since,
+                lease.busy_ms,
+                lease.idle_ms,
             )
+            lease.busy_ms = lease.idle_ms = 0
 
     def _start(self, lease: _Open, at: Instant) -> Iterator[Segment]:
         lease.active = True
@@ -173,9 +194,8 @@ class Ledger:
                 yield from self._start(self._leases[event.lease_id], at)
             case e.LeaseParking(lease_id=lease_id):
                 yield from self._stop(self._leases[lease_id], at)
-            case e.LeaseRenamed(lease_id=lease_id):
-                lease = self._leases[lease_id]
-                lease.request = replace(lease.request, notebook=event.notebook)
+            case e.LeaseActivityReported() | e.HolderBound() | e.LeaseRenamed():
+                self._read_holder(event, at)
             case e.LeaseResized() | e.LeaseTransferred():
                 yield from self._change(self._leases[event.lease_id], event, at)
             case e.LeaseDraining(lease_id=lease_id) | e.LeaseEnded(lease_id=lease_id):
@@ -185,6 +205,17 @@ class Ledger:
                 known = self.reservations.get(event.reservation_id)
                 one = self.reservations[event.reservation_id] = reservation_coverage.after(known, event, at)
                 yield from self._cover(one.tenant, at)
+
+    def _read_holder(self, event: e.LeaseActivityReported | e.HolderBound | e.LeaseRenamed, at: Instant) -> None:
+        lease = self._leases.get(event.lease_id)
+        if lease is None:
+            return
+        if isinstance(event, e.LeaseRenamed):
+            lease.request = replace(lease.request, notebook=event.notebook)
+            return
+        lease.count_activity(at.ms)
+        # A new holder has not said yet what it does.
+        lease.busy = event.busy if isinstance(event, e.LeaseActivityReported) else None
 
     def _read_device(
         self, event: e.DeviceAppeared | e.DeviceMissing | e.DeviceVanished, at: Instant
@@ -254,6 +285,8 @@ class Statement:
     lines: tuple[StatementLine, ...]
     total_micro: int
     active_ms: int
+    busy_micro: int  #: what leases cost while a cell ran
+    idle_micro: int  #: what leases cost while none ran
 
 
 def statements(records: Records, month: Month, until: Instant) -> list[Statement]:
@@ -294,8 +327,16 @@ def _statement(tenant: str, name: str | None, items: list[StatementItem]) -> Sta
         numerator += item.rate_micro_per_hour * item.duration_ms
         lines.append(StatementLine(item, numerator // MS_PER_HOUR - before))
     lines.sort(key=lambda line: _by_begin(line.item))
-    active_ms = sum(item.duration_ms for item in items if isinstance(item.of, Segment))
-    return Statement(tenant, name, tuple(lines), numerator // MS_PER_HOUR, active_ms)
+    leased = [item.of for item in items if isinstance(item.of, Segment)]
+    return Statement(
+        tenant,
+        name,
+        tuple(lines),
+        numerator // MS_PER_HOUR,
+        active_ms=sum(one.duration_ms for one in leased),
+        busy_micro=sum(one.rate_micro_per_hour * one.busy_ms for one in leased) // MS_PER_HOUR,
+        idle_micro=sum(one.rate_micro_per_hour * one.idle_ms for one in leased) // MS_PER_HOUR,
+    )
 
 
 def _by_begin(item: StatementItem) -> tuple[bool, int, str]:

@@ -33,16 +33,19 @@ def statements(
     """Return the statements for ``month`` within ``access``; active leases are billed up to ``until``."""
     records = ((record.at, record.events) for record in journal.history() if record.at.ms <= until.ms)
     made = ledger.statements(records, month_of(month), until)
-    return [_view(one, month, currency, name_of) for one in made if access.includes_tenant(one.tenant)]
+    return [_view(one, month, currency, access, name_of) for one in made if access.includes_tenant(one.tenant)]
 
 
-def _view(statement: Statement, month: str, currency: str, name_of: NameOf) -> StatementView:
+def _view(statement: Statement, month: str, currency: str, access: AccessScope, name_of: NameOf) -> StatementView:
     return {
         # A user who has the number of a former user now is not shown with what that one used.
         "tenant": {"key": statement.tenant, "name": statement.name or name_of(statement.tenant)},
+        "mine": statement.tenant == access.tenant,
         "month": month,
         "currency": currency,
         "active_ms": statement.active_ms,
+        "busy_micro": statement.busy_micro,
+        "idle_micro": statement.idle_micro,
         "total_micro": statement.total_micro,
         "lines": [_line(line) for line in statement.lines],
     }
@@ -60,6 +63,8 @@ def _line(line: StatementLine) -> StatementLineView:
         "device_ids": list(leased.device_ids) if leased else [],
         "started_at": draft.start_wall_ms,
         "active_ms": draft.duration_ms,
+        "busy_ms": leased.busy_ms if leased else None,
+        "idle_ms": leased.idle_ms if leased else None,
         "covered_milli": leased.covered_milli if leased else None,
         "rate_micro_per_hour": draft.rate_micro_per_hour,
         "amount_micro": line.amount_micro,

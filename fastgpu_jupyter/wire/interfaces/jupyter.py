@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import schemas
 from ..ids import KERNEL_ID
-from .operation import DEVICE, FROM, LEASE, RESOLUTION, SIZES, Operation, Parameter
+from .operation import DEVICE, FROM, LEASE, MONTH, RESOLUTION, SIZES, Operation, Parameter
 
 _KERNEL = Parameter("kernel_id", "path", {"type": "string", "pattern": KERNEL_ID}, "A kernel that does not run yet.")
 
@@ -45,6 +45,10 @@ OPERATIONS = (
     Operation("PUT", "/intents/{kernel_id}", "Register what the user chose for a kernel that is started next",
               schemas.IntentView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 429)),
     Operation("GET", "/quota", "Return the entitlements of the user and of the user's group", schemas.QuotaView),
+    Operation("GET", "/spending", "Return what the user has spent", schemas.SpendingView, None, (FROM,),
+              problems=(400,)),
+    Operation("GET", "/statements/{month}.csv", "Return the user's statement of a month", "text/csv", None, (MONTH,),
+              problems=(404, 502, 507)),
     Operation("GET", "/events", "Return the event stream (server-sent events): one JSON message an event",
               "text/event-stream"),
 )  # fmt: skip

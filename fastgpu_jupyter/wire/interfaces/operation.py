@@ -69,3 +69,4 @@ SIZES = (
         "unit", "query", {"type": "string", "enum": [one.value for one in SizeUnit]}, "Parts of devices, or memory."
     ),
 )
+MONTH = Parameter("month", "path", {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"}, "Such as 2026-11.")

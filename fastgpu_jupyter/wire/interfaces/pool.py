@@ -5,14 +5,13 @@ from __future__ import annotations
 from .. import schemas
 from ..ids import IDEMPOTENCY_KEY, LEASE_ID
 from ..schemas.common import GROUP, TENANT
-from .operation import AFTER, DEVICE, FROM, LEASE, RESOLUTION, SIZES, WAIT, Operation, Parameter, Permission
+from .operation import AFTER, DEVICE, FROM, LEASE, MONTH, RESOLUTION, SIZES, WAIT, Operation, Parameter, Permission
 
 _TENANT = Parameter("tenant", "path", {"type": "string", "pattern": TENANT}, "The tenant, by key or by name.")
 _GROUP = Parameter("group", "path", {"type": "string", "pattern": GROUP}, "The group.")
 _RESERVATION = Parameter(
     "reservation_id", "path", {"type": "string", "pattern": LEASE_ID}, "The reservation, by an id of your choice."
 )
-_MONTH = Parameter("month", "path", {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"}, "Such as 2026-11.")
 _KEY = Parameter(
     "Idempotency-Key",
     "header",
@@ -101,7 +100,7 @@ OPERATIONS = (
     Operation("PUT", "/v1/groups/{group}", "Set the entitlement of a group", schemas.GroupView, schemas.GroupBody,
               (_GROUP, _KEY), problems=(403, 507), permission=_ADMIN),
     Operation("GET", "/v1/statements/{month}", "Return the statements of a month", schemas.StatementList, None,
-              (_MONTH,), problems=(404, 502, 507)),
+              (MONTH,), problems=(404, 502, 507)),
     Operation("GET", "/v1/rates", "Return the rates of devices", schemas.RateList),
     Operation("GET", "/v1/events", "Return the event stream: one JSON message a line, without an end",
               "application/x-ndjson", None, (_ONE, _SINCE)),

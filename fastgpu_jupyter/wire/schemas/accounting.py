@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
+from ...core.accounting.budgets import THRESHOLDS
 from .common import BudgetPolicyName, Count, Integer, PlanName, TenantReference, one_of
 
+#: The last threshold before a budget is spent, in thousandths.
+WARN_MILLI = 10 * max(percent for percent in THRESHOLDS if percent < 100)
 ReservationStateName = Annotated[str, one_of(("future", "running", "ended"))]
 StatementLineKind = Annotated[str, one_of(("lease", "reservation"))]
 
@@ -16,10 +19,11 @@ StatementLineKind = Annotated[str, one_of(("lease", "reservation"))]
 class TenantView(TypedDict):
     """The entitlement of a tenant, what it holds, and what it has spent this month.
 
-    ``budget_percent`` is the last threshold of its budget that it passed.
+    ``mine`` is whether it is the caller's own. ``budget_percent`` is the last threshold of its budget that it passed.
     """
 
     tenant: TenantReference
+    mine: bool
     group: str | None
     weight: Count
     guaranteed_milli: Count
@@ -65,6 +69,8 @@ class StatementLineView(TypedDict):
     """The time in a month in which one lease was active, or one reservation ran, and what it cost.
 
     ``covered_milli`` is what the tenant's reservations paid of a lease; ``rate_micro_per_hour`` is without that.
+    ``busy_ms`` is the time in which a cell ran, ``idle_ms`` that in which none ran; of the rest of ``active_ms`` it is
+    not known.
     """
 
     kind: StatementLineKind
@@ -75,18 +81,27 @@ class StatementLineView(TypedDict):
     device_ids: list[str]
     started_at: Integer
     active_ms: Count
+    busy_ms: Count | None
+    idle_ms: Count | None
     covered_milli: Count | None
     rate_micro_per_hour: Count
     amount_micro: Count
 
 
 class StatementView(TypedDict):
-    """The usage of one tenant in one month (UTC); the amounts of the lines sum to the total."""
+    """The usage of one tenant in one month (UTC); the amounts of the lines sum to the total.
+
+    ``mine`` is whether it is the caller's own. ``busy_micro`` is what leases cost while a cell ran, ``idle_micro`` what
+    they cost while none ran; the rest of the total is reservations, and time in which that is not known.
+    """
 
     tenant: TenantReference
+    mine: bool
     month: str
     currency: str
     active_ms: Count
+    busy_micro: Count
+    idle_micro: Count
     total_micro: Count
     lines: list[StatementLineView]
 
@@ -137,3 +152,26 @@ class QuotaView(TypedDict):
 
     tenants: list[TenantView]
     groups: list[GroupView]
+
+
+class SpendingView(TypedDict):
+    """What the user has spent, by the pool's clock; an amount that is not known is ``null``.
+
+    ``month`` is the calendar month in UTC to which the budget applies. ``today_micro`` is since the time that was
+    requested, or since midnight in UTC. ``rate_micro_per_hour`` is what the user's leases and reservations cost now.
+    ``warn_milli`` is the thousandth of the budget at which the user is warned. Of the month's amount, leases cost
+    ``busy_micro`` while a cell ran and ``idle_micro`` while none ran, at ``observed_at``; the rest is reservations, and
+    time in which that is not known.
+    """
+
+    month: str
+    currency: str
+    today_micro: Count | None
+    month_micro: Count | None
+    budget_micro: Count | None
+    budget_policy: BudgetPolicyName | None
+    warn_milli: Count
+    rate_micro_per_hour: Count | None
+    busy_micro: Count | None
+    idle_micro: Count | None
+    observed_at: Count | None

@@ -345,6 +345,40 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/spending": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return what the user has spent */
+        readonly get: operations["get /spending"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/statements/{month}.csv": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return the user's statement of a month */
+        readonly get: operations["get /statements/{month}.csv"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/events": {
         readonly parameters: {
             readonly query?: never;
@@ -1083,6 +1117,29 @@ export interface components {
             readonly for_ms: number;
         };
         /**
+         * SpendingView
+         * @description What the user has spent, by the pool's clock; an amount that is not known is ``null``.
+         *
+         *         ``month`` is the calendar month in UTC to which the budget applies. ``today_micro`` is since the time that was
+         *         requested, or since midnight in UTC. ``rate_micro_per_hour`` is what the user's leases and reservations cost now.
+         *         ``warn_milli`` is the thousandth of the budget at which the user is warned. Of the month's amount, leases cost
+         *         ``busy_micro`` while a cell ran and ``idle_micro`` while none ran, at ``observed_at``; the rest is reservations, and
+         *         time in which that is not known.
+         */
+        readonly SpendingView: {
+            readonly budget_micro: number | null;
+            readonly budget_policy: ("warn" | "stop" | "park") | null;
+            readonly busy_micro: number | null;
+            readonly currency: string;
+            readonly idle_micro: number | null;
+            readonly month: string;
+            readonly month_micro: number | null;
+            readonly observed_at: number | null;
+            readonly rate_micro_per_hour: number | null;
+            readonly today_micro: number | null;
+            readonly warn_milli: number;
+        };
+        /**
          * TenantReference
          * @description A tenant by its key, such as ``uid:1001``, and the name to display.
          */
@@ -1094,7 +1151,7 @@ export interface components {
          * TenantView
          * @description The entitlement of a tenant, what it holds, and what it has spent this month.
          *
-         *         ``budget_percent`` is the last threshold of its budget that it passed.
+         *         ``mine`` is whether it is the caller's own. ``budget_percent`` is the last threshold of its budget that it passed.
          */
         readonly TenantView: {
             readonly budget_micro_per_month: number | null;
@@ -1107,6 +1164,7 @@ export interface components {
             readonly held_memory_bytes: number;
             readonly held_milli: number;
             readonly limit_milli: number | null;
+            readonly mine: boolean;
             readonly reserved_milli: number;
             readonly spent_micro: number;
             readonly tenant: components["schemas"]["TenantReference"];
@@ -1210,6 +1268,7 @@ export type SizeOption = components['schemas']['SizeOption'];
 export type SizeOptions = components['schemas']['SizeOptions'];
 export type SnapshotMessage = components['schemas']['SnapshotMessage'];
 export type SnoozeBody = components['schemas']['SnoozeBody'];
+export type SpendingView = components['schemas']['SpendingView'];
 export type TenantReference = components['schemas']['TenantReference'];
 export type TenantView = components['schemas']['TenantView'];
 export type UnleasedProcessView = components['schemas']['UnleasedProcessView'];
@@ -2678,6 +2737,151 @@ export interface operations {
             };
             /** @description The pool manager does not answer */
             readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /spending": {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Nothing before this, in wall-clock milliseconds. */
+                readonly since?: number;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return what the user has spent */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["SpendingView"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /statements/{month}.csv": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description Such as 2026-11. */
+                readonly month: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return the user's statement of a month */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "text/csv": string;
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The driver of the device does not answer, or failed */
+            readonly 502: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The journal cannot be written */
+            readonly 507: {
                 headers: {
                     readonly [name: string]: unknown;
                 };

@@ -790,6 +790,65 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       type: { enum: ['snapshot'] }
     }
   },
+  SpendingView: {
+    type: 'object',
+    properties: {
+      budget_micro: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      budget_policy: {
+        anyOf: [
+          {
+            enum: ['warn', 'stop', 'park'],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      },
+      busy_micro: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      currency: { type: 'string' },
+      idle_micro: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      month: { type: 'string' },
+      month_micro: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      observed_at: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      rate_micro_per_hour: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      today_micro: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      warn_milli: { type: 'integer', minimum: 0 }
+    }
+  },
   TenantReference: { type: 'object', properties: { key: { type: 'string' }, name: { type: 'string' } } },
   TenantView: {
     type: 'object',
@@ -818,6 +877,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
           { type: 'null' }
         ]
       },
+      mine: { type: 'boolean' },
       reserved_milli: { type: 'integer', minimum: 0 },
       spent_micro: { type: 'integer', minimum: 0 },
       tenant: { $ref: 'TenantReference' },

@@ -11,7 +11,7 @@ from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.accounting.ledger import Segment
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import Instant, Lease, LeaseRequest, Plan
+from fastgpu_jupyter.core.model.entities import Instant, Lease, LeaseRequest, Plan, Policy
 from fastgpu_jupyter.core.model.events import Event
 from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
 from fastgpu_jupyter.units import MS_PER_HOUR
@@ -62,6 +62,39 @@ def test_a_statement_has_the_name_that_the_user_had_in_its_month() -> None:
         (statement,) = ledger.statements(world.history, month, world.at)
         assert (statement.tenant, statement.name) == ("uid:7", name)
     assert world.state.tenants["uid:7"].name == "bob"
+
+
+def test_time_of_a_lease_is_busy_idle_or_unknown_and_each_is_counted_once() -> None:
+    world = World(spec("gpu"))
+    world.active("a", tenant="ann")
+    steps: list[tuple[int, c.Command | None]] = [
+        (1, c.ReportActivity("a", busy=True)),
+        (2, c.ReportActivity("a", busy=False)),
+        (4, c.BindHolder("a", holder(77))),  # a restarted kernel has not said yet what it does
+        (8, c.ReportActivity("a", busy=False)),
+        (16, None),
+    ]
+    for hours, command in steps:
+        world.now_ms += hours * MS_PER_HOUR
+        if command is not None:
+            world.do(command)
+    (ann,) = ledger.statements(world.history, world.state.month, world.at)
+    hours_of = [(of(line).busy_ms / MS_PER_HOUR, of(line).idle_ms / MS_PER_HOUR) for line in ann.lines]
+    assert hours_of == [(2, 4 + 16)]
+    rate = of(ann.lines[0]).rate_micro_per_hour
+    assert (ann.busy_micro, ann.idle_micro, ann.total_micro) == (2 * rate, 20 * rate, 31 * rate)
+
+
+def test_parked_time_is_neither_billed_nor_idle() -> None:
+    world = World(spec("gpu", parkable=True))
+    world.do(c.SetPolicy(Policy(parked_bytes_max=100 * 2**30)))
+    world.active("a", tenant="ann")
+    world.do(c.ReportActivity("a", busy=False))
+    world.now_ms += MS_PER_HOUR
+    world.do(c.ParkLease("a"))
+    world.now_ms += MS_PER_HOUR
+    (ann,) = ledger.statements(world.history, world.state.month, world.at)
+    assert (ann.idle_micro, ann.active_ms) == (ann.total_micro, MS_PER_HOUR)
 
 
 def test_the_statement_agrees_with_the_meter() -> None:

@@ -62,7 +62,7 @@ MUTATIONS = (
     Mutation(
         "a rename does not reach the bill",
         B,
-        (Edit(Ledger._read, "replace(lease.request, notebook=event.notebook)", "lease.request"),),
+        (Edit(Ledger._read_holder, "replace(lease.request, notebook=event.notebook)", "lease.request"),),
         Fails(test_rename.test_rename_reaches_the_lease_and_the_open_line_of_the_bill),
     ),
     Mutation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastgpu_jupyter import text
-from fastgpu_jupyter.cli import kernelspec, output
+from fastgpu_jupyter.cli import kernelspec
 from fastgpu_jupyter.kernelspec import command, twin
 from tests.cli import test_kernelspec, test_output
 from tests.crash.mutations.edits import Edit
@@ -22,7 +22,7 @@ MUTATIONS = (
     Mutation(
         "a name is a formula in a spreadsheet",
         N,
-        (Edit(output._cell, "text.startswith(_FORMULA)", "False"),),
+        (Edit(text.spreadsheet_cell, "text.startswith(_FORMULA)", "False"),),
         Fails(test_output.test_csv_cell_of_a_name_is_no_formula),
     ),
     Mutation(

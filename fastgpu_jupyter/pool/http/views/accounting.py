@@ -15,6 +15,7 @@ def tenant_views(state: State, at: Instant, access: AccessScope, name_of: NameOf
     return [
         {
             "tenant": tenant_reference(key, name_of),
+            "mine": key == access.tenant,
             "group": tenant.group,
             "weight": tenant.weight,
             "guaranteed_milli": tenant.guaranteed_milli,

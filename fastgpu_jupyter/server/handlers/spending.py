@@ -1,0 +1,60 @@
+"""The handlers of amounts of money: what the user has spent, and statements as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ...errors import InvalidRequest
+from ...text import spreadsheet_cell
+from .base import LEASES, FastGPUHandler
+
+if TYPE_CHECKING:
+    from ..spending import SpendingReader
+
+
+class MoneyHandler(FastGPUHandler):
+    """The base class of the handlers of amounts."""
+
+    @property
+    def reader(self) -> SpendingReader:
+        """Return the reader of this server."""
+        found: SpendingReader = self.settings["fastgpu_spending"]
+        return found
+
+
+class SpendingHandler(MoneyHandler):
+    """What the user has spent."""
+
+    @web.authenticated
+    @authorized(action="read", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """Answer with the amounts of this month and of the day that began at ``since``."""
+        since = self.get_query_argument("since", None)
+        try:
+            started_at = None if since is None else int(since)
+        except ValueError:
+            raise InvalidRequest("since must be a whole number.") from None
+        self.answer(await self.reader.spending(started_at))
+
+
+class StatementHandler(MoneyHandler):
+    """A statement of the user as CSV."""
+
+    @web.authenticated
+    @authorized(action="read", resource=LEASES)  # type: ignore[untyped-decorator]
+    async def get(self, month: str) -> None:
+        """Answer with the lines of a month, which sum to its amount; only the heading if nothing was used."""
+        from ...wire.statement_csv import statement_rows  # msgspec, which a server needs for nothing else
+
+        rows = statement_rows(await self.reader.statements(month))
+        out = io.StringIO()
+        csv.writer(out).writerows([spreadsheet_cell(value) for value in row] for row in rows)
+        self.set_header("Content-Disposition", f'attachment; filename="fastgpu-{month}.csv"')
+        self.set_header("Cache-Control", "no-store")
+        # The mark lets spreadsheets read names in other scripts.
+        self.finish("\ufeff" + out.getvalue(), set_content_type="text/csv; charset=utf-8")
