@@ -14,7 +14,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,8 +52,10 @@ WAIT_STEP_S = 0.5
 QUICK_S = 1.0
 #: The longest time of the call that keeps a lease over a restart.
 BIND_S = 3.0
-#: A pool manager that was silent for so long before is not waited for again in the same restart or shutdown.
+#: How long after a call without an answer the pool manager is taken for silent, and the longest time then of a call
+#: that is not needed: a restart or a shutdown makes several, and waits for the first one only.
 SILENCE_S = 10.0
+AGAIN_S = 0.2
 #: End reasons after which an automatic restart must not request another lease silently.
 _INVOLUNTARY_ENDS = {"device_lost", "over_limit"}
 
@@ -91,9 +93,11 @@ class KernelLease:
             key = secrets.token_hex(16)
             try:
                 # In most cases a pool manager serves; to ask for that first would cost each start a round trip.
-                return self._acquire_from(self._client(TIMEOUT_S), wanted, key, automatic=automatic)
+                timeout_s = QUICK_S if self._was_silent else TIMEOUT_S
+                with self._silence_noted():
+                    client = PoolClient(pool_socket(), timeout_s)
+                    return self._acquire_from(client, wanted, key, automatic=automatic)
             except PoolSilent:
-                self._silent_at = time.monotonic()
                 raise
             except PoolUnreachable:
                 return self._acquire_from(ensure_pool(), wanted, key, automatic=automatic)
@@ -184,9 +188,10 @@ class KernelLease:
             return None
         try:
             try:
-                self._client(BIND_S if pid is None else TIMEOUT_S).bind(self.lease_id, self.token, pid)
+                with self._silence_noted():
+                    client = self._client(BIND_S) if pid is None else PoolClient(pool_socket(), TIMEOUT_S)
+                    client.bind(self.lease_id, self.token, pid)
             except PoolSilent:
-                self._silent_at = time.monotonic()
                 raise
             except PoolUnreachable:
                 ensure_pool().bind(self.lease_id, self.token, pid)
@@ -214,7 +219,7 @@ class KernelLease:
 
     def view(self) -> LeaseView | None:
         """Return the lease; None without one, or if the pool manager does not answer soon."""
-        with contextlib.suppress(FastGPUError, OSError):
+        with contextlib.suppress(FastGPUError, OSError), self._silence_noted():
             if self.lease_id is not None:
                 return self._client(QUICK_S).lease(self.lease_id, token=self.token)
         return None
@@ -228,7 +233,7 @@ class KernelLease:
         """Resume the lease if a cell waits for it: its GPU calls return, and can be interrupted, only then."""
         if self.lease_id is None:
             return
-        with contextlib.suppress(FastGPUError, OSError):
+        with contextlib.suppress(FastGPUError, OSError), self._silence_noted():
             client = self._client(QUICK_S)
             view = client.lease(self.lease_id, token=self.token)
             if view["state"] == LeaseState.PARKED and view["usage"]["busy"]:
@@ -271,13 +276,27 @@ class KernelLease:
         for view in self._live_leases(client):
             client.release(view["id"], token)
 
+    def expect_answers(self) -> None:
+        """Wait for the next call as long as for the first one, because the user tries again."""
+        self._silent_at = -SILENCE_S
+
     @property
     def _was_silent(self) -> bool:
         return time.monotonic() - self._silent_at < SILENCE_S
 
     def _client(self, timeout_s: float) -> PoolClient:
         """Return a client whose calls take ``timeout_s`` at most, and less where the pool manager was just silent."""
-        return PoolClient(pool_socket(), min(timeout_s, QUICK_S) if self._was_silent else timeout_s)
+        return PoolClient(pool_socket(), min(timeout_s, AGAIN_S) if self._was_silent else timeout_s)
+
+    @contextlib.contextmanager
+    def _silence_noted(self) -> Iterator[None]:
+        """Remember whether the pool manager answered a call."""
+        try:
+            yield
+        except PoolSilent:
+            self._silent_at = time.monotonic()
+            raise
+        self.expect_answers()
 
     def adopt(self, lease_id: str | None) -> None:
         """Take over the lease of a running kernel, with the token in the kernel's token file."""

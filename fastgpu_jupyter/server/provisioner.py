@@ -255,6 +255,7 @@ class FastGPUProvisioner(LocalProvisioner):
 
     async def _restart_with_lease(self, restart: Callable[[], Awaitable[object]]) -> None:
         # Jupyter asks the kernel to end before it calls the provisioner: the lease needs its next holder before that.
+        self._lease.expect_answers()
         refused = await self._binding.bind_server() if self._runs else None
         if refused is not None:
             if self._runs and self.pid is not None:
