@@ -91,9 +91,9 @@ def sentences_of(views: Iterable[Mapping[str, Any]]) -> str | None:
     return joined(map(sentence_of, views)) or None
 
 
-def text_of(error: FastGPUError) -> str:
+def text_of(error: FastGPUError, language: str | None = None) -> str:
     """Return what an error tells its reader: the sentence of its message, or its text."""
-    return render(error.message)
+    return render(error.message, language)
 
 
 @overload
@@ -126,7 +126,9 @@ def _format(name: str, value: Param, language: str) -> str:
     if isinstance(value, tuple | list):
         return _enumerate(value, language)
     if isinstance(value, str):
-        return _inserted(value)
+        # The state of a lease is a word of the sentence.
+        named = catalogue(language).get(f"state.{value}") if name == "state" else None
+        return named if isinstance(named, str) else _inserted(value)
     formatter = _FORMATTERS.get(name.rpartition("_")[2])
     return str(value) if formatter is None else formatter(value)
 

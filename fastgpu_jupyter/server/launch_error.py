@@ -13,6 +13,7 @@ from tornado import web
 from ..errors import FastGPUError, Message, OutcomeUnknown, PoolSilent
 from ..messages import text_of
 from ..text import printable
+from . import language
 
 
 class KernelNotStarted(web.HTTPError):
@@ -28,7 +29,7 @@ class KernelNotStarted(web.HTTPError):
 
 def launch_error(error: Exception, *, in_server: bool) -> Exception:
     """Return what a launch that failed with ``error`` raises, with a sentence as its text."""
-    text = text_of(error) if isinstance(error, FastGPUError) else str(error) or type(error).__name__
+    text = text_of(error, language.of_user()) if isinstance(error, FastGPUError) else str(error) or type(error).__name__
     if in_server and not isinstance(error, web.HTTPError):
         return KernelNotStarted(error.status if isinstance(error, FastGPUError) else 500, text)
     return type(error)(text) if isinstance(error, FastGPUError) else error

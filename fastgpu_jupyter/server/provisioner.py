@@ -34,6 +34,7 @@ from ..wire.ancestors import held_by_ancestor
 from ..wire.client import LeaseOptions, PoolClient
 from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
 from ..wire.variables import ANCESTOR_LEASES, SIZE
+from . import language
 from .caller import current_caller
 from .cell_timeout import explain_timeout, timeout_in_progress
 from .holder_binding import HolderBinding
@@ -151,6 +152,7 @@ class FastGPUProvisioner(LocalProvisioner):
             env = dict(os.environ if env is None else env)
             self._read_name(env)
             self._read_choice(env)
+            language.set_for_kernel(env)
             client, view = await in_thread(self._acquire)
             await self._warn_of_ancestor(client, view, env)
             if not self.gate:

@@ -28,6 +28,14 @@ class LabPage:
         self.wait_until_idle()
         return self.notebook()
 
+    def start_kernel_by_command(self, name: str = "fastgpu") -> Locator:
+        """Create a notebook with a kernel by JupyterLab's command, in any language, and return the notebook."""
+        self.page.evaluate(
+            "name => window.jupyterapp.commands.execute('notebook:create-new', {kernelName: name})", name
+        )
+        self.wait_until_idle()
+        return self.notebook()
+
     def wait_until_idle(self) -> None:
         """Wait until the current notebook's kernel is connected; JupyterLab discards cells that are run earlier."""
         self.page.wait_for_function(

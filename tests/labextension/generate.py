@@ -17,6 +17,7 @@ from fastgpu_jupyter.messages.en import MESSAGES
 from fastgpu_jupyter.wire import version
 from fastgpu_jupyter.wire.openapi import jupyter_document, text
 from fastgpu_jupyter.wire.schemas.common import INTEGER_MAX
+from tests.labextension.strings import NOT_IN_BROWSER, bundle
 
 LABEXTENSION = Path(__file__).resolve().parent.parent.parent / "labextension"
 OUTPUT = LABEXTENSION / "src/generated"
@@ -26,14 +27,6 @@ ROOTS = (
     "LeaseView", "HistoryView", "QuotaView", "SizeOptions",
     "SpendingView",
 )  # fmt: skip
-#: Subjects of messages that the browser does not get: those that only errors have, which the server sends as text,
-#: and those that only the kernel or the command line shows.
-NOT_IN_BROWSER = frozenset({
-    "config", "http", "kernelspec", "launch", "lease", "option", "rates", "request", "size", "tenant", "transfer",
-    "units", "users", "version",
-    "cell", "cli", "column", "device_state", "enforced", "label", "magic", "note", "state", "summary", "title", "value",
-    "wait",
-})  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
 _KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")
 _HEADER = "// Generated from {source} by `make generate`. Do not edit.\n\n"
@@ -118,6 +111,7 @@ FILES: dict[Path, Callable[[], str]] = {
     OUTPUT / "lifecycle.ts": lifecycle,
     OUTPUT / "messages.ts": messages,
     OUTPUT / "version.ts": stated_version,
+    LABEXTENSION.parent / "fastgpu_jupyter/locale/zh_CN/LC_MESSAGES/fastgpu_jupyter.json": bundle,
 }
 
 

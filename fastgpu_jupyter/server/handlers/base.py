@@ -23,6 +23,7 @@ from ...text import printable
 from ...wire import version
 from ...wire.client import PoolClient
 from ...wire.ids import IDEMPOTENCY_KEY
+from .. import language
 
 if TYPE_CHECKING:
     from ..pool_connector import PoolConnector
@@ -104,7 +105,7 @@ class FastGPUHandler(APIHandler):
         message = responses.get(status_code, "Unknown error")
         code, detail = f"http_{status_code}", ""
         if isinstance(error, FastGPUError):
-            status_code, code, message = error.status, error.code, text_of(error)
+            status_code, code, message = error.status, error.code, text_of(error, language.of_user())
             detail = type(error).__name__
         elif isinstance(error, web.HTTPError):
             message = error.log_message or error.reason or message

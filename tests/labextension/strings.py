@@ -1,0 +1,170 @@
+"""The strings of the front end that can be translated: literals of ``trans.__``, ``_n``, ``_p`` and ``_np``.
+
+``python -m tests.labextension.strings`` lists what has no Chinese translation yet, of the front end and of
+``fastgpu_jupyter/messages``, in the form in which the sources of translations have it. With ``--prune`` it also removes
+the translations of strings that the front end does not have any more.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fastgpu_jupyter.messages import Plural, catalogue
+
+LABEXTENSION = Path(__file__).resolve().parent.parent.parent / "labextension"
+#: The translations of the front end's strings, by the English text; those with a context by ``CONTEXT | text``.
+SOURCE = LABEXTENSION / "locale/zh_CN.json"
+#: Subjects of messages that the browser does not get: those that only errors have, which the server sends as text,
+#: and those that only the kernel or the command line shows.
+NOT_IN_BROWSER = frozenset({
+    "config", "http", "intent", "kernelspec", "launch", "lease", "option", "rates", "request", "size", "tenant",
+    "transfer", "units", "users", "version",
+    "cell", "cli", "column", "device_state", "enforced", "label", "magic", "note", "state", "summary", "title", "value",
+    "wait",
+})  # fmt: skip
+#: The module that translates the templates of ``fastgpu_jupyter/messages``, which are not literals there.
+OF_MESSAGES = "texts/message.ts"
+
+_CALL = re.compile(r"\.(__|_n|_p|_np)\(\s*")
+_LITERAL = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"|`(?:[^`\\$]|\\.)*`")
+_COMMENT = re.compile(r"^\s*(?://|\*|/\*)")
+
+
+class Translatable(NamedTuple):
+    """A call in a source of the front end."""
+
+    where: str
+    context: str
+    text: str
+    plural: str | None
+
+    @property
+    def key(self) -> str:
+        """How the source of translations names it."""
+        return f"{self.context} | {self.text}" if self.context else self.text
+
+
+def sources() -> Iterator[Path]:
+    """Yield the TypeScript sources that are not generated."""
+    found = sorted((LABEXTENSION / "src").rglob("*.ts*"))
+    yield from (path for path in found if "generated" not in path.parts)
+
+
+def translatables() -> Iterator[Translatable | str]:
+    """Yield every call that translates; for one whose arguments are no literals, where it is."""
+    for path in sources():
+        name = path.relative_to(LABEXTENSION / "src").as_posix()
+        if name != OF_MESSAGES:
+            yield from calls_in(path.read_text(encoding="utf-8"), name)
+
+
+def calls_in(source: str, name: str) -> Iterator[Translatable | str]:
+    """Yield the calls in one source."""
+    for call in _CALL.finditer(source):
+        line = source.count("\n", 0, call.start()) + 1
+        where = f"{name}:{line}"
+        if _COMMENT.match(source.splitlines()[line - 1]):
+            continue
+        expected = {"__": 1, "_n": 2, "_p": 2, "_np": 3}[call[1]]
+        texts, position = [], call.end()
+        for _ in range(expected):
+            text, position = _text_at(source, position)
+            if text is None:
+                break
+            texts.append(text)
+        if len(texts) < expected:
+            yield where
+            continue
+        context = texts.pop(0) if "p" in call[1] else ""
+        yield Translatable(where, context, texts[0], texts[1] if len(texts) > 1 else None)
+
+
+def _text_at(source: str, position: int) -> tuple[str | None, int]:
+    """Return the literal at a position, with those that are added to it, and where the next argument begins."""
+    text = None
+    while match := _LITERAL.match(source, position):
+        quoted = match[0]
+        body = quoted[1:-1].replace('"', '\\"') if quoted[0] != '"' else quoted[1:-1]
+        text = (text or "") + str(ast.literal_eval(f'"""{body}"""'))
+        rest = re.compile(r"\s*(\+|,)?\s*").match(source, match.end())
+        assert rest is not None
+        position = rest.end()
+        if rest[1] != "+":
+            break
+    return text, position
+
+
+def translations() -> dict[str, str]:
+    """Return the Chinese translations of the front end's strings."""
+    found: dict[str, str] = json.loads(SOURCE.read_text(encoding="utf-8"))
+    return found
+
+
+def bundle() -> str:
+    """Return the catalogue that JupyterLab loads for the extension's domain: its own strings and those of messages."""
+    entries: dict[str, object] = {
+        "": {
+            "domain": "fastgpu_jupyter",
+            "language": "zh_CN",
+            "plural_forms": "nplurals=1; plural=0;",
+            "version": "fastgpu_jupyter",
+        }
+    }
+    plural = {one.key for one in translatables() if isinstance(one, Translatable) and one.plural is not None}
+    for key, text in translations().items():
+        entries[key.replace(" | ", "\x04", 1)] = [text, text] if key in plural else [text]
+    chinese = catalogue("zh_CN")
+    for code, template in sorted(catalogue().items()):
+        text = chinese.get(code)
+        if text is None or code.partition(".")[0] in NOT_IN_BROWSER:
+            continue
+        # JupyterLab takes a list of one text for a singular, and a longer one for a plural.
+        if isinstance(template, Plural):
+            entries.setdefault(template.one, [text, text])
+        else:
+            entries.setdefault(template, [text])
+    return json.dumps(dict(sorted(entries.items())), ensure_ascii=False, indent=1) + "\n"
+
+
+def missing() -> tuple[list[Translatable], list[str]]:
+    """Return what has no translation: strings of the front end, and codes of messages."""
+    known, chinese = translations(), catalogue("zh_CN")
+    strings = {one.key: one for one in translatables() if isinstance(one, Translatable)}
+    return [one for key, one in strings.items() if key not in known], [
+        code for code in catalogue() if code not in chinese
+    ]
+
+
+def prune() -> None:
+    """Remove the translations of strings that the front end does not have, and sort the others."""
+    used = {one.key for one in translatables() if isinstance(one, Translatable)}
+    kept = {key: text for key, text in sorted(translations().items()) if key in used}
+    SOURCE.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print what is not translated; return 1 if there is anything."""
+    if "--prune" in argv:
+        prune()
+    strings, codes = missing()
+    write = sys.stdout.write
+    if strings:
+        write(f"# labextension/locale/{SOURCE.name}\n")
+    for one in strings:
+        write(f'  {json.dumps(one.key, ensure_ascii=False)}: "",\n')
+    if codes:
+        write("# fastgpu_jupyter/messages/zh_CN*.py\n")
+    for code in codes:
+        template = catalogue()[code]
+        write(f'    "{code}": "",  # {template.other if isinstance(template, Plural) else template}\n')
+    return 1 if strings or codes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
