@@ -31,7 +31,8 @@ class LabPage:
     def start_kernel_by_command(self, name: str = "fastgpu") -> Locator:
         """Create a notebook with a kernel by JupyterLab's command, in any language, and return the notebook."""
         self.page.evaluate(
-            "name => window.jupyterapp.commands.execute('notebook:create-new', {kernelName: name})", name
+            "async name => { await window.jupyterapp.commands.execute('notebook:create-new', {kernelName: name}); }",
+            name,
         )
         self.wait_until_idle()
         return self.notebook()

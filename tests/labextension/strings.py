@@ -111,7 +111,7 @@ def bundle() -> str:
     entries: dict[str, object] = {
         "": {
             "domain": "fastgpu_jupyter",
-            "language": "zh_CN",
+            "language": "zh-CN",
             "plural_forms": "nplurals=1; plural=0;",
             "version": "fastgpu_jupyter",
         }
