@@ -371,4 +371,5 @@ MESSAGES: dict[str, str] = {
     # -- cells on the CPU while a lease waits ------------------------------------------------------------------------
     "cpu_meanwhile.granted": "只有租约在等待时，单元格才先用 CPU 运行；此租约的状态为“{state}”。",
     "cpu_meanwhile.parked": "此租约的显存内容已挂起，使用它的单元格必须有 GPU。`%%fastgpu cpu` 可不用 GPU 运行一个单元格。",
+    "request.day": "since 必须是尚未结束的某一天的开始，以 1970 年以来的毫秒数表示。",
 }

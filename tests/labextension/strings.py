@@ -121,14 +121,14 @@ def bundle() -> str:
         entries[key.replace(" | ", "\x04", 1)] = [text, text] if key in plural else [text]
     chinese = catalogue("zh_CN")
     for code, template in sorted(catalogue().items()):
-        text = chinese.get(code)
-        if text is None or code.partition(".")[0] in NOT_IN_BROWSER:
+        translated = chinese.get(code)
+        if translated is None or code.partition(".")[0] in NOT_IN_BROWSER:
             continue
         # JupyterLab takes a list of one text for a singular, and a longer one for a plural.
         if isinstance(template, Plural):
-            entries.setdefault(template.one, [text, text])
+            entries.setdefault(template.one, [translated, translated])
         else:
-            entries.setdefault(template, [text])
+            entries.setdefault(template, [translated])
     return json.dumps(dict(sorted(entries.items())), ensure_ascii=False, indent=1) + "\n"
 
 
