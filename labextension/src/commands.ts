@@ -6,4 +6,6 @@ export namespace CommandIDs {
   export const refresh = 'fastgpu:refresh';
   /** Arguments: `{leaseId}`, which is required, so the command is not in the palette. */
   export const openNotebook = 'fastgpu:open-notebook';
+  /** Arguments: `{kernel?, cwd?, path?, isNew?}`; opens the form, by default for the current notebook. */
+  export const chooseSize = 'fastgpu:choose-size';
 }

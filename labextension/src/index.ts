@@ -10,10 +10,11 @@ import { managerPlugin } from './plugins/manager';
 import { notificationsPlugin } from './plugins/notifications';
 import { panelPlugin } from './plugins/panel';
 import { runningPlugin } from './plugins/running';
+import { startPlugin } from './plugins/start';
 import { statusPlugin } from './plugins/status';
 
 export { CommandIDs } from './commands';
-export { ICurrentLease, ILeaseManager } from './tokens';
+export { ICurrentLease, IKernelStart, ILeaseManager } from './tokens';
 
 const plugins: JupyterFrontEndPlugin<unknown>[] = [
   managerPlugin,
@@ -22,7 +23,8 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   panelPlugin,
   statusPlugin,
   runningPlugin,
-  notificationsPlugin
+  notificationsPlugin,
+  startPlugin
 ];
 
 export default plugins;

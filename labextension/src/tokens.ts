@@ -8,6 +8,9 @@ import type { ISignal } from '@lumino/signaling';
 
 import type { LeaseView } from './generated/api';
 import type { LeaseAction } from './leases/actions';
+import type { Consent } from './launch/consent';
+import type { NotebookDocument } from './launch/document';
+import type { KernelStarter } from './launch/starter';
 import type { Connection, IPoolState } from './leases/lease';
 
 /** The page's model of the pool. */
@@ -59,6 +62,20 @@ export interface ICurrentLease {
 export const ICurrentLease = new Token<ICurrentLease>(
   'fastgpu-jupyter:ICurrentLease',
   'The lease of the notebook or console that the user works in.'
+);
+
+/** Starts the kernels of notebooks with the sizes that users choose. */
+export interface IKernelStart {
+  readonly starter: KernelStarter;
+  /** What the user has agreed to that notebooks ask for. */
+  readonly consent: Consent;
+  /** The notebooks that are open in the page. */
+  readonly documents: ReadonlySet<NotebookDocument>;
+}
+
+export const IKernelStart = new Token<IKernelStart>(
+  'fastgpu-jupyter:IKernelStart',
+  'Starts the kernels of notebooks with the sizes that users choose.'
 );
 
 /** The domain of the translations. */

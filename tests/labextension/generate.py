@@ -25,7 +25,7 @@ OUTPUT = LABEXTENSION / "src/generated"
 ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
     "LeaseView", "HistoryView", "QuotaView", "SizeOptions",
-    "SpendingView",
+    "SpendingView", "IntentView",
 )  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
 _KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")

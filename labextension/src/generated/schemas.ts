@@ -236,6 +236,14 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       }
     }
   },
+  IntentView: {
+    type: 'object',
+    properties: {
+      expires_in_ms: { type: 'integer', minimum: 0 },
+      kernel_id: { type: 'string' },
+      start: { enum: ['sessions', 'kernels'], type: 'string' }
+    }
+  },
   KeepaliveMessage: { type: 'object', properties: { type: { enum: ['keepalive'] } } },
   LeaseEnforcementView: {
     type: 'object',

@@ -9,7 +9,7 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { ISizeOptions, ISizesQuery } from '../controls/source';
-import type { HistoryView, LeaseView, QuotaView } from '../generated/api';
+import type { HistoryView, IntentBody, IntentView, LeaseView, QuotaView } from '../generated/api';
 import { HEADER, INTERFACE, UNSTATED, VERSION } from '../generated/version';
 import type { LeaseAction } from './actions';
 import { LEASE_ACTIONS } from './actions';
@@ -20,6 +20,7 @@ import { EventStreamParser } from './stream';
 import {
   readErrorMessage,
   readHistory,
+  readIntent,
   readLease,
   readMessage,
   readPermission,
@@ -169,6 +170,15 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
   /** Return the entitlements that the user may see. */
   quota(): Promise<QuotaView> {
     return this._requestJSON('quota', { method: 'GET', cache: 'no-store' }, readQuota);
+  }
+
+  /** Register what the user chose for the kernel that is started next under an id. */
+  registerIntent(kernelId: string, parameters: IntentBody): Promise<IntentView> {
+    return this._requestJSON(
+      `intents/${encodeURIComponent(kernelId)}`,
+      { method: 'PUT', body: JSON.stringify(parameters) },
+      readIntent
+    );
   }
 
   /** Send a request that the server answers with a lease. */

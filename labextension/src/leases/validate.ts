@@ -7,7 +7,7 @@
  */
 
 import type { ISizeOptions } from '../controls/source';
-import type { HistoryView, LeaseView, QuotaView } from '../generated/api';
+import type { HistoryView, IntentView, LeaseView, QuotaView } from '../generated/api';
 import { SCHEMAS } from '../generated/schemas';
 import { SERIES } from './history';
 import type { StreamMessage } from './lease';
@@ -134,6 +134,11 @@ function validateObject(schema: ISchema, value: any, field: string): any {
 /** Return a validated lease. */
 export function readLease(value: unknown): LeaseView {
   return validate(SCHEMAS.LeaseView, value, 'lease');
+}
+
+/** Return the validated answer to an intent. */
+export function readIntent(value: unknown): IntentView {
+  return validate(SCHEMAS.IntentView, value, 'intent');
 }
 
 /** Return a validated quota. */

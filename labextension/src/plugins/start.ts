@@ -1,0 +1,80 @@
+/** Starts kernels with the size that the user chose, or that the notebook remembers. */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
+import { IStateDB } from '@jupyterlab/statedb';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { CommandIDs } from '../commands';
+import { METADATA_KEY } from '../launch/choice';
+import { Consent } from '../launch/consent';
+import { NotebookDocument } from '../launch/document';
+import { StartAPI } from '../launch/startapi';
+import { KernelStarter } from '../launch/starter';
+import { LeaseAPI } from '../leases/restapi';
+import { noticeTexts } from '../texts/start';
+import { toastText } from '../texts/toast';
+import { IKernelStart, TRANSLATION_DOMAIN } from '../tokens';
+
+export const startPlugin: JupyterFrontEndPlugin<IKernelStart> = {
+  id: 'fastgpu-jupyter:start',
+  description: 'Starts kernels with the GPU size that was chosen or that the notebook remembers.',
+  autoStart: true,
+  optional: [IStateDB, ITranslator],
+  provides: IKernelStart,
+  activate: (
+    app: JupyterFrontEnd,
+    state: IStateDB | null,
+    translator: ITranslator | null
+  ): IKernelStart => {
+    const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
+    const { sessions, kernelspecs, serverSettings } = app.serviceManager;
+    const consent = new Consent(state);
+    const documents = new Set<NotebookDocument>();
+    const starter = new KernelStarter({
+      sessions,
+      specs: kernelspecs,
+      api: new StartAPI(new LeaseAPI({ serverSettings }), serverSettings),
+      consent,
+      onNotice: (notice, { path }) => {
+        const { text, action } = noticeTexts(notice, trans);
+        Notification.warning(toastText(text).text, {
+          autoClose: false,
+          actions: [
+            {
+              label: action,
+              callback: () => {
+                if (app.commands.hasCommand(CommandIDs.chooseSize)) {
+                  void app.commands.execute(CommandIDs.chooseSize, { path });
+                }
+              }
+            }
+          ]
+        });
+      }
+    });
+
+    app.docRegistry.addWidgetExtension('Notebook', {
+      createNew: (panel, context) => {
+        const document = new NotebookDocument(panel, context, METADATA_KEY);
+        const untrack = starter.track(document);
+        documents.add(document);
+        const { sessionContext } = context;
+        const wrap = () => {
+          if (sessionContext.session !== null) {
+            starter.wrap(sessionContext.session, document);
+          }
+        };
+        sessionContext.sessionChanged.connect(wrap);
+        wrap();
+        panel.disposed.connect(() => {
+          sessionContext.sessionChanged.disconnect(wrap);
+          documents.delete(document);
+          untrack();
+        });
+      }
+    });
+
+    return { starter, consent, documents };
+  }
+};
