@@ -36,7 +36,15 @@ _REQUEUED = {
 #: Commands that complete what was begun.
 _COMPLETES = {c.PrepareSucceeded, c.PrepareFailed, c.ParkSucceeded, c.ResumeSucceeded, c.DrainSucceeded}
 #: Events of a lease after which it stands, holds and may be parked as before.
-_FOR_THE_RECORD = {e.LeaseForgotten, e.LeaseActivityReported}
+_FOR_THE_RECORD = {
+    e.LeaseForgotten,
+    e.LeaseActivityReported,
+    e.LeaseGPUIdle,
+    e.LeaseGPUUsed,
+    e.LeaseIdleWarned,
+    e.LeaseIdleStepTaken,
+    e.LeaseSnoozed,
+}
 #: Events with which a lease begins to wait.
 _JOINS = {e.LeaseRequested, e.LeasePrepareFailed, e.LeaseResumeRequested, e.LeaseResumePostponed}
 
@@ -199,6 +207,8 @@ def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[st
 def _may_give_rights(state: State, command: c.Command, events: list[Event]) -> bool:
     """Return whether the command may entitle a tenant to more; otherwise room is made at the next tick."""
     lease = state.leases.get(getattr(command, "lease_id", ""))
+    if type(command) is c.ReportGPUUse:  # of that the idle policy decides
+        return False
     if type(command) is c.ReportActivity and command.busy:  # a lease that computes only gives others less right
         return bool(events) and lease is not None and lease.state is LeaseState.WAITING
     if type(command) in _COMPLETES:  # it may be ready when no cell needs it any more

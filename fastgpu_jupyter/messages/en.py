@@ -291,6 +291,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.wait_out_of_range": "The longest wait is from 0 to 30 days.",
     "request.negative": "{field} cannot be negative.",
     "request.budget_zero": "A request with a budget of 0 could never be granted; leave the budget out for none.",
+    "request.idle_too_short": "A lease is idle after {least_ms} at least.",
     "request.hold_and_parkable": "A lease that is held is never parked: ask for one of the two.",
     "request.above_quota": (
         "'{size}' is {requested_milli} GPUs, and {tenant} may hold at most {limit_milli} at once. Ask for less, or ask "
@@ -382,6 +383,11 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "end.resume_failed": "Its parked memory could not be restored on a GPU; restart the kernel.",
     "end.expired": "It waited as long as its request allowed.",
     "end.over_limit": "It used more GPU memory than its limit.",
+    "end.idle": "Nothing had used it for as long as the idle policy allows.",
+    "end.idle_released": "It was released because no cell had run and its GPU had not been used for {idle_ms}.",
+    "end.idle_shut_down": (
+        "Its kernel was shut down because no cell had run and its GPU had not been used for {idle_ms}."
+    ),
     "end.memory_used": "It used {used_bytes} of its GPU, more than its limit of {limit_bytes}.",
     "end.machine_restarted": "The machine was restarted.",
     "end.device_missing": "The driver has answered without its GPU for {missing_ms}.",
@@ -398,6 +404,30 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "park.over_limit": "It was above its GPU memory limit.",
     "park.health": "It moves to another GPU, because its own is unhealthy or is being emptied.",
     "park.restart": "It moves to another GPU without its memory, because its kernel is restarted.",
+    "park.idle_policy": "No cell had run and its GPU had not been used for as long as the idle policy allows.",
+    # -- the idle policy ---------------------------------------------------------------------------------------------
+    "idle.notified": (
+        "No cell has run and its GPU has not been used for {idle_ms}. It is billed all the same: park it or release it "
+        "if you do not need it now."
+    ),
+    "idle.park_ahead": (
+        "No cell has run and its GPU has not been used for {idle_ms}. It is parked in {left_ms} unless a cell runs; "
+        "its variables and GPU memory are kept. `%fastgpu snooze` puts that off."
+    ),
+    "idle.release_ahead": (
+        "No cell has run and its GPU has not been used for {idle_ms}. It is released in {left_ms} unless a cell runs: "
+        "GPU memory is lost, other variables are kept. `%fastgpu snooze` puts that off."
+    ),
+    "idle.shut_down_ahead": (
+        "No cell has run and its GPU has not been used for {idle_ms}. Its kernel is shut down in {left_ms} unless a "
+        "cell runs: all variables are lost. `%fastgpu snooze` puts that off."
+    ),
+    "idle.snooze_too_short": "A step of the idle policy can be put off for {least_ms} at least.",
+    "idle.snooze_used_up": (
+        "The steps of the idle policy were put off for {most_ms} in all, which is as long as this pool allows. Run a "
+        "cell if you need the GPU."
+    ),
+    "idle.in_use_again": "The lease is not idle any more. Nothing was changed.",
     # -- parking that is refused or failed ---------------------------------------------------------------------------
     "parking.refused": "{reason} Nothing was changed; to give its GPU back for good, release it.",
     "parking.wrong_state": "A lease that is {state} cannot be parked.",

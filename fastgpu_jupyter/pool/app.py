@@ -331,6 +331,7 @@ class FastGPUPool(JupyterApp):
             defragments=parking.defragment,
             over_limit=OverLimit(sharing.over_limit_action),
             over_limit_grace_ms=round(1000 * sharing.over_limit_grace_s),
+            idle_policy=self.settings.idle.policy(),
         )
 
     async def _serve(

@@ -46,6 +46,7 @@ from .monitors import processes
 from .monitors.exemptions import DISPLAYS, Exemptions
 from .monitors.health import HealthMonitor
 from .monitors.history import History
+from .monitors.idleness import IdleMonitor
 from .monitors.inventory import Inventory, is_present
 from .monitors.metrics import Metrics
 from .monitors.process_owners import OwnershipResolver
@@ -162,6 +163,7 @@ class Monitors:
         ownership = OwnershipResolver(base.boot_id)
         sampler = Sampler(driver, ownership, new_thread)
         self.telemetry = TelemetryMonitor(sampler, History(), base.store, base.notifier)
+        self.idleness = IdleMonitor(self.telemetry, base.store, base.commands)
         self.processes = ProcessMonitor(
             base.boot_id,
             ownership,
@@ -262,7 +264,7 @@ class PoolServices:
         self.environment, self.device_access = effects.environment, effects.device_access
         self.scrubber, self.executor = effects.scrubber, effects.executor
         self.inventory, self.telemetry = monitors.inventory, monitors.telemetry
-        self.processes, self.health = monitors.processes, monitors.health
+        self.idleness, self.processes, self.health = monitors.idleness, monitors.processes, monitors.health
         self.effects, self.publisher, self.degraded_mode = loop.runner, loop.publisher, loop.degraded_mode
         self.loop, self.ticker = loop.loop, loop.ticker
         self.first_answers = loop.first_answers
@@ -276,6 +278,7 @@ class PoolServices:
             ("journal files", self.degraded_mode.watch),
             ("devices", self.inventory.refresh_regularly),
             ("processes", self.processes.check),
+            ("idleness", self.idleness.check),
         ):
             self.supervisor.run_forever(name, step)
         self.health.start()

@@ -20,6 +20,7 @@ from .devices.registry import PROGRAMS
 from .effects.scrubber import OVERWRITE, WAIT
 from .host import machine
 from .http.limits import ServiceLimits
+from .idle_settings import Idle
 from .monitors import processes
 from .monitors.exemptions import DISPLAYS
 
@@ -214,7 +215,7 @@ class Limits(Configurable):
         return ServiceLimits(**{name: getattr(self, name) for name in ServiceLimits._fields})
 
 
-SECTIONS: tuple[type[Configurable], ...] = (Devices, Sharing, Parking, Scrubbing, Access, Accounting, Limits)
+SECTIONS: tuple[type[Configurable], ...] = (Devices, Sharing, Parking, Idle, Scrubbing, Access, Accounting, Limits)
 
 #: Settings that were traits of ``FastGPUPool``, and what they are now.
 RENAMED = {
@@ -248,6 +249,7 @@ class Settings:
         self.devices = Devices(parent=parent)
         self.sharing = Sharing(parent=parent)
         self.parking = Parking(parent=parent)
+        self.idle = Idle(parent=parent)
         self.scrubbing = Scrubbing(parent=parent)
         self.access = Access(parent=parent)
         self.accounting = Accounting(parent=parent)

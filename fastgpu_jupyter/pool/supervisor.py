@@ -22,6 +22,7 @@ TASKS = {
     "clock": "recording the time",
     "counters": "reading the device counters",
     "devices": "listing the devices",
+    "idleness": "finding leases that nothing uses",
     "processes": "finding processes on the devices",
     "health": "checking device health",
     "errors": "receiving device errors",

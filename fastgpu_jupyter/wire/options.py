@@ -69,6 +69,10 @@ OPTIONS: dict[str, _Option] = {
     "max-rate": _Option("rate_micro_per_hour_max", "2.50", parse_money),
     "wait": _Option("wait_ms_max", "10m", parse_duration),
     "budget": _Option("budget_micro", "20", parse_money),
+    "idle-notify": _Option("idle_notify_ms", "30m", parse_duration),
+    "idle-park": _Option("idle_park_ms", "1h", parse_duration),
+    "idle-release": _Option("idle_release_ms", "4h", parse_duration),
+    "idle-shut-down": _Option("idle_shut_down_ms", "8h", parse_duration),
 }
 
 

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model import events as e
 from fastgpu_jupyter.core.model.entities import (
     BudgetPolicy,
     DeviceFault,
@@ -17,6 +18,8 @@ from fastgpu_jupyter.core.model.entities import (
     ExistingPartition,
     Health,
     HostSpec,
+    IdlePolicy,
+    IdleTimes,
     Instant,
     Plan,
     Policy,
@@ -162,7 +165,22 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(idle_ms=st.sampled_from([None, 0, 5000]), quantum_ms=st.sampled_from([None, 60_000]), moves=st.booleans())
     def policy(self, idle_ms: int | None, quantum_ms: int | None, moves: bool) -> None:
-        self._try(c.SetPolicy(Policy(idle_ms, quantum_ms, 100 * GIB, moves)))
+        times = IdleTimes(60_000, 120_000, 3 * 60_000, 4 * 60_000)
+        self._try(c.SetPolicy(Policy(idle_ms, quantum_ms, 100 * GIB, moves, idle_policy=IdlePolicy(times))))
+
+    @rule(data=st.data(), ago_ms=st.none() | st.integers(0, 10**6), stale=st.integers(0, 1))
+    def gpu_use(self, data: st.DataObject, ago_ms: int | None, stale: int) -> None:
+        name = self._names(data, LeaseState.ACTIVE)
+        if name != "none":
+            gpu = self.world.state.leases[name].logical_gpu
+            assert gpu is not None
+            since_ms = None if ago_ms is None else self.world.now_ms - ago_ms
+            self._try(c.ReportGPUUse(name, gpu.generation - stale, since_ms))
+
+    @rule(data=st.data(), for_ms=st.integers(0, 10**8), ends=st.booleans())
+    def snooze(self, data: st.DataObject, for_ms: int, ends: bool) -> None:
+        name = self._names(data)
+        self._try(c.EndIdleLease(name) if ends else c.SnoozeLease(name, for_ms))
 
     @rule(
         tenant=st.sampled_from(["ann", "bob"]),
@@ -309,6 +327,15 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_that_could_be_granted_waits(self) -> None:
         assert self.world.pool.advance(Instant(self.world.now_ms, 0), make_room=False) == []
+
+    @invariant()
+    def steps_of_the_idle_policy_are_taken_while_nothing_runs(self) -> None:
+        _, events = self.world.history[-1]
+        for event in events:
+            if isinstance(event, e.LeaseIdleStepTaken):
+                lease = self.world.state.leases[event.lease_id]
+                assert lease.busy is False
+                assert lease.gpu_idle_since_ms is not None
 
     @invariant()
     def memory_is_promised_once(self) -> None:

@@ -19,6 +19,8 @@ from fastgpu_jupyter.core.model.entities import (
     Enforcement,
     Health,
     HostSpec,
+    IdlePolicy,
+    IdleTimes,
     Plan,
     Policy,
     Retention,
@@ -41,6 +43,7 @@ def history() -> World:
     _pay(world)
     _try_again(world)
     world.do(c.CountChange("cleo"))
+    _rest(world)
     return world
 
 
@@ -128,6 +131,19 @@ def _try_again(world: World) -> None:
     world.do(c.BindHolder("again", holder(4000)))
     world.parked("again", 0)
     world.prepared("again")
+
+
+def _rest(world: World) -> None:
+    world.do(c.SetPolicy(Policy(idle_policy=IdlePolicy(IdleTimes(notify_ms=60_000, park_ms=600_000)))))
+    gpu = world.active("rests", "quarter", tenant="dora", idle=IdleTimes(park_ms=300_000)).logical_gpu
+    assert gpu is not None
+    world.do(c.ReportActivity("rests", busy=False))
+    world.do(c.ReportGPUUse("rests", gpu.generation, world.now_ms))
+    world.do(c.ReportGPUUse("rests", gpu.generation, None))
+    world.do(c.ReportGPUUse("rests", gpu.generation, world.now_ms))
+    world.do(c.SnoozeLease("rests", 60_000))
+    for _ in range(6):
+        world.pass_time(60_000)
 
 
 def summary(state: State) -> dict[str, object]:

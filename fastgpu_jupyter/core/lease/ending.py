@@ -8,7 +8,7 @@ from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import OVER, WITHOUT_CAPACITY, LeaseState
-from . import allocation, parking, request, unaccounted_memory
+from . import allocation, idle, parking, request, unaccounted_memory
 from .lookup import find_granted, find_lease
 from .transition import advance
 
@@ -57,6 +57,7 @@ def apply_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
     meter.close_segment(state, lease, at.ms)
     parking.drop_image(state, lease)
     lease.end_reason, lease.end_detail = event.reason, event.detail
+    idle.note_end(state, lease)
 
 
 def apply_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
@@ -66,6 +67,7 @@ def apply_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
     if event.scrub is not None:  # else it had no device, or that was known when it was parked
         lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
     request.leave_queue(state, lease, at)
+    idle.note_end(state, lease)
     if state.budgeted:
         state.budgeted.pop(lease.id, None)
     state.ended[lease.id] = None

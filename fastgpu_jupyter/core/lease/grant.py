@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..accounting import fairshare
 from ..model import events as e
 from ..model.entities import Instant, State
-from . import allocation
+from . import allocation, idle
 from .transition import advance
 
 
@@ -18,4 +18,5 @@ def apply_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: Ins
     gpu = event.logical_gpu
     lease.logical_gpu, lease.granted_at = gpu, at
     state.generations = gpu.generation
+    idle.end_idleness(state, lease)
     allocation.allocate(state, lease, gpu, at)

@@ -8,7 +8,7 @@ from ..model import events as e
 from ..model.entities import Instant, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
-from . import migration, parking
+from . import idle, migration, parking
 from .lookup import find_live_lease
 from .transition import advance
 
@@ -27,6 +27,7 @@ def apply_bound(state: State, event: e.HolderBound, at: Instant) -> None:
     lease.holder, lease.busy, lease.fault = event.holder, None, None
     lease.resize_unacknowledged, lease.libraries_needing_restart = False, ()
     parking.forget_failures(lease)
+    idle.note_cell(state, lease, at)
 
 
 def report_activity(state: State, command: c.ReportActivity, at: Instant) -> list[Event]:
@@ -45,3 +46,5 @@ def apply_activity(state: State, event: e.LeaseActivityReported, at: Instant) ->
     if lease.busy is not None or event.busy:  # else the kernel says that it has been idle since its start
         lease.last_activity_ms = at.ms
     lease.busy = event.busy
+    if event.busy:
+        idle.note_cell(state, lease, at)

@@ -148,6 +148,9 @@ def _list_violations(state: State) -> Iterator[str]:
         yield "the list of leases that ended is not of those"
     if {name for name, device in state.devices.items() if device.health is Health.SUSPECT} != state.suspect.keys():
         yield "the list of suspect devices is not of those"
+    seen = {LeaseState.ACTIVE, LeaseState.PARKING, LeaseState.PARKED}
+    if {one.id for one in lasting if one.gpu_idle_since_ms is not None and one.state in seen} != state.idling.keys():
+        yield "the list of leases that are known to be idle is not of those"
     of_tenant = Counter(lease.tenant for lease in lasting)
     for name, tenant in state.tenants.items():
         if tenant.leases != of_tenant[name]:

@@ -22,7 +22,7 @@ from ..model.entities import (
 from ..model.events import Event
 from ..model.lifecycle import PARKED_OR_PARKING, LeaseState
 from ..placement import parkability
-from . import allocation, request, unaccounted_memory
+from . import allocation, idle, request, unaccounted_memory
 from .lookup import find_granted, find_live_lease
 from .transition import advance
 
@@ -110,6 +110,7 @@ def apply_parked(state: State, event: e.LeaseParked, at: Instant) -> None:
     _set_parked_bytes(state, lease, event.host_memory_bytes)
     forget_failures(lease)
     lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
+    idle.note_parked(state, lease, at)
 
 
 def park_failed(state: State, command: c.ParkFailed, at: Instant) -> list[Event]:
@@ -148,6 +149,7 @@ def apply_resume_requested(state: State, event: e.LeaseResumeRequested, at: Inst
     """Put the lease into the queue: at the end, or in front where it was moved for another lease's sake."""
     lease = advance(state, event.lease_id, event)
     lease.waiting_since, lease.grants_before = at, state.generations
+    idle.end_idleness(state, lease)
     if lease.park_reason in RELOCATING:
         lease.grants_before -= GRANTS_TO_OVERTAKE_ALL  # it made room or had to go, and must not lose its turn by that
     if lease.park_reason is ParkReason.RESTART:
@@ -163,6 +165,7 @@ def apply_resume_withdrawn(state: State, event: e.LeaseResumeWithdrawn, at: Inst
     """Take the lease out of the queue; as one that its user parked it stays parked until it is wanted again."""
     lease = advance(state, event.lease_id, event)
     lease.park_reason = ParkReason.REQUESTED
+    idle.note_parked(state, lease, at)
     request.leave_queue(state, lease, at)
 
 

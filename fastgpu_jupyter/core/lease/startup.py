@@ -8,7 +8,7 @@ from ..model import events as e
 from ..model.entities import EndReason, Instant, State
 from ..model.events import Event
 from ..model.lifecycle import EXPOSED_TO_FAULTS, WITHOUT_CAPACITY
-from . import device_health, presence
+from . import device_health, idle, presence
 
 
 def start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
@@ -30,3 +30,4 @@ def apply_started(state: State, event: e.PoolStarted, at: Instant) -> None:
     """Record the boot of the machine, and the clock that goes on from there."""
     state.boot_id, state.clock_epoch_ms = event.boot_id, event.clock_epoch_ms
     presence.restart_countdown(state, at)
+    idle.note_start(state, at)

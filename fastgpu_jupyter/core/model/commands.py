@@ -274,6 +274,30 @@ class SetCpuMeanwhile:
 
 
 @dataclass(frozen=True, slots=True)
+class SnoozeLease:
+    """A user puts off the steps of the idle policy."""
+
+    lease_id: str
+    for_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndIdleLease:
+    """The server of a kernel shuts the kernel down, because the idle policy says so."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportGPUUse:
+    """Readings showed that the device of a lease is idle since then; ``None``: it is used, or that is unknown."""
+
+    lease_id: str
+    generation: int
+    idle_since_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseLease:
     """A user releases a lease, or the pool ends it for ``reason``; nothing happens if it is over."""
 
@@ -435,6 +459,9 @@ Command = (
     | ResumeLease
     | SetRetention
     | SetCpuMeanwhile
+    | SnoozeLease
+    | EndIdleLease
+    | ReportGPUUse
     | ReleaseLease
     | HolderEnded
     | PrepareSucceeded
@@ -461,6 +488,7 @@ CHANGES_OF_A_LEASE = frozenset(
         ResumeLease,
         SetRetention,
         SetCpuMeanwhile,
+        SnoozeLease,
         SetLeaseBudget,
     }
 )

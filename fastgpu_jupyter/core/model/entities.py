@@ -24,6 +24,7 @@ from .device import (
     PartitionStyle,
     Unaccounted,
 )
+from .idle import NO_STEPS, IdlePolicy, IdleStep, IdleTimes
 from .lease import (
     AGING_GRANTS,
     AGING_GRANTS_EACH,
@@ -70,6 +71,7 @@ __all__ = [
     "GONE",
     "GRANTS_TO_OVERTAKE_ALL",
     "NO_MONTH",
+    "NO_STEPS",
     "RECENT_REQUESTS_MAX",
     "RELOCATING",
     "WAIT_MS_MAX",
@@ -87,6 +89,9 @@ __all__ = [
     "Holder",
     "Host",
     "HostSpec",
+    "IdlePolicy",
+    "IdleStep",
+    "IdleTimes",
     "Image",
     "Instant",
     "Isolation",

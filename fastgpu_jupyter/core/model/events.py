@@ -16,6 +16,7 @@ from .entities import (
     Health,
     Holder,
     HostSpec,
+    IdleStep,
     LeaseRequest,
     LogicalGPU,
     MissingReason,
@@ -322,6 +323,45 @@ class LeaseActivityReported:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseGPUIdle:
+    """The device of the lease is not used since then, as readings show."""
+
+    lease_id: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGPUUsed:
+    """The device of the lease is used, or whether it is cannot be read."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseIdleWarned:
+    """The user of the lease was warned that a step of the idle policy follows."""
+
+    lease_id: str
+    step: IdleStep
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseIdleStepTaken:
+    """A step of the idle policy was taken."""
+
+    lease_id: str
+    step: IdleStep
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSnoozed:
+    """No step of the idle policy is taken before ``until_ms``."""
+
+    lease_id: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseParking:
     """The memory of the lease is being moved to the host (the *Intended* of its parking); billing stops here."""
 
@@ -486,6 +526,11 @@ Event = (
     | LeaseRetentionSet
     | LeaseCpuMeanwhileSet
     | LeaseActivityReported
+    | LeaseGPUIdle
+    | LeaseGPUUsed
+    | LeaseIdleWarned
+    | LeaseIdleStepTaken
+    | LeaseSnoozed
     | LeaseFaulted
     | LeaseParking
     | LeaseParked

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ...errors import InvalidRequest, Message
 from ...units import MEMORY_BYTES_MAX
 from .device import LogicalGPU
+from .idle import NO_STEPS, IdleStep, IdleTimes
 from .lifecycle import LeaseState
 from .size import MEMORY_BYTES_MIN, Size, parse_size
 from .tenant import EPOCH, Instant
@@ -36,6 +37,7 @@ class EndReason(StrEnum):
     RESUME_FAILED = "resume_failed"  #: its parked memory could not be brought back to a device
     EXPIRED = "expired"  #: it waited longer than its request allows
     OVER_LIMIT = "over_limit"  #: it kept using more device memory than it had
+    IDLE = "idle"  #: nothing used it for as long as the idle policy allows
 
 
 class ScrubOutcome(StrEnum):
@@ -107,6 +109,7 @@ class ParkReason(StrEnum):
     OVER_LIMIT = "over_limit"  #: it uses more device memory than it has
     HEALTH = "health"  #: it goes to another device, because its own is unhealthy or drained
     RESTART = "restart"  #: the same, but without its memory, because its kernel is restarted
+    IDLE_POLICY = "idle_policy"  #: nothing used it for as long as the idle policy allows
 
 
 #: Reasons for which a lease is parked only to go on elsewhere.
@@ -154,6 +157,7 @@ class LeaseRequest:
     host_memory_bytes: int = 0
     rate_micro_per_hour_max: int | None = None  #: the highest acceptable rate
     budget_micro: int | None = None  #: what it may cost in all
+    idle: IdleTimes = NO_STEPS  #: steps of the idle policy that shall come earlier than those of the pool
 
     def validate(self) -> None:
         """Check that the request is well formed. Raises :class:`InvalidRequest` otherwise."""
@@ -174,6 +178,8 @@ class LeaseRequest:
         for name in ("cpu_milli", "host_memory_bytes", "rate_micro_per_hour_max", "budget_micro"):
             if (getattr(self, name) or 0) < 0:
                 raise InvalidRequest(Message.of("request.negative", field=name))
+        if any(time_ms < 60_000 for time_ms in self.idle.by_step().values()):
+            raise InvalidRequest(Message.of("request.idle_too_short", least_ms=60_000))
         if self.budget_micro == 0:
             raise InvalidRequest(Message.of("request.budget_zero"))
         if self.retention is Retention.HOLD and self.parkable:
@@ -285,6 +291,14 @@ class Lease:
     #: Libraries in its kernel that keep an earlier size until the kernel is restarted.
     libraries_needing_restart: tuple[str, ...] = ()
     cpu_meanwhile: bool = False  #: its cells run without a device until it is ready
+    gpu_idle_since_ms: int | None = None  #: since when its device is known not to be used
+    gpu_idle_confirmed: bool = False  #: whether this pool manager has seen that
+    idle_step: IdleStep | None = None  #: the last step of the idle policy that was taken since it became idle
+    idle_step_ms: int = 0  #: when
+    idle_warned: IdleStep | None = None  #: the last one that was announced
+    idle_warned_ms: int = 0  #: when
+    idle_snoozed_until_ms: int = 0  #: no step is taken before
+    idle_snoozed_ms: int = 0  #: for how long steps were put off since it became idle
     migration_requested: bool = False  #: it goes to another device with the next restart of its kernel
 
     @property

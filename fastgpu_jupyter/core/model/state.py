@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .device import Device, Host
+from .idle import ONLY_NOTIFY, IdlePolicy
 from .lease import Lease
 from .tenant import EPOCH, NO_MONTH, Instant, Month, Reservation, Tenant
 
@@ -31,6 +32,7 @@ class Policy:
     defragments: bool = False  #: whether leases are moved so that a waiting request fits
     over_limit: OverLimit = OverLimit.PARK
     over_limit_grace_ms: int = 30_000  #: the time from the message to parking, and from there to the end
+    idle_policy: IdlePolicy = ONLY_NOTIFY  #: what happens to leases that nothing uses, whether requests wait or not
 
 
 @dataclass(slots=True)
@@ -57,6 +59,9 @@ class State:
     ended: dict[str, None] = field(default_factory=dict)  #: ids of leases that ended, in that order
     expiring: dict[str, int] = field(default_factory=dict)  #: when requests with a longest wait expire, by lease, ms
     budgeted: dict[str, None] = field(default_factory=dict)  #: ids of leases that have a budget and are not over
+    idling: dict[str, None] = field(
+        default_factory=dict
+    )  #: ids of leases that hold or parked a device, known to be idle
     suspect: dict[str, None] = field(default_factory=dict)  #: ids of suspect devices: leases may migrate from them
     usage_epoch_ms: int = 0  #: the instant to which all tenants' decayed usage is scaled
     boot_id: str = ""

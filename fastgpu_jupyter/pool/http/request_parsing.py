@@ -9,7 +9,17 @@ from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
 from ...core.model import commands as c
-from ...core.model.entities import WEIGHT_DEFAULT, BudgetPolicy, Isolation, LeaseRequest, Plan, Priority, Retention
+from ...core.model.entities import (
+    WEIGHT_DEFAULT,
+    BudgetPolicy,
+    IdleStep,
+    IdleTimes,
+    Isolation,
+    LeaseRequest,
+    Plan,
+    Priority,
+    Retention,
+)
 from ...core.model.size import Size, SizeUnit, parse_size
 from ...errors import InvalidRequest, Message
 from ...wire.schemas import common
@@ -37,6 +47,7 @@ def lease_request(body: dict[str, Any]) -> LeaseRequest:
         host_memory_bytes=integer(body, "host_memory_bytes") or 0,
         rate_micro_per_hour_max=integer(body, "rate_micro_per_hour_max"),
         budget_micro=integer(body, "budget_micro"),
+        idle=IdleTimes(**{f"{step.value}_ms": integer(body, f"idle_{step.value}_ms") for step in IdleStep}),
     )
 
 

@@ -32,6 +32,7 @@ class TelemetryMonitor:
         self._state = state
         self._changes = changes
         self._listeners: list[Callable[[], None]] = []
+        self._observers: list[Callable[[Sample, Instant], None]] = []
         self._reading = Reading(Sample(), {})
         self._silent_since: int | None = None
         self.history = history
@@ -55,6 +56,10 @@ class TelemetryMonitor:
         """Call ``listener`` after each reading that readers of the event stream are to see."""
         self._listeners.append(listener)
 
+    def observe(self, observer: Callable[[Sample, Instant], None]) -> None:
+        """Call ``observer`` with each reading and its time; the reading is empty where the driver did not answer."""
+        self._observers.append(observer)
+
     async def sample(self) -> None:
         """Take one reading, then pause until the middle of the next second, so that each second has one reading."""
         subjects, assignments, known = await self._state.read(_sampled_leases)
@@ -74,6 +79,8 @@ class TelemetryMonitor:
         """Keep ``reading``; without one nothing is known, because the last one is no longer true."""
         before, self._reading = self._reading.sample, reading or Reading(Sample(), {})
         self.history.add(at.ms, self.usage)
+        for observer in self._observers:
+            observer(self.usage, at)
         self.history.keep(known.lease_ids, known.device_ids)
         silent_s = self._sampler.silent_since_s
         if (silent_s is None) != (self._silent_since is None):

@@ -28,6 +28,10 @@ class LeaseOptions(TypedDict, total=False):
     host_memory_bytes: int
     rate_micro_per_hour_max: int
     budget_micro: int
+    idle_notify_ms: int
+    idle_park_ms: int
+    idle_release_ms: int
+    idle_shut_down_ms: int
 
 
 class LeaseCalls(Transport):
@@ -109,6 +113,13 @@ class LeaseCalls(Transport):
     def snooze(self, lease_id: str, for_ms: int) -> LeaseView:
         """Put off the steps of the idle policy."""
         return self.act(lease_id, "snooze", {"for_ms": for_ms})
+
+    def end_idle(self, lease_id: str) -> LeaseView:
+        """End the lease, whose kernel the caller shuts down now because the idle policy says so.
+
+        Raises :class:`~fastgpu_jupyter.errors.Conflict` if something uses the lease again: the kernel must then live.
+        """
+        return self.act(lease_id, "end_idle", {})
 
     def advice(self, lease_id: str) -> AdviceView:
         """Return the advice on the size of the lease, or the reason for which there is none."""

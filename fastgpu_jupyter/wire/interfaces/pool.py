@@ -71,6 +71,8 @@ OPERATIONS = (
               schemas.PinBody, _LEASE_KEY, problems=(409, 507), permission=_TENANT_ONLY),
     Operation("POST", "/v1/leases/{lease_id}/snooze", "Put off the steps of the idle policy", schemas.LeaseView,
               schemas.SnoozeBody, _LEASE_KEY, problems=(409, 507), permission=_TENANT_ONLY),
+    Operation("POST", "/v1/leases/{lease_id}/end_idle", "End a lease whose kernel is shut down by the idle policy",
+              schemas.LeaseView, None, _LEASE_KEY, problems=(409, 507), permission=_TENANT_ONLY),
     Operation("GET", "/v1/leases/{lease_id}/advice", "Return the advice on the size of a lease", schemas.AdviceView,
               None, (LEASE,), permission=_TENANT_ONLY),
     Operation("POST", "/v1/leases/{lease_id}/advice/silence", "Give no advice for the notebook of a lease",

@@ -46,6 +46,10 @@ class LeaseBody(_LeaseBodyRequired, total=False):
     host_memory_bytes: Count | None
     rate_micro_per_hour_max: Count | None
     budget_micro: Count | None
+    idle_notify_ms: Count | None
+    idle_park_ms: Count | None
+    idle_release_ms: Count | None
+    idle_shut_down_ms: Count | None
 
 
 def _parameter(title: str, description: str, default: str | bool, **limits: Any) -> msgspec.Meta:

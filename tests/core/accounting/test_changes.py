@@ -13,13 +13,15 @@ from tests.core.world import World, spec
 
 #: Commands of callers that are never refused: they end a wait, give capacity back, or report what is so.
 NEVER_REFUSED = {
-    c.ReleaseLease, c.ParkLease, c.BindHolder, c.CancelReservation, c.ReportActivity, c.ReportLibraries, c.HolderEnded,
+    c.ReleaseLease, c.EndIdleLease, c.ParkLease, c.BindHolder, c.CancelReservation, c.ReportActivity,
+    c.ReportLibraries, c.HolderEnded,
 }  # fmt: skip
 #: Commands that only the pool itself gives.
 OF_THE_POOL = {
     c.CountChange, c.DrainSucceeded, c.LimitSet, c.LogicalGPULost, c.ParkFailed, c.ParkSucceeded, c.PrepareFailed,
-    c.PrepareSucceeded, c.ReportFault, c.ReportMemory, c.ReportNoAnswer, c.ReportScrubFailure, c.ReportUnownedMemory,
-    c.ResumeFailed, c.ResumePostponed, c.ResumeSucceeded, c.SetDevices, c.SetHealth, c.SetPolicy, c.StartPool, c.Tick,
+    c.PrepareSucceeded, c.ReportFault, c.ReportGPUUse, c.ReportMemory, c.ReportNoAnswer, c.ReportScrubFailure,
+    c.ReportUnownedMemory, c.ResumeFailed, c.ResumePostponed, c.ResumeSucceeded,
+    c.SetDevices, c.SetHealth, c.SetPolicy, c.StartPool, c.Tick,
 }  # fmt: skip
 
 

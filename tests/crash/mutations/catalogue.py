@@ -11,6 +11,7 @@ from tests.crash.mutations import (
     durability,
     hangs,
     identity,
+    idle,
     kernels,
     leases,
     names,
@@ -32,6 +33,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *presence.MUTATIONS,
     *names.MUTATIONS,
     *hangs.MUTATIONS,
+    *idle.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25

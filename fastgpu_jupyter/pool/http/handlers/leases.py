@@ -54,6 +54,7 @@ class LeaseHandlers:
             "POST /v1/leases/{lease_id}/resume": self.resume,
             "POST /v1/leases/{lease_id}/pin": self.pin,
             "POST /v1/leases/{lease_id}/snooze": self.snooze,
+            "POST /v1/leases/{lease_id}/end_idle": self.end_idle,
             "GET /v1/leases/{lease_id}/advice": self.advice,
             "POST /v1/leases/{lease_id}/advice/silence": self.silence_advice,
             "POST /v1/leases/{lease_id}/cpu_meanwhile": self.set_cpu_meanwhile,
@@ -152,9 +153,14 @@ class LeaseHandlers:
 
     async def snooze(self, call: HttpCall) -> LeaseView:
         """Put off the steps of the idle policy."""
-        if request_parsing.integer(call.body, "for_ms") is None:
+        for_ms = request_parsing.integer(call.body, "for_ms")
+        if for_ms is None:
             raise InvalidRequest(Message.of("request.not_bounded_integer", field="for_ms"))
-        return await self._reader.lease(call.caller, call.lease_id)
+        return await self._submit(call, c.SnoozeLease(call.lease_id, for_ms))
+
+    async def end_idle(self, call: HttpCall) -> LeaseView:
+        """End a lease whose kernel is shut down because the idle policy says so."""
+        return await self._submit(call, c.EndIdleLease(call.lease_id))
 
     async def advice(self, call: HttpCall) -> AdviceView:
         """Return the advice on the size of a lease."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from ....core.accounting import budgets, meter
-from ....core.lease import device_health, memory_limit, migration, parking, preparation, presence, resize
+from ....core.lease import device_health, idle, memory_limit, migration, parking, preparation, presence, resize
 from ....core.model.entities import Instant, Lease, LogicalGPU, State
 from ....core.model.lifecycle import BECOMING_ACTIVE, LeaseState
 from ....core.placement import mechanisms, parkability
@@ -97,7 +97,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "parking": _parking(state, lease, usage),
         "scrub": _scrub(lease),
         "health": _health(state, lease),
-        "idle": _idle(lease, at),
+        "idle": _idle(state, lease, at),
         "times": _times(lease),
     }
 
@@ -250,17 +250,26 @@ def _health(state: State, lease: Lease) -> LeaseHealthView:
     }
 
 
-def _idle(lease: Lease, at: Instant) -> LeaseIdleView:
-    idle = lease.busy is False and bool(lease.last_activity_ms)
+def _idle(state: State, lease: Lease, at: Instant) -> LeaseIdleView:
+    following = idle.next_step(state, lease)
+    cells_ms = lease.last_activity_ms if lease.busy is False and lease.last_activity_ms else None
+    snoozed = lease.idle_snoozed_until_ms > at.ms
     return {
-        "cells_idle_since": at.wall_ms - (at.ms - lease.last_activity_ms) if idle else None,
-        "gpu_idle_since": None,
-        "next": None,
-        "steps": [],
-        "taken": None,
-        "snoozed_until": None,
-        "message": None,
+        "cells_idle_since": _wall_ms(at, cells_ms),
+        "gpu_idle_since": _wall_ms(at, lease.gpu_idle_since_ms),
+        "next": {"step": following.step.value, "at": max(0, at.wall_ms + following.at_ms - at.ms)}
+        if following
+        else None,
+        "steps": [{"step": step.value, "after_ms": time_ms} for step, time_ms in idle.steps_of(state, lease).items()],
+        "taken": lease.idle_step.value if lease.idle_step else None,
+        "snoozed_until": _wall_ms(at, lease.idle_snoozed_until_ms) if snoozed else None,
+        "message": view_of(idle.message(state, lease, at)),
     }
+
+
+def _wall_ms(at: Instant, ms: int | None) -> int | None:
+    """Return a time of the pool on the wall clock."""
+    return None if ms is None else max(0, at.wall_ms - (at.ms - ms))
 
 
 def _times(lease: Lease) -> LeaseTimesView:
