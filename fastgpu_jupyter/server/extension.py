@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Bool, Int
+from traitlets import Bool, Float, Int
 
 from ..compat.jupyter_server import call_after_session_changes
 from ..core.model.lifecycle import LeaseState
@@ -21,8 +21,10 @@ from ..errors import FastGPUError
 from ..text import printable
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, is_simulated, value_of
+from ..wire.locate import pool_socket
 from .broadcaster import EventBroadcaster
 from .handlers.restarts import RESTART_ROUTE, RestartHandler, provisioner_of
+from .idle_shutdown import IdleShutdown
 from .launches import abandon_launches
 from .notebook_name import SESSION_VARIABLE, name_of_session
 from .pool_connector import PoolConnector
@@ -53,7 +55,12 @@ class FastGPUExtension(ExtensionApp):
         256, min=8, help="How many messages a browser tab may be behind before it is cut off and has to reconnect."
     ).tag(config=True)
 
+    idle_check_interval_s = Float(
+        30.0, min=0.5, help="Seconds between two looks for kernels that the idle policy of the pool lets shut down."
+    ).tag(config=True)
+
     _start: asyncio.Task[None] | None = None
+    _idle: asyncio.Task[None] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -103,6 +110,14 @@ class FastGPUExtension(ExtensionApp):
     async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
         """Start the pool manager and remove stale token files, in the background."""
         self._start = asyncio.create_task(self._prepare_pool())
+        kernels = _serverapp.kernel_manager
+        shutdown = IdleShutdown(
+            lambda: PoolClient(pool_socket()),
+            lambda: {kernel_id: kernels.get_kernel(kernel_id) for kernel_id in kernels.list_kernel_ids()},
+            kernels.shutdown_kernel,
+            self.log,
+        )
+        self._idle = asyncio.create_task(shutdown.run(self.idle_check_interval_s))
 
     async def _prepare_pool(self) -> None:
         connector: PoolConnector = self.settings["fastgpu_pool"]
@@ -118,10 +133,11 @@ class FastGPUExtension(ExtensionApp):
         """End streams and launches, which would keep the server from stopping; kernels are shut down after this."""
         self.settings["fastgpu_broadcaster"].close()
         self.settings["fastgpu_spending"].close()
-        if self._start is not None:
-            self._start.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._start
+        for task in (self._start, self._idle):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         assert self.serverapp is not None
         await abandon_launches(self.serverapp.kernel_manager)
 
