@@ -16,7 +16,18 @@ from .accounts import BudgetApp, QuotaApp, RatesApp, ReserveApp, StatementApp
 from .devices import DevicesApp, DrainApp, MigApp, ProbeApp
 from .doctor import DoctorApp
 from .fsck import FsckApp
-from .leases import MigrateApp, ParkApp, PinApp, QueueApp, ReleaseApp, ResizeApp, ResumeApp, StatusApp, UnpinApp
+from .leases import (
+    MigrateApp,
+    ParkApp,
+    PinApp,
+    QueueApp,
+    ReleaseApp,
+    ResizeApp,
+    ResumeApp,
+    SnoozeApp,
+    StatusApp,
+    UnpinApp,
+)
 from .output import run
 
 
@@ -40,6 +51,7 @@ class FastGPUApp(JupyterApp):
         "park": (ParkApp, ParkApp.description),
         "pin": (PinApp, PinApp.description),
         "unpin": (UnpinApp, UnpinApp.description),
+        "snooze": (SnoozeApp, SnoozeApp.description),
         "resume": (ResumeApp, ResumeApp.description),
         "rates": (RatesApp, RatesApp.description),
         "resize": (ResizeApp, ResizeApp.description),

@@ -9,12 +9,12 @@ from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import InvalidRequest
 from ..messages import sentence_of, sentences_of
 from ..text import shortened
-from ..units import format_duration, format_memory, format_money
+from ..units import format_duration, format_memory, format_money, parse_duration
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, explanation_of, position_of, value_of
 from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
 from ..wire.version import difference_in_status
-from .command import NOTEBOOK_WIDTH, ClientApp, LeaseApp, table
+from .command import NOTEBOOK_WIDTH, ClientApp, LeaseApp, format_day_time, table
 
 _QUEUE = ("POSITION", "LEASE", "SIZE", "PRIORITY", "WAIT", "REASON")
 
@@ -150,6 +150,23 @@ class UnpinApp(PinApp):
     pinned = False
 
 
+class SnoozeApp(ClientApp):
+    """The command that puts off the steps of the idle policy."""
+
+    name = "jupyter-fastgpu-snooze"
+    description = "Put off what is done because a lease is idle: jupyter fastgpu snooze LEASE 2h."
+
+    def run(self, client: PoolClient) -> None:
+        """Put the steps off and print until when."""
+        if len(self.extra_args) != 2:
+            raise InvalidRequest("Name a lease and a time, like 30m or 2h.")
+        lease_id, text = self.extra_args
+        lease = client.snooze(lease_id, parse_duration(text))
+        until = lease["idle"]["snoozed_until"]
+        outcome = "is not snoozed" if until is None else f"is left alone until {format_day_time(until)} UTC"
+        self.show(lease, f"{lease_id} {outcome}.")
+
+
 def _tables(status: StatusView) -> list[str]:
     pool = status["pool"]
     lines = [f"FastGPU pool {pool['version']} ({pool['scope']}{', simulated' if pool['simulated'] else ''})"]
@@ -162,7 +179,7 @@ def _tables(status: StatusView) -> list[str]:
                           map(_lease_row, status["leases"]))]  # fmt: skip
     lines += _messages(status["leases"], lambda lease: [lease["enforcement"]["message"]])
     lines += [f"{lease['id']}: {text}" for lease in status["leases"] for text in _scrub_and_access(lease)]
-    lines += _messages(status["leases"], lambda lease: [lease["size"]["message"]])
+    lines += _messages(status["leases"], lambda lease: [lease["size"]["message"], lease["idle"]["message"]])
     lines += ["", *table(_QUEUE, map(_queue_row, status["queue"]))]
     return lines
 

@@ -93,6 +93,10 @@ class LeaseCommands:
         """Set the retention: ``hold`` where ``pinned``, else ``yield``."""
         return self._change(lambda client, lease_id: client.pin(lease_id, pinned=pinned))
 
+    def snooze(self, for_ms: int) -> LeaseView:
+        """Put off the steps of the idle policy."""
+        return self._change(lambda client, lease_id: client.snooze(lease_id, for_ms))
+
     def _change(self, change: Callable[[PoolClient, str], LeaseView]) -> LeaseView:
         lease_id = self._gate.lease_id
         if lease_id is None:

@@ -134,6 +134,7 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
         (say("label.new_size"), view["size"]["message"]),
         (say("label.device_files"), view["device_access"]["message"]),
         (say("label.fault"), view["health"]["message"]),
+        (say("label.idle"), view["idle"]["message"]),
     ):
         rows += [_Row(name, text)] if (text := sentence_of(message)) else []
     rows.append(_Row(say("label.active_for"), format_duration(view["usage"]["active_ms"])))

@@ -6,6 +6,7 @@ cells, in the main thread, and may block for as long as one call to the pool man
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import Message
 from ..messages import render as message_text
 from ..messages import say, sentences_of
+from ..units import parse_duration
 from ..wire.lease_view import explanation_of
 from ..wire.version import difference_in_status
 from .gate import Gate
@@ -23,6 +25,10 @@ from .lease_commands import LeaseCommands
 if TYPE_CHECKING:
     from .cell_cost import Cells
     from .render import Rendered
+
+
+#: For how long the steps of the idle policy are put off if no time is given.
+SNOOZE = "30m"
 
 
 class Context:
@@ -162,6 +168,16 @@ def unpin(context: Context, _words: list[str]) -> Rendered:
     return render.sentence(say("magic.unpinned"))
 
 
+def snooze(context: Context, words: list[str]) -> Rendered:
+    """Put off the steps of the idle policy for the time in ``words``, or for half an hour."""
+    from . import render
+
+    view = context.commands.snooze(parse_duration("".join(words) or SNOOZE))
+    until = view["idle"]["snoozed_until"]
+    left_s = 0 if until is None else max(0, -(time.time_ns() // 10**9 - until // 1000))
+    return render.sentence(say("magic.snoozed", left_ms=1000 * left_s))
+
+
 def status(context: Context, _words: list[str]) -> Rendered:
     """Return the whole pool: devices, the user's leases and the queue."""
     from . import render
@@ -202,6 +218,7 @@ VERBS = {
         Verb("resume", "", Message.of("summary.resume"), resume),
         Verb("pin", "", Message.of("summary.pin"), pin),
         Verb("unpin", "", Message.of("summary.unpin"), unpin),
+        Verb("snooze", "[TIME]", Message.of("summary.snooze"), snooze),
         Verb("status", "", Message.of("summary.status"), status),
         Verb("help", "", Message.of("summary.help"), show_help),
     )

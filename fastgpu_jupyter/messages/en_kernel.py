@@ -57,6 +57,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The GPU of this kernel is being parked. Its variables, and their GPU memory, are kept; nothing is billed "
         "meanwhile. The next cell, or `%fastgpu resume`, asks for a GPU again."
     ),
+    "magic.snoozed": "Nothing is done for the next {left_ms} because this kernel is idle.",
     "magic.pinned": (
         "Pinned: this kernel keeps its GPU while no cell runs, and is billed for it. `%fastgpu unpin` lets others have "
         "it meanwhile."
@@ -76,6 +77,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "summary.resume": "Ask for the parked GPU again without running a cell.",
     "summary.pin": "Keep the GPU while no cell runs: it is never parked for others and always billed.",
     "summary.unpin": "Let others have the GPU while no cell runs.",
+    "summary.snooze": "Put off what is done because the kernel is idle; TIME is like 30m or 2h.",
     "summary.status": "Show the whole pool: devices, your leases and the queue.",
     "summary.help": "Show this list.",
     # -- tables of leases, devices and the queue: titles, rows and columns ---------------------------------------------
@@ -113,6 +115,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "label.time": "Time",
     "label.utilization": "Utilization",
     "label.when_idle": "When idle",
+    "label.idle": "Idle",
     "label.why": "Why",
     "label.percent": "{name}: {percent} percent",
     # -- tables: values ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,12 @@ class FakePool:
     def pin(self, lease_id: str, *, pinned: bool) -> dict[str, Any]:
         """Held, or not."""
         return self._changed("pin", pinned, retention="hold" if pinned else "yield")
+
+    def snooze(self, lease_id: str, for_ms: int) -> dict[str, Any]:
+        """Snoozed from now on."""
+        view = self._changed("snooze", for_ms)
+        view["idle"] = {**view["idle"], "snoozed_until": time.time_ns() // 1_000_000 + for_ms}
+        return view
 
     def activity(self, lease_id: str, token: str | None, *, busy: bool) -> dict[str, Any]:
         """Busy or not; a parked lease begins to wait."""

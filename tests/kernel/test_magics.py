@@ -140,6 +140,14 @@ def test_pin_and_unpin(context: Context, pool: FakePool) -> None:
             magics.run(context, verb)
 
 
+def test_snooze_takes_a_time_or_half_an_hour(context: Context, pool: FakePool) -> None:
+    assert "for the next 2 h 00 min because this kernel is idle" in magics.run(context, "snooze 2h").text
+    magics.run(context, "snooze")
+    assert pool.calls == [("snooze", 7_200_000), ("snooze", 1_800_000)]
+    with pytest.raises(UsageError, match="is not a time; write it like 90s"):
+        magics.run(context, "snooze long")
+
+
 def test_cpu(context: Context) -> None:
     assert "without a GPU from now on" in magics.run(context, "CPU").text
     assert context.gate.open
