@@ -68,7 +68,8 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "monitors": {"devices", "host", "protocols", "supervisor"},
     "identity": {"host"},
     "http": {"devices", "host", "identity", "journal", "monitors", "protocols", "supervisor"},
-    "settings": {"devices", "effects", "host", "http", "monitors"},
+    "idle_settings": set(),
+    "settings": {"devices", "effects", "host", "http", "idle_settings", "monitors"},
     "composition": {
         "devices", "effects", "host", "http", "identity", "journal", "loop", "monitors", "notifications", "protocols",
         "supervisor",
@@ -77,7 +78,8 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "shutdown": {"host", "http"},
     "app": {
         "carry_over", "composition", "config_source", "devices", "effects", "host", "http", "identity", "journal",
-        "logging", "loop", "monitors", "notifications", "protocols", "rates", "settings", "shutdown", "supervisor",
+        "idle_settings", "logging", "loop", "monitors", "notifications", "protocols", "rates", "settings", "shutdown",
+        "supervisor",
     },
 }  # fmt: skip
 #: Part of the package -> its table of allowed imports.
