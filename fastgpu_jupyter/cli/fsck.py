@@ -54,7 +54,7 @@ class FsckApp(JupyterApp):
         if self.as_json:
             write_json({**finding._asdict(), "backup": backup})
         else:
-            write(*_report(path, finding, backup))
+            write(*report(path, finding, backup))
         sys.exit(0 if finding.sound or backup else 1)
 
     def _repair(self, path: Path, finding: Finding) -> str | None:
@@ -71,7 +71,8 @@ class FsckApp(JupyterApp):
             write_progress(f"{100 * done // in_all:3} % of {in_all:,} records")
 
 
-def _report(path: Path, finding: Finding, backup: str | None) -> list[str]:
+def report(path: Path, finding: Finding, backup: str | None) -> list[str]:
+    """Return the sentences about what was found, and what can be done."""
     found = f"{path}: {finding.records:,} of {finding.in_all:,} records are sound, {finding.leases} leases."
     if finding.sound:
         return [f"{found} The journal is sound."]
@@ -81,9 +82,9 @@ def _report(path: Path, finding: Finding, backup: str | None) -> list[str]:
         return [found, finding.archive_damage]
     problem = finding.damage or f"They violate invariants: {'; '.join(finding.violations)}."
     after = finding.in_all - finding.records
+    without = f"discard the {after:,} records from the damaged one on" if after else "go on without those at its end"
     way_out = (
-        f"Restore a backup, or discard the {after:,} records from the damaged one on: "
-        "stop the pool and run `jupyter fastgpu fsck --cut`."
+        f"Restore a backup, or {without}: stop the pool and run `jupyter fastgpu fsck --cut`."
         if finding.damage
         else "Restore a backup, and report this as a bug."
     )

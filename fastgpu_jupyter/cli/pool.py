@@ -21,6 +21,7 @@ from ..pool.carry_over import SettingsRecord, load_record, save_record
 from ..pool.host import single_instance
 from ..pool.journal.store import Journal
 from ..wire.client import PoolClient
+from ..wire.lease_view import is_simulated
 from ..wire.locate import pool_socket, user_socket, user_state_dir
 from ..wire.schemas import LeaseView
 from ..wire.spawn import ALREADY_RUNNING, start_detached
@@ -37,6 +38,11 @@ FOLLOW_S = 0.5
 _LEASES_GO_ON = (
     "Kernels keep running with their GPUs, and leases live on, billed as before. Nothing is granted until a pool "
     "manager serves again; a kernel or server that needs your own one starts it."
+)
+_SIMULATED_ARE_MISSING = (
+    "Kernels keep running. Their GPUs are simulated by this pool manager: unless the next one simulates them as well, "
+    "they are missing there, and their leases keep their place and are not billed. Nothing is granted until a pool "
+    "manager serves again."
 )
 
 
@@ -85,13 +91,14 @@ class StopApp(PoolProcessApp):
             pool.end()
             write("Stopped. No lease lives.")
             return
+        outlook = _SIMULATED_ARE_MISSING if any(map(is_simulated, leases or [])) else _LEASES_GO_ON
         if not self.yes:
-            self._ask(leases)
+            self._ask(leases, outlook)
         pool.end()
-        write(f"Stopped. {_LEASES_GO_ON}")
+        write(f"Stopped. {outlook}")
 
-    def _ask(self, leases: list[LeaseView] | None) -> None:
-        write(_leases_text(leases), _LEASES_GO_ON)
+    def _ask(self, leases: list[LeaseView] | None, outlook: str) -> None:
+        write(_leases_text(leases), outlook)
         if not sys.stdin.isatty():
             raise Conflict("Nothing was done. --yes stops it without a question.")
         write("Stop it? [y/N] ")

@@ -15,6 +15,8 @@ from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitEr
 from traitlets.config import Config, Configurable
 
 from ..core.model.entities import OverLimit
+from ..errors import InvalidRequest
+from ..messages import text_of
 from ..units import parse_memory
 from .devices.registry import PROGRAMS
 from .effects.scrubber import OVERWRITE, WAIT
@@ -94,8 +96,17 @@ class Parking(Configurable):
         help="Host memory that all parked leases together may take, like '64GiB'. Default: half of what the host has."
     ).tag(config=True)
 
+    @validate("host_memory")
+    def _require_memory(self, proposal: Any) -> str:
+        value = str(proposal["value"])
+        try:
+            parse_memory(value or "1GiB")
+        except InvalidRequest as error:
+            raise TraitError(f"Parking.host_memory: {text_of(error)}") from error
+        return value
+
     def host_memory_bytes(self) -> int:
-        """Return the host memory that parked leases may take. Raises :class:`InvalidRequest`."""
+        """Return the host memory that parked leases may take."""
         if self.host_memory:
             return parse_memory(self.host_memory)
         return machine.default_parked_bytes(machine.spec().memory_bytes)

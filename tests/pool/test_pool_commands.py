@@ -73,7 +73,7 @@ def test_stop_with_leases_asks_and_says_what_happens_to_them(on_demand: PoolClie
     refused = fastgpu("pool", "stop")
     assert refused.returncode == 1
     assert "Leases that live: 1: a.ipynb (active)." in refused.stdout
-    assert "leases live on" in refused.stdout
+    assert "unless the next one simulates them as well, they are missing there" in refused.stdout
     assert "Nothing was done. --yes" in refused.stderr
     assert alive(pid)
     assert answered("n")[0] == 1

@@ -65,6 +65,7 @@ def test_setting_with_an_old_name_is_refused_with_the_new_one(
         ("--Parkign.idle_s=3", "There is no section 'Parkign'. The sections are FastGPUPool, Devices"),
         ("--Limits.leases_max=0", "should not be less than 1"),
         ("--Scrubbing.mode=never", "'never'"),
+        ("--Parking.host_memory=lots", "Parking.host_memory: 'lots' is not an amount of memory"),
         ("stopp", "There is no command 'stopp'."),
     ],
 )

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from fastgpu_jupyter.cli.fsck import report
 from fastgpu_jupyter.errors import StoreFault
 from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.journal import fsck
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.golden.make import history
-from tests.helpers import fastgpu_process
+from tests.helpers import fastgpu
 from tests.pool.conftest import Serve
 from tests.pool.conftest import serve as serve  # noqa: PLC0414 (a fixture)
 
@@ -68,6 +69,14 @@ def test_cut_keeps_the_sound_part_and_a_copy(path: Path) -> None:
     assert fsck.cut(path, 3) != backup
 
 
+def test_report_of_a_journal_without_its_newest_records_names_no_number(path: Path) -> None:
+    damage(path, "DELETE FROM record WHERE seq > 3")
+    finding = fsck.examine(path)
+    assert (finding.records, finding.in_all) == (3, 3)
+    *_, way_out = report(path, finding, None)
+    assert way_out.startswith("Restore a backup, or go on without those at its end: stop the pool")
+
+
 def test_examine_of_a_missing_journal_creates_none(tmp_path: Path) -> None:
     with pytest.raises(StoreFault, match="There is no journal"):
         fsck.examine(tmp_path / "journal.db")
@@ -76,20 +85,20 @@ def test_examine_of_a_missing_journal_creates_none(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_fsck_command_cuts_only_without_a_running_pool(path: Path, isolated: Path) -> None:
-    assert fastgpu_process("fsck", f"--journal={path}").stdout.count("The journal is sound") == 1
+    assert fastgpu("fsck", f"--journal={path}").stdout.count("The journal is sound") == 1
     damage(path, "UPDATE record SET payload = x'00' WHERE seq = 4")
-    explained = fastgpu_process("fsck", f"--journal={path}")
+    explained = fastgpu("fsck", f"--journal={path}")
     assert explained.returncode == 1
     assert "damaged at record 4" in explained.stdout
     assert "fsck --cut" in explained.stdout
     held = single_instance.acquire_lock(path.parent, "lock")
-    refused = fastgpu_process("fsck", f"--journal={path}", "--cut")
+    refused = fastgpu("fsck", f"--journal={path}", "--cut")
     assert (refused.returncode, refused.stderr.count("already running")) == (1, 1)
     os.close(held)
-    mended = fastgpu_process("fsck", f"--journal={path}", "--cut", "--json")
+    mended = fastgpu("fsck", f"--journal={path}", "--cut", "--json")
     assert mended.returncode == 0
     assert Path(json.loads(mended.stdout)["backup"]).exists()
-    assert fastgpu_process("fsck", f"--journal={path}").returncode == 0
+    assert fastgpu("fsck", f"--journal={path}").returncode == 0
 
 
 @pytest.mark.slow
@@ -101,7 +110,7 @@ def test_fsck_command_shows_progress_on_a_terminal_only(
     if damaged:
         damage(path, f"UPDATE record SET payload = x'00' WHERE seq = {damaged}")
         percent //= in_all
-    assert fastgpu_process("fsck", f"--journal={path}").stderr == ""
+    assert fastgpu("fsck", f"--journal={path}").stderr == ""
     ours, terminal = os.openpty()
     command = [sys.executable, "-m", "fastgpu_jupyter", "fsck", f"--journal={path}"]
     subprocess.run(command, stderr=terminal, stdout=subprocess.DEVNULL, timeout=30, check=False)
