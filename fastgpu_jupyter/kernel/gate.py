@@ -85,6 +85,8 @@ class Gate:
         #: A provisioner started this kernel and keeps its lease over a restart.
         self._provisioned = lease_id is not None
         self._pending_notes: list[str] = []
+        #: A cell ran without a device since the lease waits.
+        self._runs_meanwhile = False
         #: When the lease was parked while a cell ran, on the monotonic clock.
         self._parked_at: float | None = None
         self._lock = threading.RLock()
@@ -152,6 +154,21 @@ class Gate:
         """Note that the waiting cell shows where the GPU is, so that no note about it follows."""
         with self._lock:
             self._parked_at = None
+
+    @property
+    def runs_on_cpu(self) -> bool:
+        """Whether a cell runs now although the gate is closed: without a device, until the waiting lease is granted."""
+        view = self.view
+        if self.open or view is None or view["id"] != self.lease_id:
+            return False
+        return view["state"] == "waiting" and view.get("cpu_meanwhile", False)
+
+    def begin_on_cpu(self) -> None:
+        """Note that a cell runs without a device; the first one says so, and the first one after the grant, too."""
+        with self._lock:
+            if not self._runs_meanwhile:
+                self._runs_meanwhile = True
+                self.add_note(say("note.on_cpu"))
 
     def apply_changes(self, *, with_notes: bool = True) -> list[str]:
         """Bring the environment up to date and return the notes for the user, each once. Call between two cells.
@@ -348,6 +365,9 @@ class Gate:
             self.has_changes = True
         if self._parked_at is not None:
             self._note_parked_while_running(time.monotonic() - self._parked_at)
+        if self._runs_meanwhile:
+            self._runs_meanwhile = False
+            self.add_note(say("note.granted_meanwhile"))
         self.open = self.had_gpu = True
 
     def _close_gate(self) -> None:
@@ -397,7 +417,7 @@ class Gate:
         self._clear_lease()
 
     def _clear_lease(self) -> None:
-        self.lease_id, self._parked_at = None, None
+        self.lease_id, self._parked_at, self._runs_meanwhile = None, None, False
         self.environment.set_target(self.environment.hidden)
         self.has_changes = True
         self.open = True

@@ -91,9 +91,12 @@ class FastGPUKernel(IPythonKernel):
         cell = gate.activity.begin()
         try:
             if not gate.open:
-                stopped = await self._wait_for_grant(store_history)
+                stopped = None if gate.runs_on_cpu else await self._wait_for_grant(store_history)
                 if stopped is not None:
                     return stopped
+                if gate.runs_on_cpu:
+                    gate.begin_on_cpu()
+                    gate.activity.end(cell)  # it needs no device, so it neither takes nor keeps one
             self._apply_changes()
             began = self.cells.begin(gate.view)
             reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
@@ -178,7 +181,7 @@ class FastGPUKernel(IPythonKernel):
         gate.begin_wait()
         try:
             with self._interrupts.stopping(stop):
-                while not gate.open and not stopped:
+                while not gate.open and not gate.runs_on_cpu and not stopped:
                     if time.monotonic() - started > DISPLAY_AFTER_S:
                         display.show(gate.view, gate.pool_error, ancestors.note if ancestors else None)
                         gate.wait_was_shown()

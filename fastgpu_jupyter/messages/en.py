@@ -527,6 +527,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The parked memory is {parked_bytes}, which is more than the {limit_bytes} of '{size}'. Nothing was changed."
     ),
     # -- cells without a device while the lease waits -----------------------------------------------------------------
+    "cpu_meanwhile.on": "Its cells run on the CPU until then.",
     "cpu_meanwhile.granted": "Cells run on the CPU only while their lease waits, and this one is {state}.",
     "cpu_meanwhile.parked": (
         "The memory of this lease is parked, and a cell that uses it must have the GPU. `%%fastgpu cpu` runs one cell "

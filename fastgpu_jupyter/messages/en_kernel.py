@@ -216,6 +216,11 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "FastGPU: {libraries} looked for GPUs before this kernel had one, and will not see it in this process. Restart "
         "the kernel to use the GPU; the lease is kept."
     ),
+    "note.on_cpu": (
+        "FastGPU: this cell runs on the CPU. The request keeps its position; cells that begin after the grant have the "
+        "GPU."
+    ),
+    "note.granted_meanwhile": "FastGPU: the GPU was granted; from this cell on, cells have it.",
     "note.a_library": "A library",
     "note.limit_at_restart": (
         "FastGPU: {libraries} cannot change the memory limit in this process; restart the kernel to apply it."

@@ -152,6 +152,8 @@ MESSAGES: dict[str, str] = {
     "note.parked_a_moment": "FastGPU：单元格运行期间，此租约曾短暂挂起。{reason}其显存内容已恢复。",
     "note.parked": "FastGPU：单元格运行期间，此租约曾挂起 {parked_ms}。{reason}其显存内容已恢复。",
     "note.looked_early": "FastGPU：{libraries} 在此内核获得 GPU 之前就查找过 GPU，在此进程中不会看到它。请重启内核以使用 GPU；租约保留。",
+    "note.on_cpu": "FastGPU：此单元格在 CPU 上运行。请求保留其排队位置；分配之后开始的单元格可以使用 GPU。",
+    "note.granted_meanwhile": "FastGPU：GPU 已分配；从此单元格起可以使用 GPU。",
     "note.a_library": "某个库",
     "note.limit_at_restart": "FastGPU：{libraries} 无法在此进程中更改显存上限；请重启内核使其生效。",
     "note.another_pool": "现在由另一个资源池（不是租出此 GPU 的资源池）提供 {path} 的服务，它不知道此租约。租约在此保留；请重启原来的资源池，或重启内核向当前资源池申请 GPU。",

@@ -461,3 +461,40 @@ def test_gate_keeps_the_environment_while_the_gpu_is_missing(token_file: Path) -
     gate.update_lease(active_view(version=4, environment={"CUDA_VISIBLE_DEVICES": "GPU-2"}))  # type: ignore[arg-type]
     gate.apply_changes()
     assert env(gate)["CUDA_VISIBLE_DEVICES"] == "GPU-2"
+
+
+# ---- cells that run on the CPU while the lease waits -----------------------------------------------------------------
+
+
+def test_gate_runs_cells_on_the_cpu_only_while_the_lease_waits(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file)
+    gate.update_lease(lease_view())  # type: ignore[arg-type]
+    assert not gate.runs_on_cpu
+    gate.update_lease(lease_view(cpu_meanwhile=True, version=2))  # type: ignore[arg-type]
+    assert (gate.open, gate.runs_on_cpu) == (False, True)
+    gate.update_lease(lease_view(cpu_meanwhile=True, state="preparing", version=3))  # type: ignore[arg-type]
+    assert not gate.runs_on_cpu
+    gate.update_lease(active_view(version=4))  # type: ignore[arg-type]
+    assert (gate.open, gate.runs_on_cpu) == (True, False)
+
+
+def test_gate_says_once_that_cells_run_on_the_cpu_and_once_that_they_have_the_gpu(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file)
+    gate.update_lease(lease_view(cpu_meanwhile=True))  # type: ignore[arg-type]
+    gate.begin_on_cpu()
+    gate.begin_on_cpu()
+    (note,) = gate.apply_changes()
+    assert "this cell runs on the CPU" in note
+    gate.update_lease(active_view())  # type: ignore[arg-type]
+    (note,) = gate.apply_changes()
+    assert "the GPU was granted" in note
+    assert env(gate)["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+    assert gate.apply_changes() == []
+
+
+def test_gate_of_a_pool_that_knows_no_cells_on_the_cpu_lets_them_wait(token_file: Path) -> None:
+    gate = make_gate(FakePool(), token_file)
+    view = lease_view()
+    del view["cpu_meanwhile"]
+    gate.update_lease(view)  # type: ignore[arg-type]
+    assert not gate.runs_on_cpu

@@ -67,6 +67,29 @@ def test_waiting_kernels_are_granted_in_order(pool: PoolProcess, kernels: Kernel
     assert third.collect(held[third]).stream().strip() == GRANTED
 
 
+def test_cells_run_on_the_cpu_until_the_grant_if_their_user_wants(pool: PoolProcess, kernels: KernelHelper) -> None:
+    holder, waiting = kernels.start(), kernels.start()
+    holder.run("%fastgpu pin")
+    held = waiting.send(ENVIRONMENT)
+    waiting.message(held, "display_data")
+    wait_until(lambda: pool.lease(waiting.lease_id)["usage"]["busy"] is True, "the pool knows that a cell waits")
+    pool.client.cpu_meanwhile(waiting.lease_id, on=True)
+    ran = waiting.collect(held)
+    assert ran.stream("stdout").strip() == WITHOUT
+    assert "this cell runs on the CPU" in ran.stream("stderr")
+    assert "clear_output" in ran.kinds()
+    wait_until(lambda: pool.lease(waiting.lease_id)["usage"]["busy"] is False, "a cell on the CPU needs no device")
+    ran = waiting.run("held = 1")
+    assert (ran.status, ran.stream("stderr")) == ("ok", "")
+    assert position_of(pool.lease(waiting.lease_id)) == 1
+    kernels.stop(holder)
+    pool.wait_state(waiting.lease_id, "active")
+    assert pool.lease(waiting.lease_id)["cpu_meanwhile"] is False
+    ran = waiting.run(f"print(held)\n{ENVIRONMENT}")
+    assert ran.stream("stdout").splitlines() == ["1", GRANTED]
+    assert "the GPU was granted" in ran.stream("stderr")
+
+
 def test_magics_and_silent_cells_do_not_wait(pool: PoolProcess, kernels: KernelHelper) -> None:
     kernels.start()
     waiting = kernels.start()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ...errors import Conflict, Message
 from ..model import commands as c
 from ..model import events as e
-from ..model.entities import Instant, State
+from ..model.entities import Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
 from .lookup import find_live_lease
@@ -33,3 +33,8 @@ def set_cpu_meanwhile(state: State, command: c.SetCpuMeanwhile, at: Instant) -> 
 def apply_set(state: State, event: e.LeaseCpuMeanwhileSet, at: Instant) -> None:
     """Record whether cells run without a device until the grant."""
     advance(state, event.lease_id, event).cpu_meanwhile = event.on
+
+
+def message(lease: Lease) -> Message | None:
+    """Return that cells run without a device, or ``None`` where they wait or have one."""
+    return Message.of("cpu_meanwhile.on") if lease.cpu_meanwhile and lease.state is LeaseState.WAITING else None

@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from ....core.accounting import budgets, meter
-from ....core.lease import device_health, idle, memory_limit, migration, parking, preparation, presence, resize
+from ....core.lease import (
+    cpu_meanwhile,
+    device_health,
+    idle,
+    memory_limit,
+    migration,
+    parking,
+    preparation,
+    presence,
+    resize,
+)
 from ....core.model.entities import Instant, Lease, LogicalGPU, State
 from ....core.model.lifecycle import BECOMING_ACTIVE, LeaseState
 from ....core.placement import mechanisms, parkability
@@ -125,7 +135,7 @@ def _notes(lease: Lease, context: ViewContext) -> Iterator[MessageView]:
     """Yield why the lease ended, failed preparations, the progress of scrubbing, or why the lease stays parked."""
     retry = view_of(preparation.message(lease) or parking.resume_message(lease))
     if lease.state is LeaseState.WAITING:
-        found: list[MessageView | None] = [retry]
+        found: list[MessageView | None] = [view_of(cpu_meanwhile.message(lease)), retry]
     else:
         found = [
             view_of(lease.end_detail),
