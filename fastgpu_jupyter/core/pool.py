@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from .apply import apply
 from .decide import decide
+from .lease import resize
 from .model import commands as c
 from .model import events as e
 from .model.entities import Instant, Lease, LogicalGPU, Mechanism, ParkReason, State
 from .model.events import Event
 from .model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY, LeaseState
-from .placement import logical_gpus, parkability
-from .scheduling import idleness, preemption
+from .placement import idleness, logical_gpus, parkability
+from .scheduling import preemption
 from .scheduling.outlook import Outlook, Prospect
 from .scheduling.preemption import PreemptionPlan
 from .scheduling.scheduler import Scheduler
@@ -81,7 +82,9 @@ class Pool:
         return events
 
     def advance(self, at: Instant, *, make_room: bool = True) -> list[Event]:
-        """Return the next grant, if a waiting request can be served; else what to park so that one can be soon."""
+        """Return the next size that was deferred, else the next grant, else what to park so that one can be made."""
+        if self.state.deferred and (resized := resize.complete_deferred(self.state, at)):
+            return resized
         found = self._scheduler.next_grant(at.ms)
         if found is None:
             return self._make_room(at) if make_room else []

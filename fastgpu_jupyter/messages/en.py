@@ -494,8 +494,17 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "resize.wrong_state": "A lease that is {state} cannot be resized.",
     "resize.try_again": "The lease is {state}. Nothing was changed; try again in a moment.",
     "resize.memory_in_use": (
-        "This kernel has {used_bytes} on its device, which is more than the {limit_bytes} of '{size}'. Nothing was "
-        "changed; free memory and resize again."
+        "Resize to {size} refused. {used_bytes} are in use and {size} has {limit_bytes}. Nothing was changed: {kept} "
+        "stays. Free memory, or choose {kept} or more."
+    ),
+    "resize.changed_meanwhile": (
+        "The size of this lease is {kept} by now, because it was changed elsewhere. Nothing was changed by this; look "
+        "at it, and choose again."
+    ),
+    "resize.deferred": "It gets the size {size} as soon as the idle leases on its GPU are parked.",
+    "resize.out_of_service": (
+        "Its GPU is out of service for anything new, so this lease can get smaller there, and not larger. Nothing was "
+        "changed; migrate the lease, or try again when the GPU is back."
     ),
     "resize.above_quota": (
         "With that, {tenant} would hold more than the {limit_milli} GPUs that it may have. Nothing was changed; "
@@ -524,7 +533,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "was changed."
     ),
     "resize.parked_does_not_fit": (
-        "The parked memory is {parked_bytes}, which is more than the {limit_bytes} of '{size}'. Nothing was changed."
+        "Resize to {size} refused. {parked_bytes} are parked and {size} has {limit_bytes}. Nothing was changed: {kept} "
+        "stays."
     ),
     # -- cells without a device while the lease waits -----------------------------------------------------------------
     "cpu_meanwhile.on": "Its cells run on the CPU until then.",

@@ -106,7 +106,7 @@ export function lease(changes: Changes<LeaseView> = {}): LeaseView {
         cpu_milli: 0,
         host_memory_bytes: 0
       },
-      size: { applied: null, message: null },
+      size: { requested: null, applied: null, message: null },
       gpu: {
         device_ids: ['GPU-1'],
         model: 'NVIDIA A100-SXM4-80GB',

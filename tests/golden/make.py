@@ -64,12 +64,25 @@ def _come_and_go(world: World) -> None:
     world.do(c.ReportUnownedMemory("gpu-2", 1 << 30))
     world.do(c.ReportFault("gpu-0", WRONG_ADDRESS, ("whole",), certain=True))
     world.do(c.ResizeLease("part", "half"))
+    _grow(world)
     world.do(c.RenameLease("part", "training run.ipynb"))
     world.do(c.TransferLease("part", "bob"))
     world.do(c.ReleaseLease("waits"))
     world.do(c.ReleaseLease("whole"))
     world.drained("whole", ScrubResult(ScrubOutcome.OVERWRITTEN, 80 << 30, Message.of_text("All of it.")))
     world.do(c.HolderEnded("part", world.state.leases["part"].holder))
+
+
+def _grow(world: World) -> None:
+    for name, size in (("rests", "70GiB"), ("grows", "eighth")):  # on one device
+        world.active(name, size, tenant="dora")
+    world.do(c.ReportActivity("rests", busy=False))
+    world.do(c.ResizeLease("grows", "full"))
+    world.do(c.ResizeLease("grows", "eighth"))  # withdraws it
+    world.parked("rests")
+    world.do(c.ReleaseLease("rests"))
+    world.do(c.ReleaseLease("grows"))
+    world.drained("grows")
 
 
 def _borrow(world: World) -> None:

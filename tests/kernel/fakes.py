@@ -87,7 +87,7 @@ def lease_view(**changes: Any) -> dict[str, Any]:
         "request": {
             "size": "full", "isolation": "none", "priority": "normal", "cpu_milli": 0, "host_memory_bytes": 0
         },
-        "size": {"applied": None, "message": None},
+        "size": {"requested": None, "applied": None, "message": None},
         "gpu": None,
         "memory": {"limit_bytes": None, "used_bytes": None},
         "usage": {"utilization_percent": None, "active_ms": 0, "busy": False, "last_used_at": 0},

@@ -146,6 +146,8 @@ def _list_violations(state: State) -> Iterator[str]:
         yield "the list of leases that have a budget is not of those"
     if len(lasting) + len(state.ended) != len(state.leases) or not state.leases.keys() >= state.ended.keys():
         yield "the list of leases that ended is not of those"
+    if {lease.id for lease in lasting if lease.resize_deferred is not None} != state.deferred.keys():
+        yield "the list of leases whose larger size waits for room is not of those"
     if {name for name, device in state.devices.items() if device.health is Health.SUSPECT} != state.suspect.keys():
         yield "the list of suspect devices is not of those"
     seen = {LeaseState.ACTIVE, LeaseState.PARKING, LeaseState.PARKED}

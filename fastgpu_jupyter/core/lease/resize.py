@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
-from ...errors import Conflict, Message, NeedsRestart
+from ...errors import CallerError, Conflict, Message, NeedsRestart
 from ..accounting import budgets, meter, reservations
 from ..model import commands as c
 from ..model import events as e
 from ..model.entities import Enforcement, Instant, Lease, LeaseRequest, LogicalGPU, ParkReason, State, requirements_of
 from ..model.events import Event
 from ..model.lifecycle import WITHOUT_CAPACITY, LeaseState
-from ..model.size import Size
+from ..model.size import Size, parse_size
 from ..placement import device_share, logical_gpus, refusals
-from . import allocation, memory_limit
+from . import allocation, growth, memory_limit
 from .lookup import find_lease
 from .transition import advance
 
@@ -61,7 +61,15 @@ def _require_room(lease: Lease, size: Size, device_memory_bytes: int) -> None:
         needed = max(needed, lease.over_limit_bytes)
     has = size.memory_on(device_memory_bytes) * size.devices
     if needed > has:
-        raise Conflict(Message.of("resize.parked_does_not_fit", parked_bytes=needed, limit_bytes=has, size=str(size)))
+        raise Conflict(
+            Message.of(
+                "resize.parked_does_not_fit",
+                size=str(size),
+                parked_bytes=needed,
+                limit_bytes=has,
+                kept=lease.request.name,
+            )
+        )
 
 
 def changes_library_limit(before: LogicalGPU, after: LogicalGPU) -> bool:
@@ -104,6 +112,8 @@ def outcome(lease: Lease) -> Outcome | None:
 
 def message(lease: Lease) -> Message | None:
     """Return the message about the last change of size, or ``None`` where there is nothing to say."""
+    if lease.state is LeaseState.ACTIVE and (deferred := growth.message(lease)) is not None:
+        return deferred
     match outcome(lease):
         case Outcome.PENDING:
             return Message.of("resize.pending")
@@ -126,6 +136,7 @@ def resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Even
     lease = find_lease(state, command.lease_id)
     request = request_of(lease, command.profile)
     size = request.size
+    _require_seen(lease, command.seen)
     if lease.has_image:
         return resize_parked(state, lease, request, at)
     if lease.state is LeaseState.WAITING:
@@ -134,7 +145,7 @@ def resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Even
     if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
         raise Conflict(Message.of("resize.wrong_state", state=lease.state.value))
     if size == lease.request.size:
-        return []
+        return [] if lease.resize_deferred is None else [e.LeaseResizeDropped(lease.id)]
     if any(state.devices[name].missing for name in lease.logical_gpu.device_ids):
         raise Conflict(Message.of("resize.device_missing"))
     devices = refusals.require_resizable(state, lease, size)
@@ -145,13 +156,44 @@ def resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Even
     if command.used_bytes is not None and command.used_bytes > gpu.memory_bytes:
         raise Conflict(
             Message.of(
-                "resize.memory_in_use", used_bytes=command.used_bytes, limit_bytes=gpu.memory_bytes, size=str(size)
+                "resize.memory_in_use",
+                size=str(size),
+                used_bytes=command.used_bytes,
+                limit_bytes=gpu.memory_bytes,
+                kept=lease.request.name,
             )
         )
     _require_within_quota(state, lease, device_share.milli(size, devices))
     if lease.requirements.non_preemptible:
         reservations.require_not_reserved_by_others(state, lease, size)
+    if not growth.has_room(devices[0], lease, request):
+        return growth.defer(state, lease, request, devices[0], at)
     return [e.LeaseResized(lease.id, request, gpu)]
+
+
+def _require_seen(lease: Lease, seen: str | None) -> None:
+    """Raise :class:`Conflict` where the lease has another size by now than its user saw."""
+    if seen is not None and parse_size(seen) != lease.request.size:
+        raise Conflict(Message.of("resize.changed_meanwhile", kept=lease.request.name))
+
+
+def complete_deferred(state: State, at: Instant) -> list[Event]:
+    """Return what follows for the first lease whose size was deferred and that need not wait for it any longer.
+
+    It gets that size, more leases are parked for it, or it keeps the size that it has and its user learns why.
+    """
+    for lease in map(state.leases.__getitem__, state.deferred):
+        request, gpu = lease.resize_deferred, lease.logical_gpu
+        assert request is not None
+        assert gpu is not None
+        device = state.devices[gpu.device_id]
+        if device.releasing_bytes and not growth.has_room(device, lease, request):
+            continue
+        try:
+            return resize_lease(state, c.ResizeLease(lease.id, request.name), at)
+        except CallerError as refusal:
+            return [e.LeaseResizeDropped(lease.id, refusal.message)]
+    return []
 
 
 def _require_within_quota(state: State, lease: Lease, wanted_milli: int) -> None:
@@ -166,6 +208,7 @@ def _require_within_quota(state: State, lease: Lease, wanted_milli: int) -> None
 def apply_resized(state: State, event: e.LeaseResized, at: Instant) -> None:
     """Bill the lease at its new size from here on, and allocate the difference."""
     lease = advance(state, event.lease_id, event)
+    growth.forget(state, lease)
     if event.logical_gpu is None or lease.logical_gpu is None:
         lease.request = event.request
         lease.resize_unacknowledged = lease.has_image

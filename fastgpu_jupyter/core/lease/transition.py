@@ -31,6 +31,9 @@ def advance(state: State, lease_id: str, event: Event) -> Lease:
     before = lease.state
     after = lease.state = next_state(lease, event)
     lease.version += 1
+    if before is LeaseState.ACTIVE and after is not before and lease.id in state.deferred:
+        del state.deferred[lease.id]
+        lease.resize_deferred = None
     if after is not before and lease.logical_gpu is not None:
         releases = (after in RELEASING_CAPACITY) - (before in RELEASING_CAPACITY)
         if releases:

@@ -196,11 +196,15 @@ class BindHolder:
 
 @dataclass(frozen=True, slots=True)
 class ResizeLease:
-    """A user gives a lease another size while its kernel runs; ``used_bytes`` is its memory on the device, if known."""
+    """A user gives a lease another size while its kernel runs.
+
+    ``used_bytes`` is its memory on the device, if known; ``seen`` the size that the user saw, if that must still be so.
+    """
 
     lease_id: str
     profile: str
     used_bytes: int | None = None
+    seen: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

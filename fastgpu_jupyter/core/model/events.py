@@ -259,6 +259,22 @@ class LeaseResized:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseResizeDeferred:
+    """The lease gets the size of ``request`` once other leases on its device are parked."""
+
+    lease_id: str
+    request: LeaseRequest
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseResizeDropped:
+    """The lease keeps the size that it has; ``reason`` is ``None`` where its user wanted that."""
+
+    lease_id: str
+    reason: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseResizeAcknowledged:
     """The libraries in the kernel follow the size of the lease, but for those that need a restart."""
 
@@ -519,6 +535,8 @@ Event = (
     | LeasePrepareFailed
     | HolderBound
     | LeaseResized
+    | LeaseResizeDeferred
+    | LeaseResizeDropped
     | LeaseResizeAcknowledged
     | LeaseMigrationRequested
     | LeaseRenamed

@@ -288,6 +288,8 @@ class Lease:
     prepare_failure: Message | None = None  #: why the last one failed
     #: It has another size, and its kernel has not reported yet which libraries follow.
     resize_unacknowledged: bool = False
+    resize_deferred: LeaseRequest | None = None  #: with the size that it gets once others on its device are parked
+    resize_failure: Message | None = None  #: why the last size that was deferred could not be had
     #: Libraries in its kernel that keep an earlier size until the kernel is restarted.
     libraries_needing_restart: tuple[str, ...] = ()
     cpu_meanwhile: bool = False  #: its cells run without a device until it is ready

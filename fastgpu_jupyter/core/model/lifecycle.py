@@ -87,6 +87,8 @@ UNCHANGED: dict[str, frozenset[LeaseState]] = {
     "LeaseBudgetThresholdPassed": frozenset({_S.ACTIVE}),
     "LeaseFaulted": EXPOSED_TO_FAULTS,
     "LeaseResized": frozenset({_S.WAITING, _S.ACTIVE, _S.PARKED}),
+    "LeaseResizeDeferred": frozenset({_S.ACTIVE}),
+    "LeaseResizeDropped": frozenset({_S.ACTIVE}),
     "LeaseResizeAcknowledged": frozenset({_S.ACTIVE}),
     "LeaseMigrationRequested": frozenset({_S.ACTIVE}),
     "LeaseRenamed": LIVE,

@@ -58,6 +58,7 @@ class State:
     recent_requests: list[tuple[str, int, int]] = field(default_factory=list)
     ended: dict[str, None] = field(default_factory=dict)  #: ids of leases that ended, in that order
     expiring: dict[str, int] = field(default_factory=dict)  #: when requests with a longest wait expire, by lease, ms
+    deferred: dict[str, None] = field(default_factory=dict)  #: ids of leases whose larger size waits for room
     budgeted: dict[str, None] = field(default_factory=dict)  #: ids of leases that have a budget and are not over
     idling: dict[str, None] = field(
         default_factory=dict

@@ -46,7 +46,7 @@ def _no_such_model(present: Iterable[Device], size: Size) -> Message:
 
 
 def require_resizable(state: State, lease: Lease, size: Size) -> Devices:
-    """Return the device of an active lease where it can have another size on it while its kernel runs.
+    """Return the device of an active lease where it can have another size on it while its kernel runs, given room.
 
     Raise :class:`~fastgpu_jupyter.errors.Conflict` with the reason where it cannot. Nothing is changed.
     """
@@ -64,10 +64,9 @@ def require_resizable(state: State, lease: Lease, size: Size) -> Devices:
     if not can_change or mechanisms.choose(spec, requirements) is None:
         why = mechanisms.refusal(spec, requirements) or _fixed_size_reason(spec, mechanism)
         raise NeedsRestart(Message.of("resize.fixed_while_running", reason=why))
-    others_bytes = device.promised_bytes - (lease.logical_gpu.memory_bytes if lease.logical_gpu else 0)
-    free_bytes = spec.memory_bytes - others_bytes
-    if (size.whole and len(device.lease_ids) > 1) or device_share.memory_bytes(device, size) > free_bytes:
-        raise Conflict(Message.of("resize.no_room", size=str(size), free_bytes=free_bytes))
+    grows = lease.logical_gpu is not None and device_share.memory_bytes(device, size) > lease.logical_gpu.memory_bytes
+    if grows and not device.grantable:
+        raise Conflict(Message.of("resize.out_of_service"))
     return devices
 
 

@@ -4,7 +4,7 @@ Only leases that may be parked are preempted: their users allow it (``Retention.
 these,
 
 * a lease whose kernel has reported that no cell runs yields at once to a request of its own tenant that needs a device
-  now, and after a while (``Policy.idle_ms``) to any request (:mod:`.idleness`);
+  now, and after a while (``Policy.idle_ms``) to any request (:mod:`..placement.idleness`);
 * a lease that computes yields to a request of a higher priority, and to a tenant that has less than it is guaranteed,
   unless its own tenant would then have less than that as well;
 * a lease that has computed for a whole turn (``Policy.quantum_ms``, where an administrator has set one) yields to a
@@ -21,9 +21,8 @@ from ..accounting import fairshare, meter
 from ..accounting.fairshare import FairShareKey
 from ..accounting.reservation_coverage import DeviceModel, is_of
 from ..model.entities import Lease, ParkReason, Priority, Requirements, Retention, State
-from ..placement import device_share
+from ..placement import device_share, idleness
 from ..placement.parkability import logical_gpu_of, may_park
-from . import idleness
 from .max_tree import HIGHEST, LOWEST
 
 

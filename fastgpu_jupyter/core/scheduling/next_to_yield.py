@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from ..model.entities import Lease, PendingReason, Retention, State
 from ..model.lifecycle import RELEASING_CAPACITY, LeaseState
-from ..placement import eligibility, parkability
-from . import idleness
+from ..placement import eligibility, idleness, parkability
 from .queue_report import QueueEntry
 
 #: In a pool with more devices no single lease is the one that a request waits for.

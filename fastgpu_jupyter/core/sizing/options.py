@@ -125,21 +125,24 @@ class SizeReport:
             if size == lease.request.size and not waits:
                 return _Effect(SizeEffect.NOW, devices=held)
             try:
-                resize.resize_lease(view, c.ResizeLease(lease.id, str(size), used_bytes), at)
+                events = resize.resize_lease(view, c.ResizeLease(lease.id, str(size), used_bytes), at)
             except NeedsRestart as refusal:
                 return _Effect(SizeEffect.NEEDS_RESTART, refusal.message)
             except CallerError as refusal:
                 return _Effect(SizeEffect.UNAVAILABLE, refusal.message)
             if outlook_of is None:
-                return _Effect(SizeEffect.NOW, devices=held)
+                deferred = any(isinstance(event, e.LeaseResizeDeferred) for event in events)
+                deferred = deferred or (lease.resize_deferred is not None and size == lease.resize_deferred.size)
+                return _Effect(SizeEffect.AFTER_PARKING if deferred else SizeEffect.NOW, devices=held)
             resized = replace(lease, request=resize.request_of(lease, str(size)))
             return self._effect_in_queue(resized, outlook_of(resized))
 
-        requested, held = lease.request.size, device_share.devices_of(state, lease)
+        size, held = lease.request.size, device_share.devices_of(state, lease)
+        requested = (lease.resize_deferred or lease.request).size
         of_kinds: Sequence[Sequence[Device]] = [held] if held else kinds.devices
-        sizes = dict.fromkeys([*steps(of_kinds, unit, requested), requested])
+        sizes = dict.fromkeys([*steps(of_kinds, unit, size), size, requested])
         choices = self._choices(sizes, lease.request, effect_of, of_kinds)
-        return SizeChoices(requested if held else None, requested, kinds.models, choices)
+        return SizeChoices(size if held else None, requested, kinds.models, choices)
 
     def _current_kinds(self) -> DeviceKinds:
         if self._kinds is None:

@@ -12,8 +12,8 @@ from ..model.size import OPTIONS_MAX, PROFILES, Size, SizeUnit, parse_size
 from ..placement import mig_partitions
 from ..placement.device_share import memory_bytes
 
-#: How many sizes are offered at most, beside the one that a lease has.
-STEPS_MAX = OPTIONS_MAX - 1
+#: How many sizes are offered at most, beside the one that a lease has and the one that it asks for.
+STEPS_MAX = OPTIONS_MAX - 2
 #: Amounts of memory to offer, in GiB; each is at most twice the one before.
 _MEMORY_GIB = (1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
 #: Numbers of whole devices to offer, beside the largest.

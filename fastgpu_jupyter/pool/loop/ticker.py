@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from ...core.model import commands as c
 from ...core.model.entities import Instant, State
-from ...core.scheduling import idleness
+from ...core.placement import idleness
 from ...errors import InternalError, LimitReached, StoreFault
 from ..journal.writer import JournalWriter
 from ..protocols import CommandSink, StateReader

@@ -23,7 +23,10 @@ def _resize(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> Lease
     size = body.get("size")
     if not isinstance(size, str):
         raise InvalidRequest("size must be the new size, such as half or 24GiB.")
-    return client.resize(lease_id, size)
+    seen = body.get("seen")
+    if not (seen is None or isinstance(seen, str)):
+        raise InvalidRequest("seen must be the size that the lease had, as a text.")
+    return client.resize(lease_id, size, seen)
 
 
 def _pin(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseView:

@@ -94,9 +94,12 @@ class LeaseCalls(Transport):
         """Release the lease; a second release is not an error."""
         return cast("LeaseView", self._change("DELETE", _path(lease_id), token=token))
 
-    def resize(self, lease_id: str, size: str) -> LeaseView:
-        """Change the size of the lease; its kernel goes on."""
-        return self.act(lease_id, "resize", {"size": size})
+    def resize(self, lease_id: str, size: str, seen: str | None = None) -> LeaseView:
+        """Change the size of the lease; its kernel goes on.
+
+        With ``seen``, raises :class:`~fastgpu_jupyter.errors.Conflict` where the lease has another size by now.
+        """
+        return self.act(lease_id, "resize", {"size": size, **({} if seen is None else {"seen": seen})})
 
     def park(self, lease_id: str) -> LeaseView:
         """Move the device memory of the lease to host memory, and its device to other leases, until it is resumed."""

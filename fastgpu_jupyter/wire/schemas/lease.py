@@ -46,8 +46,12 @@ class LeaseRequestView(TypedDict):
 
 
 class LeaseSizeView(TypedDict):
-    """The outcome of the last change of size of an active lease; ``null`` if its size was not changed."""
+    """The outcome of the last change of size of an active lease; ``null`` if its size was not changed.
 
+    ``requested`` is the size that the lease gets once other leases are parked for it, if it waits for that.
+    """
+
+    requested: str | None
     applied: SizeOutcomeName | None
     message: MessageView | None
 

@@ -110,10 +110,14 @@ class BindBody(TypedDict, total=False):
     pid: Pid | None
 
 
-class ResizeBody(TypedDict):
-    """The size that the lease shall have."""
-
+class _ResizeBodyRequired(TypedDict):
     size: Text
+
+
+class ResizeBody(_ResizeBodyRequired, total=False):
+    """The size that the lease shall have; it is refused if the lease has another size by now than ``seen``."""
+
+    seen: Text | None
 
 
 class LibrariesBody(TypedDict):

@@ -815,10 +815,13 @@ export interface components {
         /**
          * LeaseSizeView
          * @description The outcome of the last change of size of an active lease; ``null`` if its size was not changed.
+         *
+         *         ``requested`` is the size that the lease gets once other leases are parked for it, if it waits for that.
          */
         readonly LeaseSizeView: {
             readonly applied: ("applied" | "pending" | "needs_restart") | null;
             readonly message: components["schemas"]["MessageView"] | null;
+            readonly requested: string | null;
         };
         /**
          * LeaseTimesView
@@ -1013,9 +1016,10 @@ export interface components {
         };
         /**
          * ResizeBody
-         * @description The size that the lease shall have.
+         * @description The size that the lease shall have; it is refused if the lease has another size by now than ``seen``.
          */
         readonly ResizeBody: {
+            readonly seen?: string | null;
             readonly size: string;
         };
         /**

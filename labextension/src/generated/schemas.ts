@@ -468,7 +468,8 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
           { type: 'null' }
         ]
       },
-      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] }
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      requested: { anyOf: [{ type: 'string' }, { type: 'null' }] }
     }
   },
   LeaseTimesView: {

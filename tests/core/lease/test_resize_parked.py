@@ -83,8 +83,8 @@ def test_one_that_its_user_parked_changes_its_size_and_stays() -> None:
 @pytest.mark.parametrize(
     ("size", "error", "says"),
     [
-        ("quarter", Conflict, "The parked memory is 45 GiB, which is more than the 20 GiB"),
-        ("44GiB", Conflict, "more than the 44 GiB"),
+        ("quarter", Conflict, "Resize to quarter refused. 45 GiB are parked and quarter has 20 GiB"),
+        ("44GiB", Conflict, "44GiB has 44 GiB"),
         ("l4", Conflict, "only such a one takes it back"),
         ("2xany", NeedsRestart, "only with a restart"),
         ("90GiB", NoSuchDevice, "more than any device"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastgpu_jupyter.core.model import commands as c
@@ -110,3 +111,85 @@ def test_option_of_a_waiting_lease_that_would_start_at_once_is_now() -> None:
     assert found.applied is None
     world.do(c.ResizeLease("y", "half"))
     assert world.state_of("y") == "preparing"
+
+
+def test_option_for_which_idle_leases_of_the_device_are_parked_says_so() -> None:
+    world = World(spec("a", parkable=True))
+    world.active("x", "half")
+    world.active("y", "half")
+    assert effects(for_lease(world, "x"))["full"] == "unavailable"
+    world.do(c.ReportActivity("y", busy=False))
+    assert effects(for_lease(world, "x"))["full"] == "after_parking"
+    world.do(c.ResizeLease("x", "full"))
+    found = for_lease(world, "x")
+    assert (str(found.applied), str(found.requested)) == ("half", "full")
+    assert effects(found)["full"] == "after_parking"
+
+
+def test_options_of_leases_that_cannot_be_resized_are_unavailable_with_the_reason() -> None:
+    world = World(spec("a", parkable=True))
+    world.ask("x", "half")
+    assert set(effects(for_lease(world, "x")).values()) == {"now", "unavailable"}, "it has the size that it has"
+    assert reason(for_lease(world, "x"), "full") == "A lease that is preparing cannot be resized."
+    world.prepared("x")
+    world.do(c.ReleaseLease("x"))
+    world.drained("x")
+    assert reason(for_lease(world, "x"), "full") == "A lease that is ended cannot be resized."
+
+
+def test_options_of_a_parked_lease_are_what_a_resume_with_that_size_gives() -> None:
+    world = World(spec("a", parkable=True))
+    world.active("x", "half")
+    world.do(c.ParkLease("x"))
+    world.parked("x", 30 * GIB)
+    world.active("y", "half", tenant="bob")
+    assert effects(for_lease(world, "x")) == {
+        "eighth": "unavailable", "quarter": "unavailable", "half": "now", "full": "queued"
+    }  # fmt: skip
+
+
+def test_options_count_no_device_that_is_out_of_service_as_free() -> None:
+    world = World(spec("a"), spec("b", index=1))
+    world.do(c.DrainDevice("a", drained=True))
+    assert effects(for_request(world))["2xany"] == "queued"
+    assert "being emptied by an administrator" in reason(for_request(world), "2xany")
+    world.do(c.ReportNoAnswer())
+    assert set(effects(for_request(world)).values()) == {"queued"}
+    assert "missing" in reason(for_request(world), "half") or "emptied" in reason(for_request(world), "half")
+
+
+def test_options_beyond_the_quota_are_unavailable_and_those_that_must_wait_for_it_queued() -> None:
+    world = World(spec("a"))
+    world.do(c.SetTenant("ann", 100, 500))
+    assert effects(for_request(world)) == {"eighth": "now", "quarter": "now", "half": "now", "full": "unavailable"}
+    world.active("x", "quarter")
+    found = for_request(world)
+    assert effects(found) == {"eighth": "now", "quarter": "now", "half": "queued", "full": "unavailable"}
+    assert "holds all that it may have" in reason(found, "half")
+    assert effects(for_lease(world, "x")) == {"eighth": "now", "quarter": "now", "half": "now", "full": "unavailable"}
+
+
+def test_options_of_a_mixed_pool_have_no_rate_that_depends_on_the_device() -> None:
+    world = World(spec("a"), replace(spec("b", 40 * GIB, index=1, model="L40S"), rate_micro_per_hour=2_000_000))
+    world.active("x", "any>=70GiB", tenant="bob")
+    world.active("y", "l40s", tenant="bob")
+    (half,) = (choice for choice in for_request(world).choices if str(choice.size) == "half")
+    assert (half.effect.value, half.model, half.rate_micro_per_hour) == ("queued", None, None)
+    assert half.memory_bytes == 20 * GIB, "so much is certain"
+    found = for_request(world, "l40s")
+    assert [str(choice.size) for choice in found.choices] == ["l40s:1/8", "l40s:1/4", "l40s:1/2", "l40s"]
+    assert {choice.model for choice in found.choices} == {"L40S"}
+
+
+def test_options_are_at_most_sixteen_and_have_the_smallest_and_the_largest() -> None:
+    devices = [spec(f"d{number}", index=number) for number in range(48)]
+    world = World(*devices, *(mig_spec(f"m{number}", index=100 + number) for number in range(2)))
+    found = for_request(world)
+    assert len(found.choices) <= 16
+    assert (found.choices[0].memory_bytes // GIB, str(found.choices[-1].size)) == (9, "48xany")
+    world.active("x", "any:3/8")
+    assert "any:3/8" in effects(for_lease(world, "x"))
+
+
+def test_options_of_an_empty_pool_are_none() -> None:
+    assert for_request(World()).choices == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastgpu_jupyter.core.lease import ending, lookup, migration, parking, startup
 from fastgpu_jupyter.core.model import effects
 from fastgpu_jupyter.core.model.entities import Lease, Requirements
-from fastgpu_jupyter.core.placement import parkability
-from fastgpu_jupyter.core.scheduling import claims, idleness
+from fastgpu_jupyter.core.placement import idleness, parkability
+from fastgpu_jupyter.core.scheduling import claims
 from fastgpu_jupyter.core.scheduling.claims import Claimant, PreemptibleLease
 from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
 from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import _Move

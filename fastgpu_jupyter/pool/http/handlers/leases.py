@@ -130,9 +130,10 @@ class LeaseHandlers:
         size = request_parsing.text(call.body, "size")
         if not size:
             raise InvalidRequest(Message.of("request.new_size"))
+        seen = request_parsing.text(call.body, "seen")
         used = self._backend.telemetry.usage.leases.get(call.lease_id)
         used_bytes = used.memory_used_bytes if used else None
-        return await self._submit(call, c.ResizeLease(call.lease_id, size, used_bytes))
+        return await self._submit(call, c.ResizeLease(call.lease_id, size, used_bytes, seen))
 
     async def migrate(self, call: HttpCall) -> LeaseView:
         """Move a lease off an unhealthy device."""

@@ -155,10 +155,12 @@ def _unseen(lease: Lease, context: ViewContext) -> Message | None:
 
 
 def _size(lease: Lease) -> LeaseSizeView:
-    outcome = resize.outcome(lease)
-    if outcome is None:
-        return {"applied": None, "message": None}
-    return {"applied": outcome.value, "message": view_of(resize.message(lease))}
+    outcome, deferred = resize.outcome(lease), lease.resize_deferred
+    return {
+        "requested": None if deferred is None else deferred.name,
+        "applied": None if outcome is None else outcome.value,
+        "message": view_of(resize.message(lease)),
+    }
 
 
 def _gpu(state: State, gpu: LogicalGPU) -> LogicalGPUView:

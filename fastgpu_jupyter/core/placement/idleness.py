@@ -29,6 +29,12 @@ def idle_at_ms(state: State, lease: Lease) -> int | None:
     return max(lease.last_activity_ms + idle_ms, lease.park_retry_ms)
 
 
+def yields_to(state: State, lease: Lease, tenant: str, now_ms: int) -> bool:
+    """Return whether a lease yields now to a request of a tenant that needs its device now."""
+    at_ms = idle_at_ms(state, lease)
+    return at_ms is not None and (now_ms >= at_ms or lease.tenant == tenant)
+
+
 def needs_now(lease: Lease) -> bool:
     """Return whether a request needs its device now: a cell waits, its user resumes it, or its process never says."""
     if lease.busy is None and lease.granted_at is None:
