@@ -6,7 +6,7 @@ the later of the two, and begins again with a cell, with a use of the device, an
 
 Each step but the first is announced by a warning before. The times of the steps are those of the pool for the size of
 the lease; its request can only shorten them. A pinned lease is notified and keeps its device. Parking because another
-request waits is independent of this; see :mod:`core.scheduling.idleness`.
+request waits is independent of this; see :mod:`core.placement.idleness`.
 """
 
 from __future__ import annotations
