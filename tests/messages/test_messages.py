@@ -131,8 +131,8 @@ def test_prose_finds_a_sentence_in_a_literal_and_in_an_f_string() -> None:
         (
             Message.of("resize.memory_in_use", used_bytes=3 << 30, limit_bytes=1 << 30, size="1GiB", kept="full"),
             (
-                "This kernel has 3 GiB on its device, which is more than the 1 GiB of '1GiB'. Nothing was changed; "
-                "free memory and resize again."
+                "Resize to 1GiB refused. 3 GiB are in use and 1GiB has 1 GiB. Nothing was changed: full stays. Free "
+                "memory, or choose full or more."
             ),
         ),
         (
