@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,6 +27,9 @@ from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
 
 ROOT = Path(__file__).parent.parent
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores it for what it starts in the background, and so would every process that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 #: Where it only matters that something is found, not how short it can be told.
 hypothesis.settings.register_profile("no-shrinking", phases=[hypothesis.Phase.generate])
 

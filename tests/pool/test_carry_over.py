@@ -14,7 +14,7 @@ from fastgpu_jupyter.pool.carry_over import Difference, SettingsRecord
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
 from fastgpu_jupyter.wire.spawn import ensure_pool
-from tests.helpers import KernelHelper, PoolProcess, alive, fastgpu
+from tests.helpers import KernelHelper, PoolProcess, alive, fastgpu, stopped
 from tests.views import text
 from tests.waiting import wait_until
 
@@ -86,9 +86,10 @@ def test_pool_started_by_a_user_has_the_settings_of_its_own_command(pool: PoolPr
     pool.start("--Parking.idle_s=77")
     kernel = kernels.start()
     pool.wait_state(kernel.lease_id, "active")
-    pool.kill()
-    pool.simulate = "2xA100-80GB"
-    pool.start()
+    with stopped(kernel.pid):  # or it would start a successor on demand before this test does
+        pool.kill()
+        pool.simulate = "2xA100-80GB"
+        pool.start()
     assert (len(pool.client.devices()), carried(pool.client)) == (2, "")
 
 

@@ -136,7 +136,7 @@ def test_pool_serves_only_the_gpus_of_its_environment_and_setting(
     assert kernel.value("__import__('os').environ['CUDA_VISIBLE_DEVICES']") == repr(
         device_of(pool.lease(kernel.lease_id))
     )
-    pool.client.release(kernel.lease_id)
+    kernel.client.shutdown()  # or it would start a successor on demand before this test does
     pool.wait_state(kernel.lease_id, "ended")
     pool.end()
     pool.start(f"--FastGPUPool.devices={third.uuid[:12]}")
