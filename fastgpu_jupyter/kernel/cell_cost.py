@@ -76,9 +76,11 @@ class Cells:
         """Record that a cell begins; return what :meth:`end` takes."""
         return _now_ms(), Known.of(_copy(view))
 
-    def end(self, began: tuple[int, Known | None], view: Mapping[str, Any] | None, number: int) -> None:
-        """Record that the cell ended."""
-        self._cells.append(Cell(number, began[0], _now_ms(), began[1], Known.of(_copy(view))))
+    def end(self, began: tuple[int, Known | None], view: Mapping[str, Any] | None, number: int) -> Cell:
+        """Record that the cell ended, and return it."""
+        cell = Cell(number, began[0], _now_ms(), began[1], Known.of(_copy(view)))
+        self._cells.append(cell)
+        return cell
 
     def last(self, count: int = SHOWN_MAX) -> list[Cell]:
         """Return the last ``count`` cells, oldest first."""

@@ -24,6 +24,28 @@ _ASKING = re.compile(
 #: First lines of a cell that say what to do with the rest of it.
 _AROUND = re.compile(r"%%(?:time|capture)\b.*")
 
+#: Words after ``%%fastgpu`` in the first line of a cell, which say how the rest of it runs.
+CELL_VERBS = ("cpu", "profile")
+_CELL_VERB = re.compile(rf"\ufeff?\s*%%fastgpu[ \t]+({'|'.join(CELL_VERBS)})[ \t]*(?:\#.*)?(?:\n|\Z)", re.IGNORECASE)
+
+
+def cell_verb(code: str) -> str | None:
+    """Return the verb of a cell that begins with ``%%fastgpu`` and one of :data:`CELL_VERBS`; None for another."""
+    match = _CELL_VERB.match(code)
+    return match[1].lower() if match else None
+
+
+def without_cell_verb(lines: list[str]) -> list[str]:
+    """Return the lines of a cell without that first line, which IPython cannot run; the others keep their numbers.
+
+    They do not where another magic of a cell follows, because that must be in the first line.
+    """
+    found = _CELL_VERB.match("".join(lines))
+    if found is None:
+        return lines
+    rest = "".join(lines)[found.end() :].splitlines(keepends=True)
+    return rest if rest and rest[0].startswith("%%") else ["\n" * found[0].count("\n"), *rest]
+
 
 def only_asks(code: str) -> bool:
     """Return whether a cell has nothing but comments, help, ``%fastgpu`` lines and the widget, or nothing at all."""

@@ -24,13 +24,16 @@ from IPython.core.error import UsageError
 from ..compat.ipykernel import comm_message_of, iopub_topic
 from ..messages import language, say
 from .cell_cost import Cells
-from .cell_kinds import only_asks
+from .cell_kinds import cell_verb, only_asks, without_cell_verb
 from .gate import Gate
 from .interrupts import Interrupts
 from .lease_client import IMPORT_ERRORS
 
 if TYPE_CHECKING:
     from .ancestor_watch import AncestorWatch
+    from .cell_cost import Cell
+    from .cell_profile import Profile
+    from .completion import Sizes
     from .widget.hub import WidgetHub
 
 #: A wait shorter than this shows no display, which would only flicker.
@@ -50,12 +53,16 @@ class FastGPUKernel(IPythonKernel):
         #: What the widgets of this kernel share; None before the first.
         self.widgets: WidgetHub | None = None
         self._interrupts = Interrupts()
+        self._sizes: Sizes | None = None
         ipykernel: Any = super()  # its methods carry no types
         ipykernel.__init__(**kwargs)
         self._comm_msg: Callable[..., Any] = self.shell_handlers["comm_msg"]
         self.shell_handlers["comm_msg"] = self._count_comm_as_activity
         if self.shell is not None:
             self.shell.register_magic_function(self._fastgpu, "line", "fastgpu")
+            self.shell.register_magic_function(self._fastgpu_cell, "cell", "fastgpu")
+            self.shell.input_transformers_cleanup.append(without_cell_verb)
+            self._add_helps(self.shell)
 
     def start(self) -> None:
         """Start to serve requests and to follow the lease."""
@@ -88,6 +95,9 @@ class FastGPUKernel(IPythonKernel):
             with gate.not_counted():
                 reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
             return reply
+        verb = cell_verb(code)
+        if verb == "cpu":
+            return await self._execute_without_gpu(code, user_expressions, allow_stdin, **more)
         cell = gate.activity.begin()
         try:
             if not gate.open:
@@ -98,13 +108,43 @@ class FastGPUKernel(IPythonKernel):
                     gate.begin_on_cpu()
                     gate.activity.end(cell)  # it needs no device, so it neither takes nor keeps one
             self._apply_changes()
+            profile = self._begin_profile() if verb == "profile" else None
             began = self.cells.begin(gate.view)
             reply = await ipykernel.do_execute(code, silent, store_history, user_expressions, allow_stdin, **more)
-            self.cells.end(began, gate.view, reply.get("execution_count", 0))
+            ended = self.cells.end(began, gate.view, reply.get("execution_count", 0))
             self._apply_changes()
+            if profile is not None:
+                await self._show_profile(profile, ended)
         finally:
             gate.activity.end(cell)
         return reply
+
+    async def _execute_without_gpu(
+        self, code: str, user_expressions: dict[str, Any] | None, allow_stdin: bool, **more: Any
+    ) -> dict[str, Any]:
+        """Run a cell at once and without the GPU; it is no use of the lease, so that a parked one stays parked."""
+        from .cpu_cell import without_gpu
+
+        self._apply_changes()
+        ipykernel: Any = super()
+        with without_gpu(self.gate, self._print):
+            began = self.cells.begin(self.gate.view)
+            reply: dict[str, Any] = await ipykernel.do_execute(
+                code, silent=False, user_expressions=user_expressions, allow_stdin=allow_stdin, **more
+            )
+            self.cells.end(began, self.gate.view, reply.get("execution_count", 0))
+        return reply
+
+    def _begin_profile(self) -> Profile:
+        from .cell_profile import Profile
+
+        return Profile(self.gate)
+
+    async def _show_profile(self, profile: Profile, cell: Cell) -> None:
+        """Show below the output of a cell what it used."""
+        loop = asyncio.get_running_loop()
+        shown = await loop.run_in_executor(None, profile.end, cell)  # it waits for the last sample
+        self.publish("display_data", {"data": shown.bundle(), "metadata": {}, "transient": {}})
 
     def do_shutdown(self, restart: bool) -> Any:
         """Bind the lease to the managing process before a restart; else release it."""
@@ -145,6 +185,37 @@ class FastGPUKernel(IPythonKernel):
             raise UsageError(say("magic.upgraded")) from None
 
         run_and_display(Context(self.gate, gated=True, cells=self.cells), line)
+
+    def _fastgpu_cell(self, line: str, cell: str) -> None:  # noqa: ARG002 (the signature of a magic)
+        """Run a cell without the GPU (``%%fastgpu cpu``), or show what it uses (``%%fastgpu profile``)."""
+        # A cell that begins so is never given to IPython with this line: this is another verb, or not the first line.
+        raise UsageError(say("magic.cell_verbs"))
+
+    def _add_helps(self, shell: Any) -> None:
+        """Complete ``%fastgpu``, and explain errors of memory that is used up. Nothing is imported before its use."""
+
+        def complete(_shell: Any, event: Any) -> list[str]:
+            try:
+                from .completion import Sizes, complete
+            except IMPORT_ERRORS:
+                return []
+            if self._sizes is None:
+                self._sizes = Sizes(self.gate)
+            return complete(event.text_until_cursor, event.symbol, self._sizes.names)
+
+        for magic in ("%fastgpu", "%%fastgpu"):
+            shell.set_hook("complete_command", complete, str_key=magic)
+        show = shell.showtraceback
+
+        def showtraceback(exc_tuple: Any = None, *args: Any, **named: Any) -> Any:
+            try:
+                from .out_of_memory import noted
+            except IMPORT_ERRORS:
+                return show(exc_tuple, *args, **named)
+            with noted(exc_tuple[1] if exc_tuple else sys.exc_info()[1], self.gate):
+                return show(exc_tuple, *args, **named)
+
+        shell.showtraceback = showtraceback
 
     def publish(self, kind: str, content: dict[str, Any]) -> None:
         """Send an output message of the running cell."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -22,7 +23,7 @@ def run(context: Context, line: str) -> Rendered:
     name = words[0].lower() if words else ""
     verb = VERBS.get(name)
     if verb is None:
-        raise UsageError(f"{say('magic.unknown_verb', name=repr(name))}\n{usage()}")
+        raise UsageError(f"{_unknown(name)}\n{usage()}")
     if words[1:] and not verb.arguments:
         raise UsageError(say("magic.no_arguments", name=name))
     try:
@@ -30,6 +31,14 @@ def run(context: Context, line: str) -> Rendered:
     except FastGPUError as error:
         # IPython shows a usage error as one line; a traceback of this package would not help the user.
         raise UsageError(text_of(error)) from None
+
+
+def _unknown(name: str) -> str:
+    """Return the sentence about a verb that there is not, with the one that is most like it."""
+    near = get_close_matches(name, filter(None, VERBS), n=1)
+    if near:
+        return say("magic.unknown_verb_near", name=repr(name), near=near[0])
+    return say("magic.unknown_verb", name=repr(name))
 
 
 def run_and_display(context: Context, line: str) -> None:

@@ -100,6 +100,11 @@ def status(view: StatusView) -> Rendered:
     return Rendered("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
 
 
+def rows_table(title: str, rows: Sequence[tuple[str, str]]) -> Rendered:
+    """Return names with their values as a table."""
+    return _table(title, [_Row(name, value) for name, value in rows])
+
+
 def cells(rows: Sequence[tuple[str, str, str, str]]) -> Rendered:
     """Return the costs of cells as a table."""
     return _grid(say("title.cells"), (say("label.cell"), say("label.time"), say("label.cost"), ""), rows)

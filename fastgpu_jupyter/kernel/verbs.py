@@ -6,7 +6,6 @@ cells, in the main thread, and may block for as long as one call to the pool man
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -108,6 +107,15 @@ def resize(context: Context, words: list[str]) -> Rendered:
     why = sentences_of(explanation_of(view)) if view["state"] == "waiting" else None
     hint = say("magic.waits_to_resume", explanation=why) if why else ""
     return render.with_hint(render.lease(view), hint) if hint else render.lease(view)
+
+
+def history(context: Context, words: list[str]) -> Rendered:
+    """Return the usage of the lease in the last minutes, hours or days as a chart."""
+    from . import render, usage_chart
+
+    if context.gate.lease_id is None:
+        return render.sentence(say("magic.no_lease") if context.gated else say("magic.no_gate"))
+    return usage_chart.of_lease(context.gate, " ".join(words))
 
 
 def migrate(context: Context, _words: list[str]) -> Rendered:
@@ -212,6 +220,7 @@ VERBS = {
         Verb("cpu", "", Message.of("summary.cpu"), cpu),
         Verb("request", "[SIZE] [OPTIONS]", Message.of("summary.request"), request),
         Verb("resize", "SIZE", Message.of("summary.resize"), resize),
+        Verb("history", "[TIME]", Message.of("summary.history"), history),
         Verb("migrate", "", Message.of("summary.migrate"), migrate),
         Verb("cost", "", Message.of("summary.cost"), cost),
         Verb("park", "", Message.of("summary.park"), park),
@@ -225,6 +234,10 @@ VERBS = {
 }
 
 
+#: The verbs of ``%%fastgpu``, with what the list of verbs says.
+CELL_VERB_SUMMARIES = {"cpu": Message.of("summary.cell_cpu"), "profile": Message.of("summary.cell_profile")}
+
+
 def usage() -> str:
     """Return the verbs, one on each line, and the options of a request."""
     from ..wire.options import usage as options
@@ -233,5 +246,6 @@ def usage() -> str:
     for verb in VERBS.values():
         call = " ".join(part for part in ("%fastgpu", verb.name, verb.arguments) if part)
         rows.append(f"{call:<36}{message_text(verb.summary)}")
+    rows += [f"{f'%%fastgpu {name}':<36}{message_text(summary)}" for name, summary in CELL_VERB_SUMMARIES.items()]
     rows.append(say("magic.options", options=options()))
     return "\n".join(rows)

@@ -14,6 +14,12 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "and its lease is kept; restart the kernel to use %fastgpu."
     ),
     "magic.unknown_verb": "%fastgpu has no verb {name}. Use one of:",
+    "magic.unknown_verb_near": "%fastgpu has no verb {name}; did you mean `%fastgpu {near}`? Use one of:",
+    "magic.cell_verbs": (
+        "`%%fastgpu cpu` and `%%fastgpu profile` stand in the first line of a cell, with nothing else in that line; "
+        "every other verb is a line of its own, like `%fastgpu status`."
+    ),
+    "magic.history_span": "The history can show from {least_ms} to {most_ms}: write it like 5m, 1h or 2d.",
     "magic.no_arguments": "`%fastgpu {name}` takes no arguments.",
     "magic.nothing_to_release": "This kernel has no GPU lease; there is nothing to release.",
     "magic.released_parked": (
@@ -71,6 +77,9 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "summary.cpu": "Work without a GPU: release the lease or leave the queue, and never wait.",
     "summary.request": ("Ask for a GPU; SIZE is like half, 24GiB, a100:1/2 or 2xh100, OPTIONS are listed below."),
     "summary.resize": "Change the size of this kernel's lease while it runs.",
+    "summary.history": "Show the use of this kernel's GPU in the last TIME, such as 5m, 1h or 7d, as a chart.",
+    "summary.cell_cpu": "Run a cell without the GPU: it neither waits nor makes a parked lease resume.",
+    "summary.cell_profile": "Show below a cell how long it used the GPU, its memory, its energy and its cost.",
     "summary.migrate": "Leave an unhealthy GPU; where its memory cannot move, at the next restart.",
     "summary.cost": "Show what the last cells of this kernel cost, and the lease so far.",
     "summary.park": "Free the GPU until the next cell; its memory and all variables are kept.",
@@ -166,6 +175,30 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cell.so_far_reserved": (
         "The lease has cost {cost} and costs {rate} an hour now; {covered_milli} GPU of it is reserved and paid for."
     ),
+    # -- what a cell used, and the use of a lease over time ------------------------------------------------------------
+    "title.profile": "What this cell used",
+    "title.history": "Use of this kernel's GPU",
+    "label.time_on_gpu": "Time on the GPU",
+    "label.peak_of": "Highest memory of {framework}",
+    "label.peak_in_process": "Highest memory of the kernel",
+    "label.energy": "Energy",
+    "profile.busy": "{busy}, {percent} % of the time; a sample each second",
+    "profile.busy_partly": "{busy}, {percent} % of the time; only {known} of it were measured",
+    "profile.too_short": "not known: no sample, which is taken each second, is from this cell",
+    "profile.no_samples": "not known: there is no lease, or the pool manager does not answer",
+    "profile.no_new_peak": "not known: no higher than before this cell",
+    "profile.energy": "{joules} J, of the whole device",
+    "profile.energy_shared": "not known: other leases can be on the device",
+    "history.utilization": "In the last {span_ms} the GPU was used {mean} % of the time on average, at most {most} %.",
+    "history.utilization_unknown": "How much of the time the GPU was used is not known.",
+    "history.memory": "At most {most_bytes} of memory were in use.",
+    "history.memory_of": "At most {most_bytes} of {limit_bytes} of memory were in use.",
+    "history.memory_unknown": "How much memory was in use is not known.",
+    "history.known": "Known are {known_ms} of {span_ms}.",
+    "history.nothing": "Nothing is known of the last {span_ms}: the lease had no GPU, or it was not measured.",
+    "history.legend": "Solid: time in use. Dashed: memory; 100 % are {whole}.",
+    "history.ago": "{span_ms} ago",
+    "history.now": "now",
     # -- what a cell shows while it waits ----------------------------------------------------------------------------
     "wait.no_answer": "Waiting for a GPU. {error}",
     "wait.asking": "Waiting for a GPU: asking the pool manager.",
@@ -211,6 +244,26 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     ),
     "note.parked": (
         "FastGPU: this lease was parked for {parked_ms} while a cell ran. {reason} Its GPU memory is restored."
+    ),
+    "note.cpu_cell_sees_gpu": (
+        "FastGPU: a library in this kernel uses the GPU already, so that this cell can use it, too. The cell does not "
+        "count as use: while it runs, the GPU may be parked for others."
+    ),
+    "note.cpu_cell_parked": (
+        "FastGPU: a library in this kernel uses the GPU already, and its memory is parked. This cell runs; if it calls "
+        "the GPU, it stops there until the lease resumes: by *Resume* in JupyterLab, or `jupyter fastgpu resume "
+        "{lease}` in a terminal."
+    ),
+    "note.out_of_memory": (
+        "FastGPU: this lease ({size}) has a limit of GPU memory; `%fastgpu resize SIZE` gives it a larger one."
+    ),
+    "note.out_of_memory_none_now": (
+        "FastGPU: this lease ({size}) may use {limit_bytes} of GPU memory. No larger size can be had at the moment; "
+        "`%fastgpu status` shows the pool."
+    ),
+    "note.out_of_memory_now": (
+        "FastGPU: this lease ({size}) may use {limit_bytes} of GPU memory. Larger sizes that can be had now: {sizes}; "
+        "for example `%fastgpu resize {first}`."
     ),
     "note.looked_early": (
         "FastGPU: {libraries} looked for GPUs before this kernel had one, and will not see it in this process. Restart "

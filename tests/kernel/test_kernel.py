@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from fastgpu_jupyter.server.token_files import token_folder
 from fastgpu_jupyter.wire.client import new_token
 from tests.helpers import Kernel, KernelHelper, PoolProcess, provisioner_of
 from tests.views import position_of, value_of
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -441,3 +442,44 @@ def test_load_ext_in_a_plain_kernel_explains_itself(pool: PoolProcess, kernels: 
     assert "FastGPU pool (simulated)" in kernel.run("%fastgpu status").shown()[0]
     assert "not started as a FastGPU kernel" in kernel.run("%fastgpu request").shown()[0]
     assert kernel.run("print(1)").stream() == "1\n"
+
+
+def test_cell_on_the_cpu_neither_waits_nor_resumes_and_a_profile_says_what_a_cell_used(
+    pool: PoolProcess, kernels: KernelHelper
+) -> None:
+    first, waiting = kernels.start(), kernels.start()
+    on_cpu = f"%%fastgpu cpu\nimport asyncio\nawait asyncio.sleep(0)\n{ENVIRONMENT}\n"
+    ran = waiting.run(on_cpu)
+    assert (ran.status, ran.stream().strip()) == ("ok", WITHOUT)
+    assert pool.state(waiting.lease_id) == "waiting"
+    first.run("%fastgpu park")
+    pool.wait_state(waiting.lease_id, "active")
+    assert first.run("%%fastgpu cpu\nprint(1)").stream() == "1\n"
+    assert pool.state(first.lease_id) == "parked"
+    assert waiting.run(ENVIRONMENT).stream().strip() == GRANTED
+    profile = waiting.run("%%fastgpu profile\n6 * 7").shown()
+    assert "What this cell used" in profile[-1]
+    assert "Time on the GPU" in profile[-1]
+    # The error of a framework, and a verb that no cell can begin with.
+    failed = waiting.run(
+        "class OutOfMemoryError(RuntimeError):\n    __module__ = 'torch'\n"
+        "%fastgpu resize half\nraise OutOfMemoryError('CUDA out of memory.')"
+    )
+    traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failed.reply["traceback"]))
+    assert "OutOfMemoryError: CUDA out of memory." in traceback
+    assert "Larger sizes that can be had now: full (80 GiB); for example `%fastgpu resize full`." in traceback
+    assert "stand in the first line of a cell" in waiting.run("%%fastgpu status\nx").stream("stderr")
+
+
+def test_tab_completes_verbs_and_sizes(pool: PoolProcess, kernels: KernelHelper) -> None:
+    client = kernels.start().client
+
+    def completed(code: str) -> list[str]:
+        answer = client.complete(code, reply=True, timeout=DEADLINE_S)
+        matches: list[str] = answer["content"]["matches"]
+        return matches
+
+    assert {"release", "request", "resize", "resume"} <= set(completed("%fastgpu re"))
+    assert "cpu" in completed("%%fastgpu c")
+    wait_until(lambda: "half" in completed("%fastgpu resize h"), "the sizes are known")
+    assert "low" in completed("x = 1\n%fastgpu request half --priority l")
