@@ -6,6 +6,7 @@ cells, in the main thread, and may block for as long as one call to the pool man
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 

@@ -372,4 +372,17 @@ MESSAGES: dict[str, str] = {
     "cpu_meanwhile.granted": "只有租约在等待时，单元格才先用 CPU 运行；此租约的状态为“{state}”。",
     "cpu_meanwhile.parked": "此租约的显存内容已挂起，使用它的单元格必须有 GPU。`%%fastgpu cpu` 可不用 GPU 运行一个单元格。",
     "request.day": "since 必须是尚未结束的某一天的开始，以 1970 年以来的毫秒数表示。",
+    # -- the idle policy ---------------------------------------------------------------------------------------------
+    "request.idle_too_short": "租约至少要空闲 {least_ms} 才算空闲。",
+    "end.idle": "在空闲策略允许的时间内一直没有被使用。",
+    "end.idle_released": "已释放，因为 {idle_ms} 内没有单元格运行，其 GPU 也未被使用。",
+    "end.idle_shut_down": "其内核已关闭，因为 {idle_ms} 内没有单元格运行，其 GPU 也未被使用。",
+    "park.idle_policy": "在空闲策略允许的时间内没有单元格运行，其 GPU 也未被使用。",
+    "idle.notified": "{idle_ms} 内没有单元格运行，其 GPU 也未被使用，但仍在计费：如果现在不需要，请挂起或释放。",
+    "idle.park_ahead": "{idle_ms} 内没有单元格运行，其 GPU 也未被使用。如果没有单元格运行，将在 {left_ms} 后挂起；变量和显存内容保留。`%fastgpu snooze` 可推迟。",
+    "idle.release_ahead": "{idle_ms} 内没有单元格运行，其 GPU 也未被使用。如果没有单元格运行，将在 {left_ms} 后释放：显存内容将丢失，其他变量保留。`%fastgpu snooze` 可推迟。",
+    "idle.shut_down_ahead": "{idle_ms} 内没有单元格运行，其 GPU 也未被使用。如果没有单元格运行，其内核将在 {left_ms} 后关闭：所有变量都会丢失。`%fastgpu snooze` 可推迟。",
+    "idle.snooze_too_short": "空闲策略的措施至少要推迟 {least_ms}。",
+    "idle.snooze_used_up": "空闲策略的措施总共已推迟 {most_ms}，达到此资源池允许的上限。如果需要 GPU，请运行单元格。",
+    "idle.in_use_again": "此租约已不再空闲。未作任何更改。",
 }

@@ -210,4 +210,8 @@ MESSAGES: dict[str, str] = {
     "progress.resuming": "正在恢复：此内核的显存内容正在移回 GPU。",
     "progress.resuming_memory": "正在恢复：{parked_bytes} 显存内容正在移回 GPU。",
     "progress.over": "租约已结束。{reason}",
+    # -- the idle policy ---------------------------------------------------------------------------------------------
+    "magic.snoozed": "在接下来的 {left_ms} 内，不会因此内核空闲而采取任何措施。",
+    "summary.snooze": "推迟因内核空闲而采取的措施；TIME 形如 30m 或 2h。",
+    "label.idle": "空闲",
 }
