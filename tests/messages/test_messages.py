@@ -74,6 +74,12 @@ def parameters(code: str) -> set[str]:
     return named | ({template.plural} if isinstance(template, Plural) else set())
 
 
+@pytest.fixture(autouse=True, scope="module")
+def parsed() -> None:
+    """Parse the package before the first test that asks for its calls."""
+    uses()
+
+
 def test_message_of_every_call_has_a_sentence_with_exactly_its_parameters() -> None:
     wrong = [use for use in uses() if use.code is None or use.code not in catalogue()]
     assert wrong == []
