@@ -8,4 +8,12 @@ export namespace CommandIDs {
   export const openNotebook = 'fastgpu:open-notebook';
   /** Arguments: `{kernel?, cwd?, path?, isNew?}`; opens the form, by default for the current notebook. */
   export const chooseSize = 'fastgpu:choose-size';
+  /** Open or close the controls of the current notebook's GPU in its toolbar. */
+  export const showControls = 'fastgpu:show-controls';
+  /** Arguments: `{leaseId?, size?}`; the default is the lease of the current notebook, and a dialog asks for the size. */
+  export const resize = 'fastgpu:resize';
+  /** Arguments: `{kernelId?, size?}`; the default is the current kernel, and a dialog asks for the size. */
+  export const getGPU = 'fastgpu:get-gpu';
+  /** A command of the notebook: select another kernel for it. */
+  export const changeKernel = 'notebook:change-kernel';
 }

@@ -8,13 +8,16 @@ import { commandsPlugin } from './plugins/commands';
 import { currentLeasePlugin } from './plugins/currentlease';
 import { managerPlugin } from './plugins/manager';
 import { notificationsPlugin } from './plugins/notifications';
+import { notifierPlugin } from './plugins/notifier';
 import { panelPlugin } from './plugins/panel';
+import { resizePlugin } from './plugins/resize';
 import { runningPlugin } from './plugins/running';
 import { startPlugin } from './plugins/start';
 import { statusPlugin } from './plugins/status';
+import { toolbarPlugin } from './plugins/toolbar';
 
 export { CommandIDs } from './commands';
-export { ICurrentLease, IKernelStart, ILeaseManager } from './tokens';
+export { ICurrentLease, IGrantNotifier, IKernelStart, ILeaseManager } from './tokens';
 
 const plugins: JupyterFrontEndPlugin<unknown>[] = [
   managerPlugin,
@@ -24,7 +27,10 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   statusPlugin,
   runningPlugin,
   notificationsPlugin,
-  startPlugin
+  startPlugin,
+  notifierPlugin,
+  resizePlugin,
+  toolbarPlugin
 ];
 
 export default plugins;

@@ -28,6 +28,8 @@ export interface ILeaseManager extends IDisposable {
   readonly pendingActions: ReadonlySet<string>;
   /** The ids of leases with a request that was not answered in time and may have been done. */
   readonly unanswered: ReadonlySet<string>;
+  /** Whether the stream stays open while the page is hidden; false at first. */
+  followsWhileHidden: boolean;
   /** Return the server's time, to which the times in `state` refer. */
   now(): number;
   /** Reconnect immediately and load a new snapshot. */
@@ -76,6 +78,23 @@ export interface IKernelStart {
 export const IKernelStart = new Token<IKernelStart>(
   'fastgpu-jupyter:IKernelStart',
   'Starts the kernels of notebooks with the sizes that users choose.'
+);
+
+/** The leases whose grant the user wants to be notified of. */
+export interface IGrantNotifier {
+  /** Return whether the grant of a waiting lease will be announced. */
+  isChosen(leaseId: string | null): boolean;
+  /** Return whether the notifier announces the grant of a lease, or has done so. */
+  handles(leaseId: string): boolean;
+  /** Set whether the grant of a lease is announced. Call it in an event of the user: the browser may ask then. */
+  choose(leaseId: string | null, isChosen: boolean): void;
+  /** Emitted when a choice has changed. */
+  readonly changed: ISignal<IGrantNotifier, void>;
+}
+
+export const IGrantNotifier = new Token<IGrantNotifier>(
+  'fastgpu-jupyter:IGrantNotifier',
+  'The leases whose grant the user wants to be notified of.'
 );
 
 /** The domain of the translations. */

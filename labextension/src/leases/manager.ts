@@ -89,6 +89,17 @@ export class LeaseManager implements ILeaseManager {
     return this._canAct;
   }
 
+  get followsWhileHidden(): boolean {
+    return this._followsWhileHidden;
+  }
+
+  set followsWhileHidden(value: boolean) {
+    if (value !== this._followsWhileHidden) {
+      this._followsWhileHidden = value;
+      this._onVisibilityChanged();
+    }
+  }
+
   get isDisposed(): boolean {
     return this._isDisposed;
   }
@@ -98,7 +109,7 @@ export class LeaseManager implements ILeaseManager {
   }
 
   refresh(): void {
-    if (this._isDisposed || !this._page.visible) {
+    if (this._isDisposed || !this._isFollowing) {
       return;
     }
     this._failures = 0;
@@ -197,8 +208,15 @@ export class LeaseManager implements ILeaseManager {
     }
   }
 
+  private get _isFollowing(): boolean {
+    return this._page.visible || this._followsWhileHidden;
+  }
+
   private _onVisibilityChanged(): void {
-    if (!this._page.visible) {
+    if (this._isDisposed) {
+      return;
+    }
+    if (!this._isFollowing) {
       this._disconnect();
       this._setConnection({ kind: 'paused' });
     } else if (this._stream === null) {
@@ -401,6 +419,7 @@ export class LeaseManager implements ILeaseManager {
   /** The connection is reported as unreachable although its stream is open. */
   private _isSilent = false;
   private _canAct = true;
+  private _followsWhileHidden = false;
   private _isDisposed = false;
 }
 

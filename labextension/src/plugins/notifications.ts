@@ -13,7 +13,7 @@ import { budgetKey, findTransitions } from '../leases/transitions';
 import { notebookName } from '../texts/lease';
 import { toastName, toastText } from '../texts/toast';
 import { transitionText } from '../texts/transition';
-import { ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
+import { IGrantNotifier, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 const AUTO_CLOSE_MS = 8_000;
 
@@ -37,8 +37,13 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
     'Notifies when a GPU was granted after a wait, failed or was taken back, or when a limit is near.',
   autoStart: true,
   requires: [ILeaseManager],
-  optional: [ITranslator],
-  activate: (app: JupyterFrontEnd, manager: ILeaseManager, translator: ITranslator | null): void => {
+  optional: [ITranslator, IGrantNotifier],
+  activate: (
+    app: JupyterFrontEnd,
+    manager: ILeaseManager,
+    translator: ITranslator | null,
+    notifier: IGrantNotifier | null
+  ): void => {
     const used = translator ?? nullTranslator;
     const trans = used.load(TRANSLATION_DOMAIN);
     const waited = new Set<string>();
@@ -59,7 +64,7 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
       for (const { kind, lease } of transitions) {
         if (kind === 'granted') {
           // In the notebook itself the cell that continues is notification enough.
-          if (!isShown(app.shell, lease.holder.kernel_id)) {
+          if (!isShown(app.shell, lease.holder.kernel_id) && !notifier?.handles(lease.id)) {
             notifyGranted(app, lease, trans);
           }
           continue;
