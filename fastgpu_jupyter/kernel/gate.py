@@ -261,6 +261,7 @@ class Gate:
 
     def set_released(self, view: LeaseView | None, *, cpu_only: bool) -> None:
         """Record that the user released the lease; cells run without a GPU from now on."""
+        self.pool.take_requested()  # of before the release
         with self._lock:
             self.cpu_only = cpu_only
             self.view = view
@@ -273,6 +274,17 @@ class Gate:
             self.lease_id, self.view, self.cpu_only, self.had_gpu = view["id"], None, False, False
             self.open = False
         self.update_lease(view)
+        self.wake_follower.set()
+
+    def adopt_requested(self) -> None:
+        """Take over the lease that the server requested for this kernel, which has none; its cells wait for it."""
+        lease_id = self.pool.take_requested() if self.lease_id is None else None
+        if lease_id is None:
+            return
+        with self._lock:
+            self.lease_id, self.view, self.cpu_only, self.had_gpu = lease_id, None, False, False
+            self.open = False
+        self._notify_listeners()
         self.wake_follower.set()
 
     # ---- for the follower ----------------------------------------------------------------------------------------

@@ -100,6 +100,8 @@ class FastGPUKernel(IPythonKernel):
             return await self._execute_without_gpu(code, user_expressions, allow_stdin, **more)
         cell = gate.activity.begin()
         try:
+            if gate.lease_id is None:
+                gate.adopt_requested()
             if not gate.open:
                 stopped = None if gate.runs_on_cpu else await self._wait_for_grant(store_history)
                 if stopped is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..wire.variables import lease_file
 
 if TYPE_CHECKING:
     from ..wire.client import PoolClient
@@ -37,6 +40,21 @@ class LeaseClient:
             return self._token_file.read_text().strip() if self._token_file else None
         except FileNotFoundError:
             return None
+
+    @property
+    def has_provisioner(self) -> bool:
+        """Whether a provisioner started this process, which can request a lease for it."""
+        return self._token_file is not None
+
+    def take_requested(self) -> str | None:
+        """Return, once, the id of the lease that the server requested for this kernel; None if there is none."""
+        if self._token_file is not None:
+            with contextlib.suppress(OSError):
+                path = lease_file(self._token_file)
+                lease_id = path.read_text().strip()
+                path.unlink()
+                return lease_id or None
+        return None
 
     def new_token(self) -> str:
         """Return a new token and write it where the provisioner reads it."""

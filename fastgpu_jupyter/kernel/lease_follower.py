@@ -17,6 +17,8 @@ from .lease_client import IMPORT_ERRORS
 START_DELAY_S = 1.0
 PAUSE_FIRST_S = 0.1
 PAUSE_MOST_S = 5.0
+#: How often a kernel without a lease looks whether its server has requested one; each cell looks, too.
+REQUESTED_S = 2.0
 
 
 class LeaseFollower(threading.Thread):
@@ -39,7 +41,8 @@ class LeaseFollower(threading.Thread):
             gate.wake_follower.clear()
             lease_id = gate.lease_id
             if lease_id is None:
-                gate.wake_follower.wait()
+                gate.wake_follower.wait(REQUESTED_S if gate.pool.has_provisioner else None)
+                gate.adopt_requested()
                 continue
             try:
                 self._follow(lease_id)

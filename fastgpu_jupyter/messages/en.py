@@ -183,6 +183,15 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The size that was chosen for this kernel was kept for {seconds} seconds, and the start came later. The kernel "
         "was not started; choose the size again."
     ),
+    # -- a lease for a kernel that runs --------------------------------------------------------------------------------
+    "request.kernel_no_provisioner": (
+        "This kernel is not a FastGPU kernel. Nothing was requested; choose a FastGPU kernel for the notebook."
+    ),
+    "request.kernel_no_gate": (
+        "The cells of this kernel do not wait for a GPU, so that it can get one only when it starts. Nothing was "
+        "requested; restart the kernel to request one, which discards its variables."
+    ),
+    "request.kernel_not_running": "This kernel does not run. Nothing was requested.",
     # -- configuration ---------------------------------------------------------------------------------------------
     "config.file": "{file}, line {line}",
     "config.some_file": "A configuration file",

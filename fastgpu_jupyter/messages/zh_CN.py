@@ -367,6 +367,9 @@ MESSAGES: dict[str, str] = {
     "intent.another_user": "此内核的规格由另一个用户选择。内核未启动，该选择为那个用户保留。请启动您自己的内核。",
     "intent.used": "为此内核选择的规格已使用过。内核未启动；请重新选择规格。",
     "intent.expired": "为此内核选择的规格只保留 {seconds} 秒，而启动晚于该时间。内核未启动；请重新选择规格。",
+    "request.kernel_no_provisioner": "此内核不是 FastGPU 内核。未提交任何请求；请为笔记本选择 FastGPU 内核。",
+    "request.kernel_no_gate": "此内核的单元格不会等待 GPU，因此只能在启动时获得 GPU。未提交任何请求；重启内核可申请 GPU，但变量会丢失。",
+    "request.kernel_not_running": "此内核未在运行。未提交任何请求。",
     "kernel.restart_refused": "内核未重启，其变量和 GPU 保留；现在重启可能会失去它们。{reason}请稍后重试，或关闭内核。",
     # -- cells on the CPU while a lease waits ------------------------------------------------------------------------
     "cpu_meanwhile.granted": "只有租约在等待时，单元格才先用 CPU 运行；此租约的状态为“{state}”。",

@@ -115,13 +115,16 @@ class KernelLease:
             if automatic and view is not None and value_of(view["end_reason"]) in _INVOLUNTARY_ENDS:
                 raise Conflict(Message.of("launch.lease_ended", reason=sentence_of(view["end_reason"]) or ""))
         self.token = self.token or new_token()
-        request = partial(_request, kernel_id=self.kernel_id, wanted=wanted, token=self.token, key=key)
+        # A request without an answer is repeated: another one could be a second lease.
+        request = self._unanswered or partial(
+            _request, kernel_id=self.kernel_id, wanted=wanted, token=self.token, key=key
+        )
         try:
             view = request(client)
         except OutcomeUnknown:
             self._unanswered = request
             raise
-        self.lease_id = view["id"]
+        self.lease_id, self._unanswered = view["id"], None
         write_token_file(self.kernel_id, self.token)
         return client, view
 

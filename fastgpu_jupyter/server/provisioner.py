@@ -18,6 +18,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -27,7 +28,7 @@ from traitlets import Bool, Float, Unicode, default
 
 from ..compat.jupyter_client import forget_pending_kernel
 from ..core.model.lifecycle import LeaseState
-from ..errors import FastGPUError
+from ..errors import Conflict, FastGPUError, Message
 from ..messages import render
 from ..units import parse_memory
 from ..wire.ancestors import held_by_ancestor
@@ -46,7 +47,7 @@ from .notebook_name import name_of_kernel, this_program
 from .process import PidfdProcess, start_time
 from .restart_turn import RestartTurn
 from .threads import in_thread
-from .token_files import token_path
+from .token_files import token_path, write_lease_file
 
 if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
@@ -243,6 +244,24 @@ class FastGPUProvisioner(LocalProvisioner):
         """End a launch that waits for its grant, because the server stops."""
         self._abandoned = True
         self._forget_pending()
+
+    # ---- while it runs -------------------------------------------------------------------------------------------
+
+    async def request_lease(self, chosen: ParsedRequest) -> LeaseView:
+        """Return the lease of the running kernel, requested as ``chosen`` if it has none; its next cell waits for it.
+
+        A restart requests the same. Raises :class:`Conflict` if the kernel cannot have a lease before a restart.
+        """
+        if not self.gate:
+            raise Conflict(Message.of("request.kernel_no_gate"))
+        if not self._runs:
+            raise Conflict(Message.of("request.kernel_not_running"))
+        self._chosen = chosen
+        _, view = await in_thread(partial(self._lease.acquire, self._wanted(), automatic=False))
+        if self.pid is not None:
+            await self._binding.bind_kernel(self.pid)
+        await in_thread(write_lease_file, self.kernel_id, view["id"])
+        return view
 
     # ---- restart and end -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from .handlers.base import FastGPUHandler
 from .handlers.devices import DeviceHistoryHandler, DevicesHandler
 from .handlers.events import EventsHandler
 from .handlers.intents import IntentHandler
+from .handlers.kernels import KernelLeaseHandler
 from .handlers.leases import (
     LEASE_ACTIONS,
     AdviceHandler,
@@ -44,6 +45,7 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         (f"leases/{_LEASE_ID}/advice/silence", AdviceSilenceHandler),
         *((f"leases/{_LEASE_ID}/(?P<action>{action})", LeaseActionHandler) for action in LEASE_ACTIONS),
         ("intents/(?P<kernel_id>[^/]+)", IntentHandler),
+        ("kernels/(?P<kernel_id>[^/]+)/lease", KernelLeaseHandler),
         ("quota", QuotaHandler),
         ("spending", SpendingHandler),
         (rf"statements/{_MONTH}\.csv", StatementHandler),

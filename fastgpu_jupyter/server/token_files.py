@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..wire.locate import user_runtime_dir
+from ..wire.variables import lease_file
 
 _SUFFIX = ".token"
 #: A file younger than this may belong to a lease that is being requested at the moment.
@@ -44,17 +45,27 @@ def write_token_file(kernel_id: str, token: str) -> Path:
     return path
 
 
+def write_lease_file(kernel_id: str, lease_id: str) -> None:
+    """Tell a running kernel without a lease the id of the lease that was requested for it; the kernel removes it."""
+    path = lease_file(token_path(kernel_id))
+    whole = path.with_suffix(".new")
+    whole.write_text(lease_id)
+    whole.replace(path)  # the kernel reads all of it or nothing
+
+
 def remove_token_file(kernel_id: str) -> None:
-    """Remove the token file of a kernel that has ended."""
-    with contextlib.suppress(OSError):
-        token_path(kernel_id).unlink()
+    """Remove the files of a kernel that has ended."""
+    path = token_path(kernel_id)
+    for one in (path, lease_file(path)):
+        with contextlib.suppress(OSError):
+            one.unlink()
 
 
 def remove_stale_tokens(live_kernel_ids: Iterable[str]) -> None:
     """Remove the files of kernels without a lease, which a killed server has left."""
-    keep = {token_path(kernel_id).name for kernel_id in live_kernel_ids}
+    keep = {token_path(kernel_id).stem for kernel_id in live_kernel_ids}
     oldest = time.time() - _SETTLED_S
-    for path in token_folder().glob(f"*{_SUFFIX}"):
+    for path in token_folder().iterdir():
         with contextlib.suppress(OSError):
-            if path.name not in keep and path.stat().st_mtime < oldest:
+            if path.stem not in keep and path.stat().st_mtime < oldest:
                 path.unlink()

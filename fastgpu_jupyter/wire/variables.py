@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: The id of the kernel's lease, and the path of the file with its token.
 LEASE, TOKEN_FILE = "FASTGPU_LEASE", "FASTGPU_TOKEN_FILE"
@@ -31,6 +35,11 @@ OF_A_LEASE = (*KERNEL_ONLY, ANCESTOR_LEASES, REPLACED)
 SIZE = "FASTGPU_SIZE"
 #: The interpreter that starts a pool manager on demand.
 PYTHON = "FASTGPU_PYTHON"
+
+
+def lease_file(token_file: Path) -> Path:
+    """Return the file in which a kernel without a lease finds the id of one that its server requested for it."""
+    return token_file.with_suffix(".lease")
 
 
 def with_lease(ancestors: str, lease_id: str) -> str:

@@ -44,6 +44,8 @@ OPERATIONS = (
     Operation("GET", "/queue", "Return the waiting requests in order of grant", schemas.QueueList),
     Operation("PUT", "/intents/{kernel_id}", "Register what the user chose for a kernel that is started next",
               schemas.IntentView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 429)),
+    Operation("POST", "/kernels/{kernel_id}/lease", "Request a lease for a kernel that runs without one",
+              schemas.LeaseView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 422)),
     Operation("GET", "/quota", "Return the entitlements of the user and of the user's group", schemas.QuotaView),
     Operation("GET", "/spending", "Return what the user has spent", schemas.SpendingView, None, (FROM,),
               problems=(400,)),

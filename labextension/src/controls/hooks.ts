@@ -2,7 +2,8 @@
 
 import * as React from 'react';
 
-import type { ILeaseSource, ISizeOptions, ISourceActions, SourceAction } from './source';
+import type { SizeOptions } from '../generated/api';
+import type { ILeaseSource, ISourceActions, SourceAction } from './source';
 
 /** Sizes are asked for again after a change that matters, at most this often. */
 export const SIZES_INTERVAL_MS = 5_000;
@@ -28,7 +29,7 @@ export function useClock(): void {
 
 /** The sizes of the source's lease, and why they are unknown; null while they are asked for the first time. */
 export interface IKnownSizes {
-  readonly sizes: ISizeOptions | null;
+  readonly sizes: SizeOptions | null;
   readonly failure: string | null;
 }
 

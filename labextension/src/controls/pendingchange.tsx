@@ -4,14 +4,14 @@ import * as React from 'react';
 
 import { effectText, optionText, rateText } from '../texts/size';
 import { EffectMark } from './sizeslider';
-import type { ISizeOption } from './source';
+import type { SizeOption } from '../generated/api';
 import type { ITextContext } from './textcontext';
 
 export function PendingChange(
   props: ITextContext & {
     /** Null while no size is applied. */
-    readonly applied: ISizeOption | null;
-    readonly requested: ISizeOption;
+    readonly applied: SizeOption | null;
+    readonly requested: SizeOption;
     readonly currency: string;
     readonly disabled: boolean;
     readonly onApply: () => void;
@@ -74,6 +74,6 @@ export function PendingChange(
 }
 
 /** Return whether a size can be requested for the lease: not one that is refused, now or until a restart. */
-export function isApplicable({ effect }: ISizeOption): boolean {
+export function isApplicable({ effect }: SizeOption): boolean {
   return effect === 'now' || effect === 'after_parking' || effect === 'queued';
 }

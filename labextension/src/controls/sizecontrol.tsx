@@ -9,9 +9,9 @@ import { FormattedText } from './components';
 import { textOf, useSizes } from './hooks';
 import { PendingChange } from './pendingchange';
 import { SizeSlider } from './sizeslider';
-import type { ILeaseSource, ISizeOption } from './source';
+import type { ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
-import type { LeaseView } from '../generated/api';
+import type { LeaseView, SizeOption } from '../generated/api';
 
 /** Return what of a lease changes the sizes that it can have; usage does not. */
 export function sizesVersion(source: ILeaseSource): string {
@@ -53,13 +53,13 @@ export function SizeControl(
       </p>
     );
   }
-  const find = (size: string | null): ISizeOption | null =>
+  const find = (size: string | null): SizeOption | null =>
     sizes.options.find(option => option.size === size) ?? null;
   const applied = find(sizes.applied);
   const kept = sizes.requested ?? sizes.applied;
   const requested = find(chosen ?? kept);
   const isChange = chosen !== null && chosen !== kept && requested !== null;
-  const apply = async (option: ISizeOption) => {
+  const apply = async (option: SizeOption) => {
     setRefusal(null);
     setIsSending(true);
     try {

@@ -8,7 +8,8 @@ import * as React from 'react';
 
 import { formatMemory } from '../texts/format';
 import { effectName, formatRate, stepText } from '../texts/size';
-import type { ISizeOption, SizeEffect } from './source';
+import type { SizeOption } from '../generated/api';
+import type { SizeEffect } from './source';
 import type { ITextContext } from './textcontext';
 
 /** With more steps than this, only the chosen and the applied one, and the ends, have room for their labels. */
@@ -39,7 +40,7 @@ const EFFECTS: Readonly<Record<SizeEffect, React.JSX.Element>> = {
 /** The slider, its labels and the legend of the marks that it shows. */
 export function SizeSlider(
   props: ITextContext & {
-    readonly options: ReadonlyArray<ISizeOption>;
+    readonly options: ReadonlyArray<SizeOption>;
     /** Null while the lease has no size that is applied. */
     readonly applied: string | null;
     readonly requested: string | null;

@@ -7,40 +7,13 @@
  * The files of this folder are pure React: they import nothing but types of JupyterLab, because the widget bundles them.
  */
 
-import type { HistoryView, LeaseView, MessageView, PoolView } from '../generated/api';
+import type { HistoryView, LeaseView, PoolView, SizeOption, SizeOptions } from '../generated/api';
 import type { LeaseAction } from '../leases/actions';
 import type { IHistorySubject, Resolution } from '../leases/history';
 import type { Connection } from '../leases/lease';
 
 /** When a size would take effect. */
-export type SizeEffect = 'now' | 'after_parking' | 'needs_restart' | 'queued' | 'unavailable';
-
-/** One step of the sizes that can be requested; the server's `SizeOption`. */
-export interface ISizeOption {
-  /** As the user would write it: `half`, `24GiB`, `1g.10gb`. */
-  readonly size: string;
-  readonly devices: number;
-  readonly model: string | null;
-  /** That of all its devices together. */
-  readonly memory_bytes: number;
-  /** Per hour; null if it is unknown. */
-  readonly rate_micro: number | null;
-  readonly effect: SizeEffect;
-  /** Why it does not take effect now; null if it does. */
-  readonly reason: MessageView | null;
-  readonly position: number | null;
-  /** The expected wait and its basis; `wait_ms` is null if there is no estimate. */
-  readonly estimate: { readonly wait_ms: number | null; readonly basis: MessageView } | null;
-}
-
-/** The sizes of a lease, or of a new request, in order of memory; the server's `SizeOptions`. */
-export interface ISizeOptions {
-  readonly lease_id: string | null;
-  /** Null while the lease has no logical GPU. */
-  readonly applied: string | null;
-  readonly requested: string | null;
-  readonly options: ReadonlyArray<ISizeOption>;
-}
+export type SizeEffect = SizeOption['effect'];
 
 /** What sizes are asked for; without `lease_id` those of a new request. */
 export interface ISizesQuery {
@@ -103,7 +76,7 @@ export interface ILeaseSource {
    */
   act<A extends SourceAction>(action: A, args: ISourceActions[A], leaseId?: string): Promise<void>;
   /** Return the sizes that can be had; rejects with an error whose message is for the user. */
-  sizes(query: ISizesQuery): Promise<ISizeOptions>;
+  sizes(query: ISizesQuery): Promise<SizeOptions>;
   /** Return the user's budget, null if there is none; undefined if the source cannot. */
   readonly loadBudget?: () => Promise<IBudget | null>;
   /** Reconnect and load everything again. */

@@ -2,15 +2,16 @@
 
 import * as React from 'react';
 
-import type { LeaseView } from '../generated/api';
+import type { LeaseView, SizeOptions } from '../generated/api';
 import { LEASE_ACTIONS } from '../leases/actions';
+import { isParkedOrReturning } from '../leases/lease';
 import { formatDuration } from '../texts/format';
 import { countdownText, leaseNotes, notebookName } from '../texts/lease';
 import { messageText } from '../texts/message';
 import { rateText, smallerNow } from '../texts/size';
 import { FormattedText } from './components';
 import type { IActing } from './hooks';
-import type { ILeaseSource, ISizeOptions } from './source';
+import type { ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
 
 /** Whether a notification announces the grant, and the function that changes that. */
@@ -22,7 +23,7 @@ export interface INotifyChoice {
 interface IWaitingProps extends ITextContext {
   readonly source: ILeaseSource;
   readonly lease: LeaseView;
-  readonly sizes: ISizeOptions | null;
+  readonly sizes: SizeOptions | null;
   readonly live: boolean;
   readonly acting: IActing;
   /** Undefined where no notification is possible. */
@@ -77,7 +78,8 @@ export function WaitingActions(props: IWaitingProps): React.JSX.Element {
   const parkEnds = canPark && lease.queue?.position === 1;
   const smaller = sizes === null ? null : smallerNow(sizes.options, sizes.requested);
   const name = holder === null ? '' : notebookName(holder.holder, trans);
-  const meanwhile = cpuMeanwhile(lease);
+  const meanwhile = lease.cpu_meanwhile;
+  const resumes = isParkedOrReturning(lease);
   const take = smaller !== null && (
     <button
       type="button"
@@ -116,7 +118,7 @@ export function WaitingActions(props: IWaitingProps): React.JSX.Element {
           {notify.isChosen ? trans.__('Do not notify me') : trans.__('Notify me')}
         </button>
       )}
-      {meanwhile !== null && (
+      {(meanwhile || !resumes) && (
         <button
           type="button"
           className="fg-Button"
@@ -136,10 +138,4 @@ export function WaitingActions(props: IWaitingProps): React.JSX.Element {
       )}
     </div>
   );
-}
-
-/** Return whether cells run on the CPU until the grant; null if the server does not offer that. */
-function cpuMeanwhile(lease: LeaseView): boolean | null {
-  const value = (lease as { readonly cpu_meanwhile?: boolean | null }).cpu_meanwhile;
-  return value ?? null;
 }

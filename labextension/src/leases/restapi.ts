@@ -8,8 +8,15 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { ISizeOptions, ISizesQuery } from '../controls/source';
-import type { HistoryView, IntentBody, IntentView, LeaseView, QuotaView } from '../generated/api';
+import type { ISizesQuery } from '../controls/source';
+import type {
+  HistoryView,
+  IntentBody,
+  IntentView,
+  LeaseView,
+  QuotaView,
+  SizeOptions
+} from '../generated/api';
 import { HEADER, INTERFACE, UNSTATED, VERSION } from '../generated/version';
 import type { LeaseAction } from './actions';
 import { LEASE_ACTIONS } from './actions';
@@ -138,7 +145,7 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
   }
 
   /** Return the sizes that a lease, or a new request, can have. */
-  sizes(query: ISizesQuery): Promise<ISizeOptions> {
+  sizes(query: ISizesQuery): Promise<SizeOptions> {
     const search = URLExt.objectToQueryString({ ...query });
     return this._requestJSON(`sizes${search}`, { method: 'GET', cache: 'no-store' }, readSizes);
   }

@@ -1,14 +1,7 @@
 /** The source of a lease for the controls, made from the page's model of the pool. */
 
-import type { HistoryView, LeaseView, PoolView, QuotaView } from '../generated/api';
-import type {
-  IBudget,
-  ILeaseSource,
-  ISizeOptions,
-  ISizesQuery,
-  ISourceActions,
-  SourceAction
-} from '../controls/source';
+import type { HistoryView, LeaseView, PoolView, QuotaView, SizeOptions } from '../generated/api';
+import type { IBudget, ILeaseSource, ISizesQuery, ISourceActions, SourceAction } from '../controls/source';
 import type { ILeaseManager } from '../tokens';
 import { LEASE_ACTION_NAMES } from './actions';
 import type { LeaseAction } from './actions';
@@ -17,7 +10,7 @@ import type { Connection } from './lease';
 
 /** The requests that the source needs beside those of the manager; tests provide a fake. */
 export interface ISourceAPI {
-  sizes(query: ISizesQuery): Promise<ISizeOptions>;
+  sizes(query: ISizesQuery): Promise<SizeOptions>;
   history(subject: IHistorySubject, resolution: Resolution, since: number): Promise<HistoryView>;
   quota(): Promise<QuotaView>;
 }
@@ -114,7 +107,7 @@ export class PageSource implements ILeaseSource {
     }
   }
 
-  sizes(query: ISizesQuery): Promise<ISizeOptions> {
+  sizes(query: ISizesQuery): Promise<SizeOptions> {
     return this._options.api.sizes(query);
   }
 

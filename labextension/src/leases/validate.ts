@@ -6,8 +6,7 @@
  * another version. This is the only module that handles untyped data.
  */
 
-import type { ISizeOptions } from '../controls/source';
-import type { HistoryView, IntentView, LeaseView, QuotaView } from '../generated/api';
+import type { HistoryView, IntentView, LeaseView, QuotaView, SizeOptions } from '../generated/api';
 import { SCHEMAS } from '../generated/schemas';
 import { SERIES } from './history';
 import type { StreamMessage } from './lease';
@@ -147,7 +146,7 @@ export function readQuota(value: unknown): QuotaView {
 }
 
 /** Return validated sizes. */
-export function readSizes(value: unknown): ISizeOptions {
+export function readSizes(value: unknown): SizeOptions {
   return validate(SCHEMAS.SizeOptions, value, 'sizes');
 }
 

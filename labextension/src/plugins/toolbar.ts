@@ -79,6 +79,7 @@ export const toolbarPlugin: JupyterFrontEndPlugin<void> = {
       const popover = new GPUPopover({
         controls: controls(panel, kernelId),
         anchor: () => item.button,
+        host: app.shell.node,
         onClosed: () => {
           open = null;
           item.isExpanded = false;

@@ -6,8 +6,8 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { ISizeOption, SizeEffect } from '../controls/source';
-import type { LeaseView } from '../generated/api';
+import type { SizeEffect } from '../controls/source';
+import type { LeaseView, SizeOption } from '../generated/api';
 import { formatDuration, formatMemory, formatNumber, shortModel } from './format';
 import { messageText } from './message';
 
@@ -47,7 +47,7 @@ export function effectName(effect: SizeEffect, trans: TranslationBundle): string
 
 /** Return when a size takes effect, with the position, the estimate and its basis, and the reason, as far as known. */
 export function effectText(
-  option: ISizeOption,
+  option: SizeOption,
   trans: TranslationBundle,
   language: string
 ): ReadonlyArray<string> {
@@ -70,7 +70,7 @@ export function effectText(
 const IN_FORCE: ReadonlySet<SizeEffect> = new Set<SizeEffect>(['now', 'after_parking']);
 
 /** Return a step of the sizes for a screen reader: size, memory, rate, when it takes effect and why not now. */
-export function stepText(option: ISizeOption, trans: TranslationBundle, language: string): string {
+export function stepText(option: SizeOption, trans: TranslationBundle, language: string): string {
   const rate =
     option.rate_micro === null
       ? trans.__('rate unknown')
@@ -87,7 +87,7 @@ export function stepText(option: ISizeOption, trans: TranslationBundle, language
 
 /** Return what a size is: `half · 40 GiB · 1.25 USD/h`. */
 export function optionText(
-  option: ISizeOption,
+  option: SizeOption,
   currency: string,
   trans: TranslationBundle,
   language: string
@@ -140,16 +140,16 @@ export function limitSentence(
 
 /** Return the largest size below the requested one that starts now; null if there is none. */
 export function smallerNow(
-  options: ReadonlyArray<ISizeOption>,
+  options: ReadonlyArray<SizeOption>,
   requested: string | null
-): ISizeOption | null {
+): SizeOption | null {
   const index = options.findIndex(option => option.size === requested);
   const smaller = index < 0 ? [] : options.slice(0, index);
   return smaller.filter(option => option.effect === 'now').pop() ?? null;
 }
 
 /** Return the largest size of one device that a new request gets now; else the largest on one device; null if none. */
-export function offeredSize(options: ReadonlyArray<ISizeOption>): ISizeOption | null {
+export function offeredSize(options: ReadonlyArray<SizeOption>): SizeOption | null {
   const single = options.filter(({ devices, effect }) => devices === 1 && effect !== 'unavailable');
   return single.filter(({ effect }) => effect === 'now').pop() ?? single.pop() ?? null;
 }

@@ -86,7 +86,7 @@ export class GPUPopover extends ReactWidget {
     }
     HoverBox.setGeometry({
       anchor: anchor.getBoundingClientRect(),
-      host: document.body,
+      host: this._options.host,
       maxHeight: HEIGHT_MAX,
       minHeight: HEIGHT_MIN,
       node: this.node,
@@ -144,6 +144,8 @@ export namespace GPUPopover {
     readonly controls: IControlsProps;
     /** Return the button that the popover belongs to; null if it has gone. */
     readonly anchor: () => HTMLElement | null;
+    /** The element inside which the popover stays. */
+    readonly host: HTMLElement;
     readonly onClosed: () => void;
   }
 }

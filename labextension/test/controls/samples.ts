@@ -1,9 +1,10 @@
 /** A source that a test controls, and sizes as the server sends them. */
 
-import type { ILeaseSource, ISizeOption, ISizeOptions } from '../../src/controls/source';
+import type { SizeOption, SizeOptions } from '../../src/generated/api';
+import type { ILeaseSource } from '../../src/controls/source';
 import { GIB, lease, message, pool } from '../samples';
 
-export function option(size: string, gib: number, changes: Partial<ISizeOption> = {}): ISizeOption {
+export function option(size: string, gib: number, changes: Partial<SizeOption> = {}): SizeOption {
   return {
     size,
     devices: 1,
@@ -14,14 +15,17 @@ export function option(size: string, gib: number, changes: Partial<ISizeOption> 
     reason: null,
     position: null,
     estimate: null,
+    mechanism: null,
+    enforcement: null,
     ...changes
   };
 }
 
-export const sizes: ISizeOptions = {
+export const sizes: SizeOptions = {
   lease_id: 'l1',
   applied: 'half',
   requested: 'half',
+  models: [],
   options: [
     option('eighth', 10, { effect: 'unavailable', reason: message('31 GiB are in use.') }),
     option('quarter', 20),
