@@ -1,7 +1,8 @@
 """The display that a cell shows while its lease waits, and the text of a stopped wait.
 
-The display is one output that is updated in place, as plain text and as HTML. A screen reader reads the queue position
-and the reason when they change, not the seconds that pass.
+The display is one output that is updated in place: as plain text, as HTML, and as data for JupyterLab and Notebook 7,
+which add buttons to the same sentences. A screen reader reads the queue position and the reason when they change, not
+the seconds that pass.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 #: After this time the display is updated less often: every update is a message to each browser.
 FREQUENT_UPDATES_S = 60.0
+
+
+#: The type of the data; labextension/src/views/waitingoutput.tsx draws it.
+MIME = "application/vnd.fastgpu.waiting+json"
 
 
 class WaitDisplay:
@@ -51,7 +56,11 @@ class WaitDisplay:
             return
         self._last = text
         content: dict[str, Any] = {
-            "data": {"text/plain": text, "text/html": as_html(head, passing, hint)},
+            "data": {
+                "text/plain": text,
+                "text/html": as_html(head, passing, hint),
+                MIME: {"lease_id": view["id"] if view else None, "head": head, "passing": passing, "hint": hint},
+            },
             "metadata": {},
             "transient": {"display_id": self._display_id},
         }

@@ -15,6 +15,7 @@ import { runningPlugin } from './plugins/running';
 import { startPlugin } from './plugins/start';
 import { statusPlugin } from './plugins/status';
 import { toolbarPlugin } from './plugins/toolbar';
+import { waitingPlugin } from './plugins/waiting';
 
 export { CommandIDs } from './commands';
 export { ICurrentLease, IGrantNotifier, IKernelStart, ILeaseManager } from './tokens';
@@ -30,7 +31,8 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   startPlugin,
   notifierPlugin,
   resizePlugin,
-  toolbarPlugin
+  toolbarPlugin,
+  waitingPlugin
 ];
 
 export default plugins;

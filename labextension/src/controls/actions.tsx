@@ -37,7 +37,7 @@ export function LeaseActions(
     );
   }
   return (
-    <footer className="fg-Controls-foot">
+    <div className="fg-Controls-foot">
       {props.onOpenPanel !== undefined && (
         <button type="button" className="fg-Link" onClick={props.onOpenPanel}>
           {trans.__('Open panel')}
@@ -73,7 +73,7 @@ export function LeaseActions(
           </button>
         )}
       </div>
-    </footer>
+    </div>
   );
 }
 

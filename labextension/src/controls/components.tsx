@@ -97,7 +97,8 @@ export function Meter(props: {
 /** Utilization over the last two minutes, with the newest sample at the right and gaps for unknown samples. */
 export function Sparkline(props: {
   readonly samples: ReadonlyArray<number | null>;
-  readonly label: string;
+  /** The accessible name; null where what is around says the same. */
+  readonly label: string | null;
 }): React.JSX.Element {
   const { line, area } = sparklinePaths(props.samples);
   return (
@@ -105,8 +106,9 @@ export function Sparkline(props: {
       className="fg-Sparkline"
       viewBox={`0 0 ${UTILIZATION_SAMPLES_MAX - 1} ${SPARKLINE_HEIGHT}`}
       preserveAspectRatio="none"
-      role="img"
-      aria-label={props.label}
+      role={props.label === null ? undefined : 'img'}
+      aria-label={props.label ?? undefined}
+      aria-hidden={props.label === null}
     >
       <path className="fg-Sparkline-area" d={area} />
       <path className="fg-Sparkline-line" d={line} vectorEffect="non-scaling-stroke" />

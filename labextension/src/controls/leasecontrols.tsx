@@ -72,7 +72,7 @@ export function LeaseControls(props: IControlsProps): React.JSX.Element {
   const mark = leaseMark(lease, connection.kind, trans);
   return (
     <div className="fg-Controls" data-state={open ? lease.state : 'none'} data-stale={!isConnected}>
-      <header className="fg-Controls-head">
+      <div className="fg-Controls-head">
         <h2 id={props.titleId} className="fg-ellipsis" title={props.title}>
           {props.title}
         </h2>
@@ -87,7 +87,7 @@ export function LeaseControls(props: IControlsProps): React.JSX.Element {
             onClick={props.onClose}
           />
         )}
-      </header>
+      </div>
       {connection.kind === 'unreachable' ? (
         <Unreachable {...props} />
       ) : !open ? (

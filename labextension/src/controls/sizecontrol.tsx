@@ -55,8 +55,9 @@ export function SizeControl(
   }
   const find = (size: string | null): SizeOption | null =>
     sizes.options.find(option => option.size === size) ?? null;
-  const applied = find(sizes.applied);
-  const kept = sizes.requested ?? sizes.applied;
+  // The lease is newer than the sizes, which are asked for again after a while; it may write a size in another way.
+  const kept = find(lease.request.size)?.size ?? sizes.requested ?? sizes.applied;
+  const applied = lease.gpu === null ? null : find(kept);
   const requested = find(chosen ?? kept);
   const isChange = chosen !== null && chosen !== kept && requested !== null;
   const apply = async (option: SizeOption) => {
@@ -75,7 +76,7 @@ export function SizeControl(
     <>
       <SizeSlider
         options={sizes.options}
-        applied={sizes.applied}
+        applied={applied?.size ?? null}
         requested={requested?.size ?? null}
         onRequest={size => {
           setChosen(size);

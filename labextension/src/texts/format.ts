@@ -94,6 +94,12 @@ export function formatDuration(ms: number): string {
   return `${seconds} s`;
 }
 
+/** Format a duration as minutes and seconds: `1:40`. */
+export function countdown(ms: number): string {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
 /** Format the time of day to the second, in the browser's time zone. */
 export function formatTime(at: number, language?: string): string {
   return new Intl.DateTimeFormat(locale(language), { timeStyle: 'medium' }).format(at);

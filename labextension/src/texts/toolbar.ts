@@ -11,7 +11,7 @@ import { leaseMark } from '../controls/statemark';
 import type { LeaseView } from '../generated/api';
 import type { Connection } from '../leases/lease';
 import { isOpen } from '../leases/lease';
-import { formatDuration, formatMoney, formatPercent } from './format';
+import { countdown, formatDuration, formatMoney, formatPercent } from './format';
 
 /** A lease that is parked or released within this time is announced in the toolbar. */
 export const WARNING_MS = 120_000;
@@ -29,12 +29,6 @@ export interface IToolbarTexts {
   readonly cost: string;
   /** What screen readers announce when it changes: state and position, not usage. */
   readonly status: string;
-}
-
-/** Return the time until a step of the idle policy: `1:40`. */
-export function countdown(ms: number): string {
-  const seconds = Math.max(0, Math.ceil(ms / 1000));
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
 }
 
 /** Return what the toolbar item shows of a kernel's lease. */

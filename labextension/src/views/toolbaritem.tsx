@@ -102,7 +102,7 @@ export class ToolbarItem extends ReactWidget {
           {parts.filter(Boolean).map(part => (
             <span key={part}>{part}</span>
           ))}
-          {hasSparkline && <Sparkline samples={samples} label="" />}
+          {hasSparkline && <Sparkline samples={samples} label={null} />}
           {hasWord && texts.word !== '' && (
             <span className="fg-Toolbar-word" data-urgent={texts.isUrgent}>
               {texts.word}
