@@ -197,6 +197,7 @@ VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
     REGISTRY: r"^from \.nvidia\.registration import NVIDIA$|^DRIVERS\b.* = \((\w+, ?)*NVIDIA,.*\)$",
     # The public API of PyTorch, and the library that it loads, have the word in their names.
     "kernel/memory_caps.py": r"torch\.cuda\.|cuda_initializes|initialize CUDA",
+    "kernel/framework_memory.py": r"torch\.cuda\.",
     "kernel/memory_peaks.py": r"torch\.cuda\.",
     # The names of the errors of libraries.
     "kernel/out_of_memory.py": r"CUDARuntimeError|cudaErrorMemoryAllocation|CudaAPIError|CUDA_ERROR_OUT_OF_MEMORY",

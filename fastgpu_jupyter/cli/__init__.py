@@ -13,6 +13,7 @@ from jupyter_core.application import JupyterApp
 from .. import __version__
 from ..pool.app import FastGPUPool
 from .accounts import BudgetApp, QuotaApp, RatesApp, ReserveApp, StatementApp
+from .advice import AdviseApp
 from .devices import DevicesApp, DrainApp, MigApp, ProbeApp
 from .doctor import DoctorApp
 from .fsck import FsckApp
@@ -51,6 +52,7 @@ class FastGPUApp(JupyterApp):
         "park": (ParkApp, ParkApp.description),
         "pin": (PinApp, PinApp.description),
         "unpin": (UnpinApp, UnpinApp.description),
+        "advise": (AdviseApp, AdviseApp.description),
         "snooze": (SnoozeApp, SnoozeApp.description),
         "resume": (ResumeApp, ResumeApp.description),
         "rates": (RatesApp, RatesApp.description),

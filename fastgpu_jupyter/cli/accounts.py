@@ -26,6 +26,7 @@ from ..wire.schemas import (
     TenantView,
 )
 from ..wire.statement_csv import statement_rows
+from .advice import statement_lines
 from .command import NOTEBOOK_WIDTH, ClientApp, format_day_time, table
 from .output import write_csv, write_progress
 
@@ -203,12 +204,15 @@ class StatementApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print the statements as a table, as JSON or as CSV."""
         with _progress("The pool reads its whole history"):
-            found = client.statements(self.month or time.strftime("%Y-%m", time.gmtime()))
+            current = time.strftime("%Y-%m", time.gmtime())
+            found = client.statements(self.month or current)
         if self.as_csv and not self.as_json:
             write_csv(statement_rows(found))
             return
         # An empty line between two statements.
         lines = [line for one in found for line in ("", *_statement_table(one))][1:]
+        if lines and self.month in ("", current) and not self.as_json:
+            lines += statement_lines(client)
         self.show({"statements": found}, *(lines or ["No usage in this month."]), indent=2)
 
 

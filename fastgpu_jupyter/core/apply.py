@@ -29,6 +29,7 @@ from .lease import (
     timer,
     transfer,
     unaccounted_memory,
+    use,
 )
 from .model import events as e
 from .model.entities import Instant, State
@@ -72,6 +73,8 @@ APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseIdleWarned: idle.apply_warned,
     e.LeaseIdleStepTaken: idle.apply_step_taken,
     e.LeaseSnoozed: idle.apply_snoozed,
+    e.LeaseUseRecorded: use.apply_recorded,
+    e.AdviceSilenced: use.apply_silenced,
     e.LeaseFaulted: device_health.apply_fault,
     e.LeaseParking: parking.apply_parking,
     e.LeaseParked: parking.apply_parked,

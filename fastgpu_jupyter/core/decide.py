@@ -29,6 +29,7 @@ from .lease import (
     timer,
     transfer,
     unaccounted_memory,
+    use,
 )
 from .model import commands as c
 from .model.entities import Instant, State
@@ -65,6 +66,8 @@ DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = 
     c.SnoozeLease: idle.snooze_lease,
     c.EndIdleLease: idle.end_idle_lease,
     c.ReportGPUUse: idle.report_gpu_use,
+    c.RecordUse: use.record_use,
+    c.SilenceAdvice: use.silence_advice,
     c.ReportActivity: holder.report_activity,
     c.ParkLease: parking.park_lease,
     c.ResumeLease: parking.resume_lease,

@@ -45,6 +45,7 @@ _FOR_THE_RECORD = {
     e.LeaseIdleWarned,
     e.LeaseIdleStepTaken,
     e.LeaseSnoozed,
+    e.LeaseUseRecorded,
 }
 #: Events with which a lease begins to wait.
 _JOINS = {e.LeaseRequested, e.LeasePrepareFailed, e.LeaseResumeRequested, e.LeaseResumePostponed}
@@ -210,7 +211,7 @@ def _devices_of(before: LogicalGPU | None, after: LogicalGPU | None) -> tuple[st
 def _may_give_rights(state: State, command: c.Command, events: list[Event]) -> bool:
     """Return whether the command may entitle a tenant to more; otherwise room is made at the next tick."""
     lease = state.leases.get(getattr(command, "lease_id", ""))
-    if type(command) is c.ReportGPUUse:  # of that the idle policy decides
+    if type(command) in {c.ReportGPUUse, c.RecordUse}:  # of the first the idle policy decides
         return False
     if type(command) is c.ReportActivity and command.busy:  # a lease that computes only gives others less right
         return bool(events) and lease is not None and lease.state is LeaseState.WAITING

@@ -27,6 +27,8 @@ class CellActivity:
         self.began = False
         self.began_at = 0.0
         self.ended_at = 0.0
+        #: How many cells have ended since that was reported.
+        self.ended = 0
         #: A cell waits for the lease.
         self.waits = False
         #: Held during a report, so that an older report never follows a newer one.
@@ -51,6 +53,7 @@ class CellActivity:
     def end(self, cell: object) -> None:
         """Record that the cell ended."""
         self._running.discard(cell)
+        self.ended += 1
         self.ended_at = time.monotonic()
         if self.reporter_sleeps:
             self.changed.set()

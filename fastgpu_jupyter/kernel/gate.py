@@ -348,9 +348,24 @@ class Gate:
             lease_id = self.lease_id
             if busy and not (self.activity.running or self.activity.began):
                 return  # the user has parked the lease meanwhile
-            view = self.pool.quick().activity(lease_id, self.pool.token(), busy=busy) if lease_id else None
+            view = None if lease_id is None else self._report(lease_id, busy=busy)
         if view is not None:
             self.update_lease(view)
+
+    def _report(self, lease_id: str, *, busy: bool) -> LeaseView:
+        """Report whether cells run; with the end of cells, how many ended and what frameworks count of their memory."""
+        client, token = self.pool.quick(), self.pool.token()
+        if busy:
+            return client.activity(lease_id, token, busy=True)
+        ended, counters = self.activity.ended, None
+        if ended:
+            from . import framework_memory  # late, like everything that a start does not need
+
+            memory = framework_memory.read()
+            counters = None if memory is None else memory._asdict()
+        view = client.activity(lease_id, token, busy=False, cells=ended, frameworks=counters)
+        self.activity.ended -= ended
+        return view
 
     @property
     def has_unreported_resize(self) -> bool:

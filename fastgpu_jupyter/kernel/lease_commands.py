@@ -15,7 +15,7 @@ from .gate import Gate
 
 if TYPE_CHECKING:
     from ..wire.client import LeaseOptions, PoolClient
-    from ..wire.schemas import LeaseView
+    from ..wire.schemas import AdviceView, LeaseView
 
 #: Size of a request that names none.
 FULL = "full"
@@ -97,10 +97,19 @@ class LeaseCommands:
         """Put off the steps of the idle policy."""
         return self._change(lambda client, lease_id: client.snooze(lease_id, for_ms))
 
+    def advise(self, *, silenced: bool | None = None) -> AdviceView:
+        """Return the advice on the size of the lease; with ``silenced`` set whether its notebook gets any."""
+        lease_id, client = self._required(), self._gate.pool.connect()
+        return client.advice(lease_id) if silenced is None else client.silence_advice(lease_id, silenced=silenced)
+
     def _change(self, change: Callable[[PoolClient, str], LeaseView]) -> LeaseView:
-        lease_id = self._gate.lease_id
-        if lease_id is None:
-            raise Conflict(Message.of("magic.no_lease"))
+        lease_id = self._required()
         view = change(self._gate.pool.connect(), lease_id)
         self._gate.update_lease(view)
         return view
+
+    def _required(self) -> str:
+        """Return the id of the lease. Raises :class:`Conflict` if there is none."""
+        if self._gate.lease_id is None:
+            raise Conflict(Message.of("magic.no_lease"))
+        return self._gate.lease_id

@@ -14,8 +14,8 @@ from IPython.core.error import UsageError
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import Message
+from ..messages import joined, say, sentence_of, sentences_of
 from ..messages import render as message_text
-from ..messages import say, sentences_of
 from ..units import parse_duration
 from ..wire.lease_view import explanation_of
 from ..wire.version import difference_in_status
@@ -187,6 +187,19 @@ def snooze(context: Context, words: list[str]) -> Rendered:
     return render.sentence(say("magic.snoozed", left_ms=1000 * left_s))
 
 
+def advise(context: Context, words: list[str]) -> Rendered:
+    """Return the advice on the size of the lease; ``--silence`` wants none for this notebook, ``--undo`` wants it."""
+    from . import render
+
+    if len(words) > 1 or not set(words) <= {"--silence", "--undo"}:
+        raise UsageError(say("magic.advise_options"))
+    found = context.commands.advise(silenced=None if not words else words == ["--silence"])
+    advice = found["advice"]
+    if advice is None:
+        return render.sentence(sentence_of(found["reason"]) or "")
+    return render.sentence(joined((sentence_of(advice["basis"]), say("magic.advise_apply", size=advice["size"]))))
+
+
 def status(context: Context, _words: list[str]) -> Rendered:
     """Return the whole pool: devices, the user's leases and the queue."""
     from . import render
@@ -228,6 +241,7 @@ VERBS = {
         Verb("resume", "", Message.of("summary.resume"), resume),
         Verb("pin", "", Message.of("summary.pin"), pin),
         Verb("unpin", "", Message.of("summary.unpin"), unpin),
+        Verb("advise", "[--silence|--undo]", Message.of("summary.advise"), advise),
         Verb("snooze", "[TIME]", Message.of("summary.snooze"), snooze),
         Verb("status", "", Message.of("summary.status"), status),
         Verb("help", "", Message.of("summary.help"), show_help),

@@ -492,7 +492,27 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "Nothing was changed; release it, and let the other user ask."
     ),
     # -- advice on the size ------------------------------------------------------------------------------------------
+    "advice.basis": "Peak of {peak}. Size {size} would have cost {saving_percent} % less.",
+    "advice.fits": "Peak of {peak}. No smaller size would do, or save much.",
+    "advice.peak": "{cells} cells over {span}: {peak_bytes} of {of_bytes}, {use}",
+    "advice.days": {"plural": "days", "one": "{days} day", "other": "{days} days"},
+    "advice.time": "{span_ms}",
+    "advice.utilization": "{used_percent} % utilization",
+    "advice.utilization_unknown": "utilization unknown",
     "advice.no_history": "Nothing was measured of this notebook yet.",
+    "advice.no_notebook": "There is advice for notebooks only, and this lease has none.",
+    "advice.silenced": (
+        "You wanted no advice for this notebook. `%fastgpu advise --undo` or `jupyter fastgpu advise LEASE --undo` "
+        "gives it again."
+    ),
+    "advice.not_active": "There is advice while the lease is active; run a cell first.",
+    "advice.several_devices": "There is no advice for a lease of several GPUs: whether fewer would do is not measured.",
+    "advice.too_little": (
+        "Too little was measured for advice: {cells} cells in {busy_ms}, and {cells_min} in {least_ms} are needed."
+    ),
+    "advice.memory_unknown": (
+        "How much GPU memory this notebook uses is not known well enough for advice: the driver does not tell it here."
+    ),
     # -- another size ------------------------------------------------------------------------------------------------
     "resize.pending": "The lease has its new size; libraries in the kernel follow before its next cell.",
     "resize.needs_restart": {

@@ -64,6 +64,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "meanwhile. The next cell, or `%fastgpu resume`, asks for a GPU again."
     ),
     "magic.snoozed": "Nothing is done for the next {left_ms} because this kernel is idle.",
+    "magic.advise_apply": (
+        "`%fastgpu resize {size}` applies it, and `%fastgpu advise --silence` stops advice for this notebook."
+    ),
+    "magic.advise_options": "`%fastgpu advise` takes --silence or --undo, or nothing.",
     "magic.pinned": (
         "Pinned: this kernel keeps its GPU while no cell runs, and is billed for it. `%fastgpu unpin` lets others have "
         "it meanwhile."
@@ -86,6 +90,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "summary.resume": "Ask for the parked GPU again without running a cell.",
     "summary.pin": "Keep the GPU while no cell runs: it is never parked for others and always billed.",
     "summary.unpin": "Let others have the GPU while no cell runs.",
+    "summary.advise": "Name a smaller size in which everything measured of this notebook fits, and what it saves.",
     "summary.snooze": "Put off what is done because the kernel is idle; TIME is like 30m or 2h.",
     "summary.status": "Show the whole pool: devices, your leases and the queue.",
     "summary.help": "Show this list.",

@@ -6,8 +6,10 @@ meet at the command queue and the notifier, which depend on nothing and are buil
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..core.lease import unaccounted_memory
@@ -53,10 +55,13 @@ from .monitors.process_owners import OwnershipResolver
 from .monitors.processes import ProcessMonitor
 from .monitors.sampler import Sampler
 from .monitors.telemetry import TelemetryMonitor
+from .monitors.use import UseRecorder
 from .notifications import ChangeNotifier
 from .protocols import Admission, Clock
 from .supervisor import Supervisor
 
+#: How long the end of a pool manager waits until what was measured is recorded.
+RECORD_TIMEOUT_S = 1.0
 NewThreads = Callable[[int, str], Executor]
 
 
@@ -164,6 +169,7 @@ class Monitors:
         sampler = Sampler(driver, ownership, new_thread)
         self.telemetry = TelemetryMonitor(sampler, History(), base.store, base.notifier)
         self.idleness = IdleMonitor(self.telemetry, base.store, base.commands)
+        self.use = UseRecorder(self.telemetry, base.store, base.commands)
         self.processes = ProcessMonitor(
             base.boot_id,
             ownership,
@@ -264,7 +270,8 @@ class PoolServices:
         self.environment, self.device_access = effects.environment, effects.device_access
         self.scrubber, self.executor = effects.scrubber, effects.executor
         self.inventory, self.telemetry = monitors.inventory, monitors.telemetry
-        self.idleness, self.processes, self.health = monitors.idleness, monitors.processes, monitors.health
+        self.idleness, self.use = monitors.idleness, monitors.use
+        self.processes, self.health = monitors.processes, monitors.health
         self.effects, self.publisher, self.degraded_mode = loop.runner, loop.publisher, loop.degraded_mode
         self.loop, self.ticker = loop.loop, loop.ticker
         self.first_answers = loop.first_answers
@@ -279,6 +286,7 @@ class PoolServices:
             ("devices", self.inventory.refresh_regularly),
             ("processes", self.processes.check),
             ("idleness", self.idleness.check),
+            ("use", self.use.check),
         ):
             self.supervisor.run_forever(name, step)
         self.health.start()
@@ -293,6 +301,8 @@ class PoolServices:
 
     async def stop(self) -> None:
         """Stop serving; leases live on in the journal and in their kernels."""
+        with suppress(TimeoutError):  # what was measured is worth a moment
+            await asyncio.wait_for(self.use.record_all(), RECORD_TIMEOUT_S)
         async with self.store.commit_lock:
             await self.supervisor.stop()
         self.effects.close()
@@ -317,6 +327,7 @@ class PoolServices:
             faults=self.faults,
             supervisor=self.supervisor,
             telemetry=self.telemetry,
+            use=self.use,
             inventory=self.inventory,
             processes=self.processes,
             health=self.health,

@@ -23,6 +23,7 @@ TASKS = {
     "counters": "reading the device counters",
     "devices": "listing the devices",
     "idleness": "finding leases that nothing uses",
+    "use": "recording what notebooks need",
     "processes": "finding processes on the devices",
     "health": "checking device health",
     "errors": "receiving device errors",

@@ -28,6 +28,7 @@ from fastgpu_jupyter.core.model.entities import (
     State,
 )
 from fastgpu_jupyter.core.model.lifecycle import HOLDING_CAPACITY, LeaseState
+from fastgpu_jupyter.core.model.use import MeasuredUse
 from fastgpu_jupyter.core.pool import replay
 from fastgpu_jupyter.errors import CallerError, Message
 from fastgpu_jupyter.units import GIB
@@ -176,6 +177,12 @@ class PoolMachine(RuleBasedStateMachine):
             assert gpu is not None
             since_ms = None if ago_ms is None else self.world.now_ms - ago_ms
             self._try(c.ReportGPUUse(name, gpu.generation - stale, since_ms))
+
+    @rule(data=st.data(), cells=st.integers(0, 9), known_ms=st.integers(0, 10**6), peak=st.none() | st.integers(0, GIB))
+    def measured(self, data: st.DataObject, cells: int, known_ms: int, peak: int | None) -> None:
+        name = self._names(data)
+        self._try(c.RecordUse(name, MeasuredUse(cells, known_ms, known_ms, 0, peak)))
+        self._try(c.SilenceAdvice(name, silenced=cells > 5))
 
     @rule(data=st.data(), for_ms=st.integers(0, 10**8), ends=st.booleans())
     def snooze(self, data: st.DataObject, for_ms: int, ends: bool) -> None:

@@ -28,6 +28,7 @@ from fastgpu_jupyter.core.model.entities import (
     ScrubResult,
     State,
 )
+from fastgpu_jupyter.core.model.use import MeasuredUse
 from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from tests.core.faults import WRONG_ADDRESS
@@ -155,6 +156,8 @@ def _rest(world: World) -> None:
     world.do(c.ReportGPUUse("rests", gpu.generation, None))
     world.do(c.ReportGPUUse("rests", gpu.generation, world.now_ms))
     world.do(c.SnoozeLease("rests", 60_000))
+    world.do(c.RecordUse("rests", MeasuredUse(3, 40_000, 60_000, 0, 1 << 30, 900_000, 40_000)))
+    world.do(c.SilenceAdvice("rests", silenced=True))
     for _ in range(6):
         world.pass_time(60_000)
 

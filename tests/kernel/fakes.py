@@ -155,6 +155,9 @@ class FakePool:
 
     def __init__(self, view: dict[str, Any] | None = None) -> None:
         self.view = view or lease_view()
+        self.cells: list[tuple[int | None, dict[str, int] | None]] = []
+        reason = message("advice.no_history", "Nothing was measured of this notebook yet.")
+        self.advised: dict[str, Any] = {"advice": None, "reason": reason, "silenced": False}
         self.calls: list[tuple[Any, ...]] = []
         self.stream = FakeStream()
         self.down: str | None = None
@@ -211,14 +214,33 @@ class FakePool:
         """Held, or not."""
         return self._changed("pin", pinned, retention="hold" if pinned else "yield")
 
+    def advice(self, lease_id: str) -> dict[str, Any]:
+        """Whatever the test has put there."""
+        self.calls.append(("advice",))
+        return self.advised
+
+    def silence_advice(self, lease_id: str, *, silenced: bool) -> dict[str, Any]:
+        """Silenced, or not."""
+        self.calls.append(("silence", silenced))
+        return self.advised
+
     def snooze(self, lease_id: str, for_ms: int) -> dict[str, Any]:
         """Snoozed from now on."""
         view = self._changed("snooze", for_ms)
         view["idle"] = {**view["idle"], "snoozed_until": time.time_ns() // 1_000_000 + for_ms}
         return view
 
-    def activity(self, lease_id: str, token: str | None, *, busy: bool) -> dict[str, Any]:
+    def activity(
+        self,
+        lease_id: str,
+        token: str | None,
+        *,
+        busy: bool,
+        cells: int | None = None,
+        frameworks: dict[str, int] | None = None,
+    ) -> dict[str, Any]:
         """Busy or not; a parked lease begins to wait."""
+        self.cells.append((cells, frameworks))
         if self.down:
             raise PoolUnreachable(self.down)
         back = {"state": "waiting", "position": 1} if busy and self.view["state"] == "parked" else {}

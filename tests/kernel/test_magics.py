@@ -148,6 +148,19 @@ def test_snooze_takes_a_time_or_half_an_hour(context: Context, pool: FakePool) -
         magics.run(context, "snooze long")
 
 
+def test_advise_names_a_size_or_says_why_not(context: Context, pool: FakePool) -> None:
+    assert "Nothing was measured" in magics.run(context, "advise").text
+    basis = message("advice.basis", "Peak of 38 cells. Size quarter would have cost 71 % less.")
+    pool.advised = {"advice": {"size": "quarter", "basis": basis}, "reason": None, "silenced": False}
+    shown = magics.run(context, "advise").text
+    assert "71 % less. `%fastgpu resize quarter` applies it" in shown
+    magics.run(context, "advise --silence")
+    magics.run(context, "advise --undo")
+    assert pool.calls == [("advice",), ("advice",), ("silence", True), ("silence", False)]
+    with pytest.raises(UsageError, match="takes --silence or --undo"):
+        magics.run(context, "advise --silence --undo")
+
+
 def test_cpu(context: Context) -> None:
     assert "without a GPU from now on" in magics.run(context, "CPU").text
     assert context.gate.open

@@ -21,6 +21,7 @@ from .entities import (
     Retention,
     ScrubResult,
 )
+from .use import MeasuredUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +303,22 @@ class ReportGPUUse:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordUse:
+    """The pool records what was measured of a lease."""
+
+    lease_id: str
+    use: MeasuredUse
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceAdvice:
+    """A user sets whether there is advice for the notebook of a lease."""
+
+    lease_id: str
+    silenced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseLease:
     """A user releases a lease, or the pool ends it for ``reason``; nothing happens if it is over."""
 
@@ -466,6 +483,8 @@ Command = (
     | SnoozeLease
     | EndIdleLease
     | ReportGPUUse
+    | RecordUse
+    | SilenceAdvice
     | ReleaseLease
     | HolderEnded
     | PrepareSucceeded
@@ -493,6 +512,7 @@ CHANGES_OF_A_LEASE = frozenset(
         SetRetention,
         SetCpuMeanwhile,
         SnoozeLease,
+        SilenceAdvice,
         SetLeaseBudget,
     }
 )

@@ -378,6 +378,31 @@ class LeaseSnoozed:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseUseRecorded:
+    """What was measured of a lease since the last record, as ``MeasuredUse``, and what it was billed in that time."""
+
+    lease_id: str
+    cells: int
+    busy_ms: int
+    known_ms: int
+    unknown_ms: int
+    peak_bytes: int | None
+    utilization_percent_ms: int
+    utilization_known_ms: int
+    active_ms: int
+    cost_numerator: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdviceSilenced:
+    """The user wants no advice for a notebook, or wants it again."""
+
+    tenant: str
+    notebook: str
+    silenced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseParking:
     """The memory of the lease is being moved to the host (the *Intended* of its parking); billing stops here."""
 
@@ -549,6 +574,8 @@ Event = (
     | LeaseIdleWarned
     | LeaseIdleStepTaken
     | LeaseSnoozed
+    | LeaseUseRecorded
+    | AdviceSilenced
     | LeaseFaulted
     | LeaseParking
     | LeaseParked

@@ -300,6 +300,8 @@ class Lease:
     idle_warned: IdleStep | None = None  #: the last one that was announced
     idle_warned_ms: int = 0  #: when
     idle_snoozed_until_ms: int = 0  #: no step is taken before
+    recorded_active_ms: int = 0  #: what of ``active_ms`` and ``cost_numerator`` the use of its notebook contains
+    recorded_cost_numerator: int = 0
     idle_snoozed_ms: int = 0  #: for how long steps were put off since it became idle
     migration_requested: bool = False  #: it goes to another device with the next restart of its kernel
 

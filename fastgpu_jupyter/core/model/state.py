@@ -9,6 +9,7 @@ from .device import Device, Host
 from .idle import ONLY_NOTIFY, IdlePolicy
 from .lease import Lease
 from .tenant import EPOCH, NO_MONTH, Instant, Month, Reservation, Tenant
+from .use import NotebookUse
 
 #: How many requests are remembered as the usual ones; at that many, the older half is forgotten.
 RECENT_REQUESTS_MAX = 2048
@@ -70,5 +71,6 @@ class State:
     last: Instant = EPOCH  #: of the newest event
     changes: dict[str, int] = field(default_factory=dict)  #: by tenant, those of ``changes_day``
     changes_day: int = 0  #: number of the day (UTC)
+    notebooks: dict[str, dict[str, NotebookUse]] = field(default_factory=dict)  #: by tenant and notebook, newest last
     arrivals: int = 0
     generations: int = 0

@@ -9,14 +9,14 @@ from typing import NamedTuple
 from ...errors import Message
 from ..accounting import budgets, fairshare, reservations
 from ..model.entities import Lease, ParkReason, PendingReason, Priority, Requirements, State
-from ..model.events import ChangeCounted, Event, Ticked
+from ..model.events import AdviceSilenced, ChangeCounted, Event, Ticked
 from ..model.lifecycle import LeaseState
 from ..placement import eligibility
 from .waiting_order import WaitingOrder
 
 _PENDING_CODES = {reason: f"pending.{reason.value}" for reason in PendingReason}
 #: Frequent events that are about no lease and change nothing that a request depends on.
-_WITHOUT_EFFECT = {Ticked, ChangeCounted}
+_WITHOUT_EFFECT = {Ticked, ChangeCounted, AdviceSilenced}
 #: Number of leases that an estimate needs at least.
 SAMPLE_MIN = 3
 

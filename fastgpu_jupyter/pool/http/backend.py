@@ -10,6 +10,7 @@ from ..monitors.inventory import Inventory
 from ..monitors.metrics import Metrics
 from ..monitors.processes import ProcessMonitor
 from ..monitors.telemetry import TelemetryMonitor
+from ..monitors.use import UseRecorder
 from ..protocols import (
     AnswerStore,
     CommandSink,
@@ -34,6 +35,7 @@ class Backend(NamedTuple):
     faults: FaultReader
     supervisor: Supervisor
     telemetry: TelemetryMonitor
+    use: UseRecorder
     inventory: Inventory
     processes: ProcessMonitor
     health: HealthMonitor

@@ -24,8 +24,11 @@ from ...core.model.size import Size, SizeUnit, parse_size
 from ...errors import InvalidRequest, Message
 from ...wire.schemas import common
 from ...wire.schemas.common import INTEGER_MAX, TEXT_MAX
+from ..monitors.use import FrameworkMemory
 
 NAMES_MAX = 16
+#: More cells do not end between two reports of a kernel.
+CELLS_MAX = 10_000
 GROUP, LIBRARY = map(re.compile, (common.GROUP, common.LIBRARY))
 _Choice = TypeVar("_Choice", bound=Enum)
 
@@ -139,6 +142,28 @@ def integer(body: dict[str, Any], name: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or abs(value) > INTEGER_MAX):
         raise InvalidRequest(Message.of("request.not_bounded_integer", field=name))
     return value
+
+
+def cells_ended(body: dict[str, Any]) -> tuple[int, FrameworkMemory | None]:
+    """Return how many cells ended, and what the frameworks of the kernel count. Raises :class:`InvalidRequest`.
+
+    A kernel that does not count says that one has.
+    """
+    cells, memory = integer(body, "cells"), body.get("frameworks")
+    count = 1 if cells is None else min(max(0, cells), CELLS_MAX)
+    if memory is None:
+        return count, None
+    if not isinstance(memory, dict):
+        raise InvalidRequest(Message.of("request.body_not_object"))
+    peak_bytes, reserved_bytes = integer(memory, "peak_bytes"), integer(memory, "reserved_bytes")
+    if peak_bytes is None or reserved_bytes is None or min(peak_bytes, reserved_bytes) < 0:
+        return count, None
+    return count, FrameworkMemory(peak_bytes, reserved_bytes)
+
+
+def optional_truth(body: dict[str, Any], name: str) -> bool | None:
+    """Return a truth value, None without it. Raises :class:`InvalidRequest`."""
+    return _maybe(body, name)
 
 
 def yes_or_no(body: dict[str, Any], name: str) -> bool:

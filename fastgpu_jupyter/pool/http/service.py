@@ -10,6 +10,7 @@ from ..monitors.metrics import Metrics
 from .backend import Backend
 from .call import HttpCall
 from .handlers.accounting import AccountingHandlers
+from .handlers.advice import AdviceHandlers
 from .handlers.base import HandlerContext, HandlerTable
 from .handlers.devices import DeviceHandlers
 from .handlers.leases import LeaseHandlers
@@ -61,6 +62,7 @@ class PoolService:
         self._devices = DeviceHandlers(context)
         self._accounting = AccountingHandlers(context)
         self._sizes = SizeHandlers(context)
+        self._advice = AdviceHandlers(context)
 
     def handlers(self) -> HandlerTable:
         """Return the handler of every operation."""
@@ -70,6 +72,7 @@ class PoolService:
             **self._devices.table(),
             **self._accounting.table(),
             **self._sizes.table(),
+            **self._advice.table(),
         }
 
     async def subscribe(self, call: HttpCall, on_end: Callable[[], None]) -> StreamSubscriber:

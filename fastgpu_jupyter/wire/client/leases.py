@@ -153,9 +153,21 @@ class LeaseCalls(Transport):
         """Bill another tenant from now on; for administrators."""
         return self.act(lease_id, "transfer", {"tenant": tenant})
 
-    def activity(self, lease_id: str, token: str | None, *, busy: bool) -> LeaseView:
-        """Report that a cell begins or ends; a cell that begins resumes a parked lease."""
-        return cast("LeaseView", self._call("POST", _path(lease_id, "activity"), {"busy": busy}, token=token))
+    def activity(
+        self,
+        lease_id: str,
+        token: str | None,
+        *,
+        busy: bool,
+        cells: int | None = None,
+        frameworks: dict[str, int] | None = None,
+    ) -> LeaseView:
+        """Report that a cell begins or ends; a cell that begins resumes a parked lease.
+
+        ``cells`` have ended since the last report; ``frameworks``: what those of the kernel count of their memory.
+        """
+        body = {"busy": busy, "cells": cells, "frameworks": frameworks}
+        return cast("LeaseView", self._call("POST", _path(lease_id, "activity"), body, token=token))
 
     def libraries(
         self, lease_id: str, token: str | None, memory_bytes: int | None, needs_restart: Sequence[str]

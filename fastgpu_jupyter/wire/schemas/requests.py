@@ -160,10 +160,25 @@ class CpuMeanwhileBody(TypedDict):
     on: bool
 
 
-class ActivityBody(TypedDict):
-    """Whether a cell runs; a cell that begins resumes a parked lease."""
+class FrameworkMemoryBody(TypedDict):
+    """What the frameworks in a kernel count themselves: the most memory that they needed, and what they reserved."""
 
+    peak_bytes: Count
+    reserved_bytes: Count
+
+
+class _ActivityBodyRequired(TypedDict):
     busy: bool
+
+
+class ActivityBody(_ActivityBodyRequired, total=False):
+    """Whether a cell runs; a cell that begins resumes a parked lease.
+
+    With the end of cells: how many ended since the last report, and what the frameworks in the kernel count.
+    """
+
+    cells: Count | None
+    frameworks: FrameworkMemoryBody | None
 
 
 class TransferBody(TypedDict):

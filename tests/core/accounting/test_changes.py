@@ -19,9 +19,9 @@ NEVER_REFUSED = {
 #: Commands that only the pool itself gives.
 OF_THE_POOL = {
     c.CountChange, c.DrainSucceeded, c.LimitSet, c.LogicalGPULost, c.ParkFailed, c.ParkSucceeded, c.PrepareFailed,
-    c.PrepareSucceeded, c.ReportFault, c.ReportGPUUse, c.ReportMemory, c.ReportNoAnswer, c.ReportScrubFailure,
-    c.ReportUnownedMemory, c.ResumeFailed, c.ResumePostponed, c.ResumeSucceeded,
-    c.SetDevices, c.SetHealth, c.SetPolicy, c.StartPool, c.Tick,
+    c.PrepareSucceeded, c.RecordUse, c.ReportFault, c.ReportGPUUse, c.ReportMemory, c.ReportNoAnswer,
+    c.ReportScrubFailure, c.ReportUnownedMemory, c.ResumeFailed, c.ResumePostponed, c.ResumeSucceeded, c.SetDevices,
+    c.SetHealth, c.SetPolicy, c.StartPool, c.Tick,
 }  # fmt: skip
 
 

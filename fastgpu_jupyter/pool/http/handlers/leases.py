@@ -14,8 +14,7 @@ from ....core.model import commands as c
 from ....core.model.entities import Instant, Retention, State
 from ....core.model.lifecycle import LeaseState
 from ....errors import FastGPUError, Forbidden, InvalidRequest, Message
-from ....messages import view_of
-from ....wire.schemas import AdviceView, HistoryView, LeaseList, LeaseView
+from ....wire.schemas import HistoryView, LeaseList, LeaseView
 from ...host.attribution import host_pid
 from ...host.process import holder_of
 from ...supervisor import wait_for_event
@@ -55,8 +54,6 @@ class LeaseHandlers:
             "POST /v1/leases/{lease_id}/pin": self.pin,
             "POST /v1/leases/{lease_id}/snooze": self.snooze,
             "POST /v1/leases/{lease_id}/end_idle": self.end_idle,
-            "GET /v1/leases/{lease_id}/advice": self.advice,
-            "POST /v1/leases/{lease_id}/advice/silence": self.silence_advice,
             "POST /v1/leases/{lease_id}/cpu_meanwhile": self.set_cpu_meanwhile,
             "POST /v1/leases/{lease_id}/activity": self.report_activity,
             "POST /v1/leases/{lease_id}/budget": self.set_budget,
@@ -163,19 +160,6 @@ class LeaseHandlers:
         """End a lease whose kernel is shut down because the idle policy says so."""
         return await self._submit(call, c.EndIdleLease(call.lease_id))
 
-    async def advice(self, call: HttpCall) -> AdviceView:
-        """Return the advice on the size of a lease."""
-
-        def read(state: State, _: Instant) -> AdviceView:
-            self._context.permissions.visible_lease(state, call.caller, call.lease_id)
-            return {"advice": None, "reason": view_of(Message.of("advice.no_history")), "silenced": False}
-
-        return await self._backend.state.read(read)
-
-    async def silence_advice(self, call: HttpCall) -> AdviceView:
-        """Give no advice for the notebook of a lease."""
-        return await self.advice(call)
-
     async def set_cpu_meanwhile(self, call: HttpCall) -> LeaseView:
         """Set whether cells run without a device until the lease is granted."""
         return await self._submit(call, c.SetCpuMeanwhile(call.lease_id, request_parsing.yes_or_no(call.body, "on")))
@@ -220,6 +204,9 @@ class LeaseHandlers:
     async def report_activity(self, call: HttpCall) -> LeaseView:
         """Record that a cell begins or ends."""
         busy = request_parsing.yes_or_no(call.body, "busy")
+        if not busy:
+            cells, frameworks = request_parsing.cells_ended(call.body)
+            self._backend.use.end_cells(call.lease_id, cells, frameworks)
         return await self._submit(call, c.ReportActivity(call.lease_id, busy))
 
     async def rename(self, call: HttpCall) -> LeaseView:

@@ -1,0 +1,65 @@
+"""The command that gives advice on the sizes of leases, and the lines of advice of a statement."""
+
+from __future__ import annotations
+
+from traitlets import Bool
+
+from ..errors import InvalidRequest
+from ..messages import sentence_of
+from ..text import shortened
+from ..wire.client import PoolClient
+from ..wire.schemas import AdviceView
+from .command import NOTEBOOK_WIDTH, ClientApp
+
+#: A statement has advice for so many leases at most; each is asked for by itself.
+IN_STATEMENT_MAX = 20
+
+
+class AdviseApp(ClientApp):
+    """The command that gives advice on the sizes of leases."""
+
+    name = "jupyter-fastgpu-advise"
+    description = (
+        "Name smaller sizes in which everything measured of your notebooks fits: for the given leases, or all active "
+        "ones."
+    )
+    silence = Bool(False, help="Give no advice for the notebooks of these leases.").tag(config=True)
+    undo = Bool(False, help="Give advice again that was silenced.").tag(config=True)
+    flags = {
+        **ClientApp.flags,
+        "silence": ({"AdviseApp": {"silence": True}}, "Give no advice for the notebooks of these leases."),
+        "undo": ({"AdviseApp": {"undo": True}}, "Give advice again that was silenced."),
+    }
+
+    def run(self, client: PoolClient) -> None:
+        """Print the advice for each lease, or why there is none."""
+        if self.silence and self.undo:
+            raise InvalidRequest("Give --silence or --undo, one of the two.")
+        if (self.silence or self.undo) and not self.extra_args:
+            raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
+        lease_ids = self.extra_args or [lease["id"] for lease in client.leases() if lease["state"] == "active"]
+        found = {lease_id: self._advice(client, lease_id) for lease_id in lease_ids}
+        lines = [f"{lease_id}: {advice_text(view)}" for lease_id, view in found.items()]
+        self.show(found, *(lines or ["No lease is active."]), indent=2)
+
+    def _advice(self, client: PoolClient, lease_id: str) -> AdviceView:
+        if self.silence or self.undo:
+            return client.silence_advice(lease_id, silenced=self.silence)
+        return client.advice(lease_id)
+
+
+def advice_text(view: AdviceView) -> str:
+    """Return the advice, or why there is none, as a sentence."""
+    advice = view["advice"]
+    return (sentence_of(advice["basis"] if advice else view["reason"])) or ""
+
+
+def statement_lines(client: PoolClient) -> list[str]:
+    """Return a line for each of the caller's active leases whose notebook would do with a smaller size."""
+    active = [lease for lease in client.leases() if lease["state"] == "active" and lease["holder"]["notebook"]]
+    lines = []
+    for lease in active[:IN_STATEMENT_MAX]:
+        view = client.advice(lease["id"])
+        if view["advice"] is not None:
+            lines.append(f"{shortened(lease['holder']['notebook'] or '', NOTEBOOK_WIDTH)}: {advice_text(view)}")
+    return ["", *lines] if lines else []

@@ -1,0 +1,52 @@
+"""Handlers of the advice on the size of a lease."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ....core.model import commands as c
+from ....core.model.entities import Instant, State
+from ....core.model.size import SizeUnit
+from ....core.sizing import advice
+from ....wire.schemas import AdviceView
+from .. import request_parsing
+from ..call import HttpCall
+from ..views.advice import advice_view
+from .base import HandlerContext, HandlerTable
+
+
+class AdviceHandlers:
+    """Handlers of the advice on the size of a lease."""
+
+    def __init__(self, context: HandlerContext) -> None:
+        self._context = context
+        self._backend = context.backend
+
+    def table(self) -> HandlerTable:
+        """Return the handlers by operation."""
+        return {
+            "GET /v1/leases/{lease_id}/advice": self.advice,
+            "POST /v1/leases/{lease_id}/advice/silence": self.silence,
+        }
+
+    async def advice(self, call: HttpCall) -> AdviceView:
+        """Return the advice on the size of a lease."""
+        return await self._backend.state.read(partial(self._advice, call=call))
+
+    async def silence(self, call: HttpCall) -> AdviceView:
+        """Give no advice for the notebook of a lease, or give it again."""
+        silenced = request_parsing.optional_truth(call.body, "silenced")
+        return await self._backend.commands.submit_and_read(
+            c.SilenceAdvice(call.lease_id, True if silenced is None else silenced),
+            call.key,
+            lambda state, at, _: self._advice(state, at, call),
+            lambda state: self._context.permissions.visible_lease(state, call.caller, call.lease_id),
+        )
+
+    def _advice(self, state: State, at: Instant, call: HttpCall) -> AdviceView:
+        lease = self._context.permissions.visible_lease(state, call.caller, call.lease_id)
+        pending = self._backend.use.pending(lease.id)
+        measured = advice.measured_of(state, lease, pending, at)
+        sizes = self._backend.state.size_report.for_lease(lease, SizeUnit.SHARE, None, at)
+        found, reason = advice.advise(state, lease, measured, sizes.choices)
+        return advice_view(found, reason, silenced=advice.is_silenced(state, lease))
