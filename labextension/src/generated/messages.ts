@@ -3,7 +3,20 @@
 import type { MessageTemplate } from '../texts/message';
 
 export const MESSAGES = {
+  'advice.basis': 'Peak of {peak}. Size {size} would have cost {saving_percent} % less.',
+  'advice.days': { plural: 'days', one: '{days} day', other: '{days} days' },
+  'advice.fits': 'Peak of {peak}. No smaller size would do, or save much.',
+  'advice.memory_unknown': 'How much GPU memory this notebook uses is not known well enough for advice: the driver does not tell it here.',
   'advice.no_history': 'Nothing was measured of this notebook yet.',
+  'advice.no_notebook': 'There is advice for notebooks only, and this lease has none.',
+  'advice.not_active': 'There is advice while the lease is active; run a cell first.',
+  'advice.peak': '{cells} cells over {span}: {peak_bytes} of {of_bytes}, {use}',
+  'advice.several_devices': 'There is no advice for a lease of several GPUs: whether fewer would do is not measured.',
+  'advice.silenced': 'You wanted no advice for this notebook. `%fastgpu advise --undo` or `jupyter fastgpu advise LEASE --undo` gives it again.',
+  'advice.time': '{span_ms}',
+  'advice.too_little': 'Too little was measured for advice: {cells} cells in {busy_ms}, and {cells_min} in {least_ms} are needed.',
+  'advice.utilization': '{used_percent} % utilization',
+  'advice.utilization_unknown': 'utilization unknown',
   'budget.below_cost': 'A budget must be more than the lease has cost already. Nothing was changed.',
   'budget.lease_percent': 'It has cost {spent_percent} % of its budget.',
   'budget.lease_spent_continues': 'Its budget is spent, and it goes on: {reason}',
