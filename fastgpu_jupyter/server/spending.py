@@ -7,6 +7,7 @@ whole history, so that they are kept for :data:`STATEMENT_TTL_S`, whatever they 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,13 +96,10 @@ class SpendingReader:
         own = accounts.own
         made = {one: _own_statement(answer) for one, answer in answers.items()}
         current, spent = made[month], None if own is None else own["spent_micro"]
-        today = _today_micro(made, start, answers[month].at_ms)
-        if today is not None and spent is not None and current is not None:
-            today += max(0, spent - current.get("total_micro", spent))  # since the statement was made
         return {
             "month": month,
             "currency": accounts.currency,
-            "today_micro": today,
+            "today_micro": None if spent is None else _today_micro(spent, made, month, start),
             "month_micro": spent,
             "budget_micro": None if own is None else own["budget_micro_per_month"],
             "budget_policy": None if own is None else own["budget_policy"],
@@ -171,14 +169,18 @@ def _empty() -> StatementView:
     return view
 
 
-def _today_micro(made: dict[str, StatementView | None], start: int, end: int) -> int | None:
-    """Return the amount of all lines between two times; None if a statement is not known."""
-    total = 0
-    for statement in made.values():
+def _today_micro(spent: int, made: dict[str, StatementView | None], month: str, start: int) -> int | None:
+    """Return what was spent since ``start``, given what was in the whole month; None if a statement is not known.
+
+    What was spent before the day began is in the statements, however old these are.
+    """
+    numerator = 0
+    for name, statement in made.items():
         if statement is None:
             return None
-        total += sum(_part(line, start, end) for line in statement["lines"])
-    return total // MS_PER_HOUR
+        for line in statement["lines"]:
+            numerator += -_part(line, 0, start) if name == month else _part(line, start, sys.maxsize)
+    return max(0, spent + numerator // MS_PER_HOUR)
 
 
 def _part(line: StatementLineView, start: int, end: int) -> int:

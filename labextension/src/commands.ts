@@ -16,4 +16,6 @@ export namespace CommandIDs {
   export const getGPU = 'fastgpu:get-gpu';
   /** A command of the notebook: select another kernel for it. */
   export const changeKernel = 'notebook:change-kernel';
+  /** Arguments: none; opens the dashboard, or shows it if it is open. */
+  export const openDashboard = 'fastgpu:open-dashboard';
 }

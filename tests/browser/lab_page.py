@@ -86,6 +86,21 @@ class LabPage:
         named = self.page.get_by_text(name, exact=True).and_(self.page.locator(".fg-Item-name"))
         return self.page.locator("#fastgpu-panel .fg-Item", has=named)
 
+    def open_item(self, name: str) -> Locator:
+        """Return the item of the notebook with that name, and open it if only its line is shown."""
+        return self.expand(self.item(name))
+
+    def expand(self, item: Locator) -> Locator:
+        """Open an item of the list of leases if only its line is shown, and return it."""
+        toggle = item.locator(".fg-LeaseRow-toggle")
+        if toggle.get_attribute("aria-expanded") == "false":
+            toggle.click()
+        return item
+
+    def section(self, name: str) -> Locator:
+        """Return a section of the panel: leases, spending, queue or devices."""
+        return self.page.locator(f"#fastgpu-panel .fg-Section[data-section='{name}']")
+
     def status(self) -> Locator:
         """Return the FastGPU item of the status bar."""
         return self.page.locator(".fg-StatusItem:visible")

@@ -52,7 +52,7 @@ def test_restored_notebooks_hand_over_the_gpu_to_the_one_whose_cell_runs(
     assert restored.keys() == {"active", "waiting"}
     holder, waiting = restored["active"], restored["waiting"]
     name = str(holder["holder"]["notebook"]).rpartition("/")[2]
-    item = user.panel().locator(f"[data-lease-id='{waiting['id']}']")
+    item = user.expand(user.panel().locator(f"[data-lease-id='{waiting['id']}']"))
     expect(item).to_contain_text(
         f"“{name}” has a GPU and is idle, so that it is parked for this request. It is parked in 9 min"
     )

@@ -53,7 +53,7 @@ def test_second_notebook_waits_until_first_releases_its_gpu(user: LabPage, scree
     user.page.screenshot(path=screenshots / "waiting-dark.png")
     user.theme("JupyterLab Light")
 
-    panel.get_by_role("button", name="Release the GPU of Untitled.ipynb").click()
+    user.open_item("Untitled.ipynb").get_by_role("button", name="Release the GPU of Untitled.ipynb").click()
     expect(user.dialog()).to_contain_text("Release the GPU?")
     user.page.screenshot(path=screenshots / "release.png")
     user.dialog().get_by_role("button", name="Release", exact=True).click()
@@ -99,6 +99,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     expect(output).to_contain_text("7")
     second = user.item("Untitled1.ipynb")
     expect(second).to_contain_text("running a cell")
+    user.open_item("Untitled.ipynb")
     expect(first).to_contain_text("Parked: No cell ran, and another request needed the GPU. Variables are preserved.")
     expect(panel.get_by_role("button", name="Resume the GPU of Untitled.ipynb")).to_be_enabled()
     for name, theme in (("light", "Light"), ("dark", "Dark"), ("high-contrast", "Dark High Contrast")):
@@ -119,6 +120,7 @@ def test_idle_notebook_is_parked_and_resumes_with_its_variables(page: Page, lab:
     page.set_viewport_size({"width": 1280, "height": 800})
     expect(output).to_contain_text("43", timeout=60_000)
     expect(output).not_to_contain_text("Waiting for the GPU")
+    user.open_item("Untitled1.ipynb")
     expect(second).to_contain_text("Parked: No cell ran")
 
     # A pinned lease keeps its GPU while it is idle and another request waits.
@@ -186,7 +188,7 @@ def test_release_dialog_can_be_cancelled_and_restores_focus(user: LabPage) -> No
     button.press("Enter")
     user.dialog().get_by_role("button", name="Release", exact=True).press("Enter")
     expect(button).to_have_count(0)
-    expect(user.panel().locator(".fg-Section", has_text="My leases")).to_be_focused()
+    expect(user.section("leases")).to_be_focused()
 
 
 def test_kernel_with_invalid_size_is_refused_with_message(page: Page, lab: LabProcess, screenshots: Path) -> None:

@@ -56,17 +56,20 @@ def test_budget_is_notified_once_in_whole_sentences_and_no_longer_when_it_is_rai
     for _ in range(20):
         lab.pool.request("full", token=new_token())
     panel = user.panel()
-    expect(panel.locator(".fg-Item[data-lease-id]")).to_have_count(21)
+    expect(panel.get_by_role("button", name="Waiting: 20")).to_be_visible()
     lab.pool.set_budget(lease["tenant"]["key"], 1, "stop")
     toast = page.locator(".Toastify__toast", has_text="budget")
     expect(toast).to_have_count(1)
     expect(toast).to_contain_text("Nothing more is granted")
     expect(toast.locator(".jp-toast-message")).not_to_contain_text("…")
-    expect(panel.locator(".fg-Item[data-lease-id]", has_text="Nothing more is granted")).to_have_count(21)
+    expect(user.item("Untitled.ipynb")).to_contain_text("Nothing more is granted")
+    warned = panel.locator(".fg-Item[data-warns='true']")
+    expect(panel.locator(".fg-Item[data-lease-id]:not([data-warns='true'])")).to_have_count(0)
     page.screenshot(path=screenshots / "budget-spent.png")
     lab.pool.set_budget(lease["tenant"]["key"], 10**9, None)
     expect(toast).to_have_count(0)
     expect(page.get_by_text("Nothing more is granted")).to_have_count(0)
+    expect(warned).to_have_count(0)
 
 
 def test_granted_gpu_is_not_announced_where_its_notebook_is_in_view(page: Page, lab: LabProcess) -> None:

@@ -86,7 +86,7 @@ def line(started_at: int, active_ms: int, rate: int) -> dict[str, Any]:
 def test_spending_has_only_the_users_own_amounts() -> None:
     connector = FakeConnector()
     start = now() - HOUR
-    connector.client.lines = [line(start - HOUR, 2 * HOUR, 8), line(start - 5 * HOUR, HOUR, 1000)]
+    connector.client.lines = [line(start - HOUR, 2 * HOUR, 8), line(start - 5 * HOUR, HOUR, 100)]
 
     view = asyncio.run(SpendingReader(connector).spending(start))
     amounts = {name: value for name, value in view.items() if name not in ("observed_at", "today_micro")}
@@ -101,9 +101,9 @@ def test_spending_has_only_the_users_own_amounts() -> None:
         "busy_micro": 100,
         "idle_micro": 400,
     }
-    # The part of the lines since the start of the day, and what was spent since the statement was made; where the hour
-    # began in another month, the fake's lines are in the statements of both.
-    assert view["today_micro"] == 100 + 8 * (1 if month_text(start) == month_text(now()) else 2)
+    # What the lines of this month cost before the day began; where it began in another month, the fake's lines are in
+    # the statements of both, and what they cost since then is added.
+    assert view["today_micro"] == 700 - 8 - 100 + (0 if month_text(start) == month_text(now()) else 8)
 
 
 def test_statement_is_requested_once_for_many_pages_and_a_slow_one_delays_no_answer(
@@ -121,7 +121,7 @@ def test_statement_is_requested_once_for_many_pages_and_a_slow_one_delays_no_ans
         client.answers.set()
         assert len(await reader.statements(month_text(now()))) == 1
         view = await reader.spending(now())
-        assert (view["today_micro"], view["idle_micro"]) == (100, 400)
+        assert (view["today_micro"], view["idle_micro"]) == (700, 400)
 
     asyncio.run(ask())
     assert sorted(client.asked) == sorted(["tenants", month_text(now())])

@@ -1,7 +1,7 @@
 /**
  * The page's model of the pool: one event stream, one state, one signal.
  *
- * A page has at most one open stream, and none while it is hidden. The last known state is preserved while the
+ * A page has at most one open stream, and none while it is hidden; the pages of a browser share one. The last known state is preserved while the
  * connection is down, which `connection` reports; after a reconnection a new snapshot replaces the whole state. The
  * manager neither polls the server nor renders anything.
  */
@@ -17,6 +17,7 @@ import type { Connection, IPoolState, StreamMessage } from './lease';
 import { EMPTY_STATE, reduce } from './reduce';
 import type { ILeaseAPI } from './restapi';
 import { FastGPUError } from './restapi';
+import type { IEventSource } from './sharedstream';
 import { retryDelay } from './stream';
 
 /** The connection is given up after this time without data. */
@@ -51,6 +52,7 @@ export interface IPage {
 export class LeaseManager implements ILeaseManager {
   constructor(options: LeaseManager.IOptions) {
     this._api = options.api;
+    this._source = options.openStream?.(() => this._state) ?? options.api;
     this._page = options.page;
     this._page.visibilityChanged.connect(this._onVisibilityChanged, this);
     this._onVisibilityChanged();
@@ -255,7 +257,7 @@ export class LeaseManager implements ILeaseManager {
     this._startWatchdog(stream);
     try {
       const onOpen = (serverTime: number | null) => this._setClock(serverTime);
-      for await (const message of this._api.events(stream.signal, onOpen)) {
+      for await (const message of this._source.events(stream.signal, onOpen)) {
         if (stream !== this._stream) {
           return;
         }
@@ -401,6 +403,7 @@ export class LeaseManager implements ILeaseManager {
   }
 
   private readonly _api: ILeaseAPI;
+  private readonly _source: IEventSource;
   private readonly _page: IPage;
   private readonly _changed = new Signal<this, void>(this);
   private readonly _pendingReleases = new Set<string>();
@@ -426,6 +429,8 @@ export class LeaseManager implements ILeaseManager {
 export namespace LeaseManager {
   export interface IOptions {
     readonly api: ILeaseAPI;
+    /** Where the messages come from, if not from the API; given a function that returns the manager's state. */
+    readonly openStream?: (state: () => IPoolState) => IEventSource;
     readonly page: IPage;
   }
 }

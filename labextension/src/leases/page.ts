@@ -6,9 +6,10 @@ import type { IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 
 import type { IPage } from './manager';
+import type { IBrowser, IChannel, ILocks } from './sharedstream';
 
 /** The implementation for real pages. */
-export class BrowserPage implements IPage, IDisposable {
+export class BrowserPage implements IPage, IBrowser, IDisposable {
   readonly visibilityChanged = new Signal<this, void>(this);
 
   constructor() {
@@ -23,6 +24,16 @@ export class BrowserPage implements IPage, IDisposable {
 
   get isDisposed(): boolean {
     return this._isDisposed;
+  }
+
+  /** Null in a browser without locks, and where the page was not loaded securely. */
+  get locks(): ILocks | null {
+    return navigator.locks ?? null;
+  }
+
+  /** Null in a browser without channels. */
+  get openChannel(): ((name: string) => IChannel) | null {
+    return typeof BroadcastChannel === 'undefined' ? null : name => new BroadcastChannel(name);
   }
 
   now(): number {

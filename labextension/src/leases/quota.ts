@@ -60,8 +60,7 @@ export class QuotaModel {
     while (this._fingerprint !== null && this._fingerprint !== loaded) {
       loaded = this._fingerprint;
       const quota = await this._options.api.quota().catch(() => null);
-      const { leases } = this._options.manager.state;
-      this._entitlements = quota === null ? [] : relevantEntitlements(quota, leases);
+      this._entitlements = quota === null ? [] : relevantEntitlements(quota);
     }
     this._isLoading = false;
     this._changed.emit();
@@ -88,15 +87,11 @@ export function leaseFingerprint(leases: ReadonlyArray<LeaseView>): string {
 }
 
 /** Return the entitlements of the user and the user's group that have a limit or a guarantee. */
-export function relevantEntitlements(
-  { tenants, groups }: QuotaView,
-  leases: ReadonlyArray<LeaseView>
-): ReadonlyArray<IEntitlement> {
-  // An administrator gets the entitlements of all tenants; the user's own leases show which one is the user's.
-  const key = leases.length > 0 ? leases[leases.length - 1].tenant.key : tenants[0]?.tenant.key;
+export function relevantEntitlements({ tenants, groups }: QuotaView): ReadonlyArray<IEntitlement> {
   return [
+    // An administrator gets the entitlements of all tenants.
     ...tenants
-      .filter(({ tenant }) => tenant.key === key)
+      .filter(({ mine }) => mine)
       .map(view => ({ ...view, name: view.tenant.name, isGroup: false })),
     ...groups.map(view => ({ ...view, name: view.group, isGroup: true }))
   ].filter(({ limit_milli, guaranteed_milli }) => limit_milli !== null || guaranteed_milli > 0);

@@ -15,7 +15,8 @@ import type {
   IntentView,
   LeaseView,
   QuotaView,
-  SizeOptions
+  SizeOptions,
+  SpendingView
 } from '../generated/api';
 import { HEADER, INTERFACE, UNSTATED, VERSION } from '../generated/version';
 import type { LeaseAction } from './actions';
@@ -23,6 +24,7 @@ import { LEASE_ACTIONS } from './actions';
 import type { IHistorySubject, Resolution } from './history';
 import type { FailureReason, StreamMessage } from './lease';
 import type { IQuotaAPI } from './quota';
+import type { ISpendingAPI } from './spending';
 import { EventStreamParser } from './stream';
 import {
   readErrorMessage,
@@ -32,7 +34,8 @@ import {
   readMessage,
   readPermission,
   readQuota,
-  readSizes
+  readSizes,
+  readSpending
 } from './validate';
 
 /** The name of leases in the rules of the server's authorizer. */
@@ -79,7 +82,7 @@ export interface ILeaseAPI {
 }
 
 /** The client that sends real requests. */
-export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
+export class LeaseAPI implements ILeaseAPI, IQuotaAPI, ISpendingAPI {
   constructor(options: LeaseAPI.IOptions = {}) {
     this._settings = options.serverSettings ?? ServerConnection.makeSettings();
   }
@@ -186,6 +189,17 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI {
       { method: 'PUT', body: JSON.stringify(parameters) },
       readIntent
     );
+  }
+
+  /** Return what the user has spent this month, and since a time of the server's clock. */
+  spending(since: number): Promise<SpendingView> {
+    const query = URLExt.objectToQueryString({ since });
+    return this._requestJSON(`spending${query}`, { method: 'GET', cache: 'no-store' }, readSpending);
+  }
+
+  /** Return the user's statement of a month as CSV. */
+  async statement(month: string): Promise<Blob> {
+    return (await this._request(`statements/${encodeURIComponent(month)}.csv`, { method: 'GET' })).blob();
   }
 
   /** Send a request that the server answers with a lease. */

@@ -6,7 +6,14 @@
  * another version. This is the only module that handles untyped data.
  */
 
-import type { HistoryView, IntentView, LeaseView, QuotaView, SizeOptions } from '../generated/api';
+import type {
+  HistoryView,
+  IntentView,
+  LeaseView,
+  QuotaView,
+  SizeOptions,
+  SpendingView
+} from '../generated/api';
 import { SCHEMAS } from '../generated/schemas';
 import { SERIES } from './history';
 import type { StreamMessage } from './lease';
@@ -154,6 +161,11 @@ export function readSizes(value: unknown): SizeOptions {
 export function readPermission(value: any, resource: string, action: string): boolean {
   const allowed = isObject(value) && isObject(value.permissions) ? value.permissions[resource] : null;
   return Array.isArray(allowed) ? allowed.includes(action) : true;
+}
+
+/** Return the validated amounts of what the user has spent. */
+export function readSpending(value: unknown): SpendingView {
+  return validate(SCHEMAS.SpendingView, value, 'spending');
 }
 
 /** Return a validated history, whose series must have the same length. */

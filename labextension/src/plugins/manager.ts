@@ -5,6 +5,8 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/applica
 import { LeaseManager } from '../leases/manager';
 import { BrowserPage } from '../leases/page';
 import { LeaseAPI } from '../leases/restapi';
+import { SharedStream } from '../leases/sharedstream';
+import { VERSION } from '../generated/version';
 import { ILeaseManager } from '../tokens';
 
 export const managerPlugin: JupyterFrontEndPlugin<ILeaseManager> = {
@@ -12,9 +14,20 @@ export const managerPlugin: JupyterFrontEndPlugin<ILeaseManager> = {
   description: 'Follows the GPU pool over one event stream and releases leases.',
   autoStart: true,
   provides: ILeaseManager,
-  activate: (app: JupyterFrontEnd): ILeaseManager =>
-    new LeaseManager({
-      api: new LeaseAPI({ serverSettings: app.serviceManager.serverSettings }),
-      page: new BrowserPage()
-    })
+  activate: (app: JupyterFrontEnd): ILeaseManager => {
+    const { serverSettings } = app.serviceManager;
+    const api = new LeaseAPI({ serverSettings });
+    const page = new BrowserPage();
+    return new LeaseManager({
+      api,
+      page,
+      openStream: state =>
+        new SharedStream({
+          source: api,
+          name: `fastgpu-jupyter ${VERSION} ${serverSettings.baseUrl}`,
+          browser: page,
+          state
+        })
+    });
+  }
 };

@@ -1,18 +1,25 @@
-/** Adds the side panel with the user's leases, the queue and the devices. */
+/** Adds the side panel with the user's leases, what they cost, the queue and the devices. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ILayoutRestorer } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import type { ReadonlyPartialJSONValue } from '@lumino/coreutils';
 
 import { CommandIDs } from '../commands';
+import type { LeaseView } from '../generated/api';
 import { fastgpuIcon } from '../icon';
 import { LEASE_ACTIONS } from '../leases/actions';
+import { LEASE_GROUPS, LEASE_ORDERS } from '../leases/grouping';
 import { QuotaModel } from '../leases/quota';
 import { LeaseAPI } from '../leases/restapi';
+import { SpendingModel } from '../leases/spending';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
-import { FastGPUPanel } from '../views/panel';
+import type { IPanelChoices } from '../views/panel';
+import { DEFAULT_CHOICES, FastGPUPanel, SECTIONS } from '../views/panel';
+import { saveFile } from '../views/savefile';
 
 const PLUGIN_ID = 'fastgpu-jupyter:panel';
 
@@ -26,7 +33,14 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
   description: 'Adds the FastGPU side panel.',
   autoStart: true,
   requires: [ILeaseManager],
-  optional: [ICurrentLease, ITranslator, ISettingRegistry, ILayoutRestorer, ICommandPalette],
+  optional: [
+    ICurrentLease,
+    ITranslator,
+    ISettingRegistry,
+    ILayoutRestorer,
+    ICommandPalette,
+    IStateDB
+  ],
   activate: (
     app: JupyterFrontEnd,
     manager: ILeaseManager,
@@ -34,16 +48,21 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     translator: ITranslator | null,
     settings: ISettingRegistry | null,
     restorer: ILayoutRestorer | null,
-    palette: ICommandPalette | null
+    palette: ICommandPalette | null,
+    database: IStateDB | null
   ): void => {
     const { commands, shell } = app;
     const used = translator ?? nullTranslator;
     const trans = used.load(TRANSLATION_DOMAIN);
     const api = new LeaseAPI({ serverSettings: app.serviceManager.serverSettings });
+    const onResize = (lease: LeaseView) => {
+      void commands.execute(CommandIDs.resize, { leaseId: lease.id });
+    };
     const panel = new FastGPUPanel({
       manager,
       current,
       quota: new QuotaModel({ manager, api }),
+      spending: new SpendingModel(api),
       trans,
       language: used.languageCode,
       onRelease: lease => {
@@ -55,6 +74,16 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       onLoadHistory: (subject, resolution, since) => api.history(subject, resolution, since),
       onOpenNotebook: lease => {
         void commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });
+      },
+      onStatement: async month => saveFile(await api.statement(month), `fastgpu-${month}.csv`),
+      // Evaluated at each rendering: these commands may be added after this plugin, or not at all.
+      get onDashboard() {
+        return commands.hasCommand(CommandIDs.openDashboard)
+          ? () => void commands.execute(CommandIDs.openDashboard)
+          : undefined;
+      },
+      get onResize() {
+        return commands.hasCommand(CommandIDs.resize) ? onResize : undefined;
       },
       // Evaluated at each rendering: the launcher may be added after this plugin, or (in Notebook) not at all.
       get onOpenLauncher() {
@@ -84,6 +113,9 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     if (settings !== null) {
       void connectSettings(settings, panel);
     }
+    if (database !== null) {
+      void connectChoices(database, panel);
+    }
   }
 };
 
@@ -96,4 +128,29 @@ async function connectSettings(registry: ISettingRegistry, panel: FastGPUPanel):
   };
   settings?.changed.connect(apply);
   apply();
+}
+
+/** Restore what the user has chosen in the panel, and keep what is chosen from then on. */
+async function connectChoices(database: IStateDB, panel: FastGPUPanel): Promise<void> {
+  const kept = await database.fetch(PLUGIN_ID).catch(() => undefined);
+  if (kept !== undefined && panel.choices === DEFAULT_CHOICES) {
+    panel.choices = readChoices(kept);
+  }
+  panel.choicesChanged.connect(() => {
+    const { order, folded, foldedSections } = panel.choices;
+    const value = { order, folded: [...folded], foldedSections: [...foldedSections] };
+    database.save(PLUGIN_ID, value).catch(() => undefined);
+  });
+}
+
+/** Return kept choices; what is not understood, as from another version, is the default. */
+function readChoices(kept: ReadonlyPartialJSONValue): IPanelChoices {
+  const value = (kept ?? {}) as { readonly [name: string]: unknown };
+  const known = <T extends string>(names: ReadonlyArray<T>, list: unknown, otherwise: ReadonlySet<T>) =>
+    Array.isArray(list) ? new Set(names.filter(name => list.includes(name))) : otherwise;
+  return {
+    order: LEASE_ORDERS.find(order => order === value.order) ?? DEFAULT_CHOICES.order,
+    folded: known(LEASE_GROUPS, value.folded, DEFAULT_CHOICES.folded),
+    foldedSections: known(SECTIONS, value.foldedSections, DEFAULT_CHOICES.foldedSections)
+  };
 }

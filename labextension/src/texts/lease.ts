@@ -13,6 +13,7 @@ import {
   formatMemory,
   formatMemoryOf,
   formatMoney,
+  formatNumber,
   formatPercent,
   shortModel
 } from './format';
@@ -21,6 +22,7 @@ import type { LeaseView, QueueEntryView } from '../generated/api';
 import type { LeaseState } from '../generated/lifecycle';
 import type { MessageCode } from '../generated/messages';
 import { isParkedOrReturning, isOpen, isPinned } from '../leases/lease';
+import type { LeaseGroup, LeaseOrder } from '../leases/grouping';
 import type { IEntitlement } from '../leases/quota';
 
 /** Return the name of a lease state. */
@@ -228,6 +230,53 @@ export function estimateText(
   return estimate_ms === null
     ? trans.__('Expected wait: unknown (%1).', basis)
     : trans.__('Expected wait: about %1 (%2).', formatDuration(estimate_ms), basis);
+}
+
+/** Return the name of a group of leases. */
+export function groupName(group: LeaseGroup, trans: TranslationBundle): string {
+  switch (group) {
+    case 'waiting':
+      return trans.__('Waiting');
+    case 'active':
+      return trans.__('Active');
+    case 'parked':
+      return trans.__('Parked');
+    case 'ended':
+      return trans.__('Ended in the last hour');
+  }
+}
+
+/** Return the number of leases of a group, with what they cost an hour if that is of interest. */
+export function groupNote(
+  { group, count, rateMicro }: { readonly group: LeaseGroup; readonly count: number; readonly rateMicro: number },
+  currency: string,
+  trans: TranslationBundle,
+  language: string
+): string {
+  const leases = formatNumber(count, 0, 0, language);
+  switch (group) {
+    case 'active':
+      return trans.__('%1 · %2 per hour', leases, formatMoney(rateMicro, currency, language));
+    case 'parked':
+      return trans.__('%1 · nothing is billed', leases);
+    case 'waiting':
+    case 'ended':
+      return leases;
+  }
+}
+
+/** Return the name of an order of leases. */
+export function orderName(order: LeaseOrder, trans: TranslationBundle): string {
+  switch (order) {
+    case 'newest':
+      return trans.__('Newest');
+    case 'name':
+      return trans.__('Name');
+    case 'cost':
+      return trans.__('Highest cost');
+    case 'utilization':
+      return trans.__('Utilization');
+  }
 }
 
 /** Return the file name of a notebook; if there is none, the name of its kernel. */

@@ -13,43 +13,59 @@ import { messageText } from '../texts/message';
 import type { ITextContext } from '../controls/textcontext';
 import type { IHistoryProps } from '../controls/historychart';
 import { HistoryChart } from '../controls/historychart';
-import { Meter, FormattedText, Section, Tag } from '../controls/components';
+import { Meter, FormattedText, Tag } from '../controls/components';
+import { VirtualList } from './virtuallist';
 
 interface IDevicesProps
   extends ITextContext, Pick<IHistoryProps, 'live' | 'now' | 'asTable' | 'onLoadHistory'> {
   readonly pool: PoolView;
 }
 
-/** The section of the panel that lists the devices. */
+/** The height of a device before it is measured, in pixels. */
+const DEVICE_HEIGHT = 84;
+
+/** The content of the section *Devices*. */
 export function DevicesSection(
   props: IDevicesProps & { readonly devices: ReadonlyArray<DeviceView> }
 ): React.JSX.Element {
   const { devices, trans } = props;
-  return (
-    <Section title={trans.__('Devices')} count={devices.length}>
-      {devices.length === 0 ? (
-        <p className="fg-Empty">
-          {trans.__(
-            'This pool has no GPUs. Notebooks still start; their cells run on the CPU or wait.'
-          )}
-        </p>
-      ) : (
-        <ul className="fg-List fg-mod-wide fg-Devices">
-          {devices.map(device => (
-            <li key={device.id} className="fg-Item" data-device-id={device.id}>
-              <DeviceItem {...props} device={device} />
-            </li>
-          ))}
-        </ul>
+  // Kept here, because a device out of view is not rendered.
+  const [opened, setOpened] = React.useState<ReadonlySet<string>>(new Set());
+  const toggle = (id: string) => {
+    const next = new Set(opened);
+    if (!next.delete(id)) {
+      next.add(id);
+    }
+    setOpened(next);
+  };
+  return devices.length === 0 ? (
+    <p className="fg-Empty">
+      {trans.__('This pool has no GPUs. Notebooks still start; their cells run on the CPU or wait.')}
+    </p>
+  ) : (
+    <VirtualList
+      label={trans.__('Devices')}
+      className="fg-Devices"
+      items={devices}
+      keyOf={device => device.id}
+      heightOf={() => DEVICE_HEIGHT}
+      attributesOf={device => ({ className: 'fg-Item', 'data-device-id': device.id })}
+      render={device => (
+        <DeviceItem {...props} device={device} isOpen={opened.has(device.id)} onToggle={toggle} />
       )}
-    </Section>
+    />
   );
 }
 
 /** One device. Its details are rendered, and its history is requested, only while it is expanded. */
-function DeviceItem(props: IDevicesProps & { readonly device: DeviceView }): React.JSX.Element {
-  const { device, trans, language } = props;
-  const [open, setOpen] = React.useState(false);
+function DeviceItem(
+  props: IDevicesProps & {
+    readonly device: DeviceView;
+    readonly isOpen: boolean;
+    readonly onToggle: (id: string) => void;
+  }
+): React.JSX.Element {
+  const { device, trans, language, isOpen: open } = props;
   const id = React.useId();
   return (
     <>
@@ -62,7 +78,7 @@ function DeviceItem(props: IDevicesProps & { readonly device: DeviceView }): Rea
             aria-expanded={open}
             aria-controls={`${id}-more`}
             title={`${device.model}\n${device.id}`}
-            onClick={() => setOpen(!open)}
+            onClick={() => props.onToggle(device.id)}
           >
             <span className="fg-Section-caret" aria-hidden="true" />
             <span className="fg-dim">{device.index}</span>

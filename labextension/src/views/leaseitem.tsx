@@ -1,5 +1,5 @@
 /**
- * One of the user's leases: state, utilization, memory, time, cost, and the buttons for its actions.
+ * An open lease below its line: utilization, memory, time, cost, and the buttons for its actions.
  */
 
 import * as React from 'react';
@@ -8,7 +8,7 @@ import type { LeaseView } from '../generated/api';
 import type { LeaseAction } from '../leases/actions';
 import { availableActions, LEASE_ACTIONS } from '../leases/actions';
 import type { IPoolState } from '../leases/lease';
-import { isParkedOrReturning, isReleasable } from '../leases/lease';
+import { isOpen, isParkedOrReturning, isReleasable } from '../leases/lease';
 import {
   formatDuration,
   formatMemory,
@@ -20,17 +20,18 @@ import {
 import {
   activityNotes,
   countdownText,
+  endReason,
   estimateText,
   leaseNotes,
   mechanismName,
   memoryLimitText,
   notebookName,
   parkedNote,
-  stateDescription,
-  stateName
+  scrubNote,
+  stateDescription
 } from '../texts/lease';
 import { messageText } from '../texts/message';
-import { FormattedText, Meter, Sparkline, Tag } from '../controls/components';
+import { FormattedText, Meter, Sparkline } from '../controls/components';
 import { SimulatedLabel } from './devices';
 import type { IHistoryProps } from '../controls/historychart';
 import { HistoryDetails } from '../controls/historychart';
@@ -42,6 +43,8 @@ export interface ILeaseCallbacks {
   readonly onRelease: (lease: LeaseView) => void;
   readonly onAction: (lease: LeaseView, action: LeaseAction) => void;
   readonly onOpenNotebook: (lease: LeaseView) => void;
+  /** Undefined while no command changes sizes. */
+  readonly onResize?: (lease: LeaseView) => void;
   readonly onLoadHistory: IHistoryProps['onLoadHistory'];
   /** Whether histories are first shown as tables. */
   readonly asTable: boolean;
@@ -49,8 +52,8 @@ export interface ILeaseCallbacks {
   readonly onOpenLauncher?: () => void;
 }
 
-/** An item of the list of leases. */
-export function LeaseItem(
+/** What is known of a lease, and what can be done. */
+export function LeaseBody(
   props: ITextContext &
     ILeaseCallbacks & {
       readonly lease: LeaseView;
@@ -75,13 +78,7 @@ export function LeaseItem(
   const leavesQueue = lease.state === 'waiting' && !isParkedOrReturning(lease);
   const name = notebookName(lease.holder, trans);
   return (
-    <>
-      <div className="fg-Item-head">
-        <NotebookLink {...props} lease={lease} />
-        <Tag kind={`state-${lease.state}`} title={stateDescription(lease.state, trans)}>
-          {stateName(lease.state, trans)}
-        </Tag>
-      </div>
+    <div className="fg-LeaseBody">
       <div className="fg-Facts">
         {facts.map((fact, index) => (
           <span key={index}>{fact}</span>
@@ -104,7 +101,11 @@ export function LeaseItem(
           {isParkedOrReturning(lease) && (
             <FormattedText text={`${parkedNote(lease, trans, language)} `} />
           )}
-          {stateDescription(lease.state, trans)}
+          {lease.state === 'ended' ? (
+            <EndNote {...props} lease={lease} />
+          ) : (
+            stateDescription(lease.state, trans)
+          )}
           {leaseNotes(lease, trans, language).map((note, index) => (
             <FormattedText key={index} text={` ${note}`} />
           ))}
@@ -144,11 +145,33 @@ export function LeaseItem(
           </>
         )}
         <div className="fg-Buttons" role="group" aria-label={trans.__('Actions for %1', name)}>
+          {lease.holder.kernel_id !== null && isOpen(lease) && (
+            <button
+              type="button"
+              className="fg-Button"
+              aria-label={trans.__('Open %1', name)}
+              onClick={() => props.onOpenNotebook(lease)}
+            >
+              {trans.__('Open')}
+            </button>
+          )}
+          {props.onResize !== undefined && isReleasable(lease) && (
+            <button
+              type="button"
+              className="fg-Button"
+              disabled={!live || props.pendingActions.has(lease.id)}
+              aria-label={trans.__('Resize the GPU of %1', name)}
+              onClick={() => props.onResize?.(lease)}
+            >
+              {trans.__('Resize…')}
+            </button>
+          )}
           <ActionButtons {...props} lease={lease} name={name} />
+          {isReleasable(lease) && (
           <button
             type="button"
             className="fg-Button"
-            disabled={!live || isReleasing || !isReleasable(lease)}
+            disabled={!live || isReleasing}
             aria-label={
               leavesQueue
                 ? trans.__('Remove %1 from the queue', name)
@@ -159,12 +182,13 @@ export function LeaseItem(
             {isReleasing
               ? trans.__('Releasing…')
               : leavesQueue
-                ? trans.__('Leave queue')
-                : trans.__('Release')}
+                ? trans.__('Cancel request…')
+                : trans.__('Release…')}
           </button>
+          )}
         </div>
       </div>
-    </>
+    </div>
   );
 }
 
@@ -202,29 +226,18 @@ function ActionButtons(
   );
 }
 
-function NotebookLink(
-  props: Pick<ITextContext, 'trans'> &
-    Pick<ILeaseCallbacks, 'onOpenNotebook'> & { readonly lease: LeaseView }
+/** When and why a lease ended. */
+function EndNote(
+  props: ITextContext & { readonly lease: LeaseView; readonly now: number }
 ): React.JSX.Element {
-  const { lease, trans } = props;
-  const name = notebookName(lease.holder, trans);
-  // A lease without a kernel has no session that could be opened.
-  if (lease.holder.kernel_id === null) {
-    return (
-      <span className="fg-Item-name fg-ellipsis" title={lease.holder.notebook ?? undefined}>
-        {name}
-      </span>
-    );
-  }
+  const { lease, now, trans, language } = props;
+  const ended = trans.__('%1 ago', formatDuration(now - (lease.times.ended_at ?? now)));
+  const notes = [endReason(lease, trans, language), scrubNote(lease, trans, language)];
   return (
-    <button
-      type="button"
-      className="fg-Item-name fg-Link fg-ellipsis"
-      title={lease.holder.notebook ?? undefined}
-      onClick={() => props.onOpenNotebook(lease)}
-    >
-      {name}
-    </button>
+    <>
+      {ended}
+      {notes.map((note, index) => note !== null && <FormattedText key={index} text={` · ${note}`} />)}
+    </>
   );
 }
 

@@ -9,63 +9,81 @@ import type { QueueEntryView } from '../generated/api';
 import { estimateText, notebookName } from '../texts/lease';
 import { messageText } from '../texts/message';
 import type { ITextContext } from '../controls/textcontext';
-import { FormattedText, Section, Tag } from '../controls/components';
+import { FormattedText, Tag } from '../controls/components';
+import { VirtualList } from './virtuallist';
 
-/** The section of the panel that lists the waiting requests. */
+/** So many positions are announced; more would be read for minutes. */
+const ANNOUNCED_MAX = 5;
+
+/** The height of a request before it is measured, in pixels. */
+const REQUEST_HEIGHT = 72;
+
+/** The content of the section *Queue*. */
 export function QueueSection(
   props: ITextContext & { readonly queue: ReadonlyArray<QueueEntryView>; readonly now: number }
 ): React.JSX.Element {
-  const { queue, trans, now, language } = props;
+  const { queue, trans } = props;
+  return queue.length === 0 ? (
+    <p className="fg-Empty">{trans.__('No requests are waiting.')}</p>
+  ) : (
+    <VirtualList
+      label={trans.__('Queue')}
+      className="fg-Queue"
+      items={queue}
+      keyOf={request => request.lease_id ?? `position-${request.position}`}
+      heightOf={() => REQUEST_HEIGHT}
+      attributesOf={request => ({ className: 'fg-Request', 'data-mine': request.mine })}
+      render={request => <QueueItem {...props} request={request} />}
+    />
+  );
+}
+
+/** A waiting request. */
+function QueueItem(
+  props: ITextContext & { readonly request: QueueEntryView; readonly now: number }
+): React.JSX.Element {
+  const { request, now, trans, language } = props;
   return (
-    <Section title={trans.__('Queue')} count={queue.length}>
-      {queue.length === 0 ? (
-        <p className="fg-Empty">{trans.__('No requests are waiting.')}</p>
-      ) : (
-        <ol className="fg-Queue">
-          {queue.map(request => (
-            <li
-              key={request.lease_id ?? `position-${request.position}`}
-              className="fg-Request"
-              data-mine={request.mine}
-            >
-              <span className="fg-Request-position" aria-label={trans.__('Position %1', request.position)}>
-                {request.position}
-              </span>
-              <div className="fg-Request-body">
-                <div className="fg-Item-head">
-                  <span
-                    className="fg-Item-name fg-ellipsis"
-                    title={request.notebook ?? request.tenant?.name}
-                  >
-                    {requestName(request, trans)}
-                  </span>
-                  {request.mine && <Tag kind="mine">{trans.__('you')}</Tag>}
-                </div>
-                <div className="fg-Facts">
-                  <span>{request.size}</span>
-                  {request.memory_bytes !== null && (
-                    <span>{formatMemory(request.memory_bytes, language)}</span>
-                  )}
-                  <span>{trans.__('waiting %1', formatDuration(now - request.waiting_since))}</span>
-                </div>
-                <p className="fg-Note">
-                  <FormattedText text={messageText(request.reason, trans, language)} />{' '}
-                  {request.mine && estimateText(request, trans, language)}
-                </p>
-              </div>
-            </li>
-          ))}
-        </ol>
-      )}
-      <p className="fg-ScreenReaderOnly" role="status" aria-live="polite">
-        {queue
-          .filter(request => request.mine)
-          .map(request =>
-            trans.__('%1 has position %2 in the queue.', requestName(request, trans), request.position)
-          )
-          .join(' ')}
-      </p>
-    </Section>
+    <>
+      <span className="fg-Request-position" aria-label={trans.__('Position %1', request.position)} role="img">
+        {request.position}
+      </span>
+      <div className="fg-Request-body">
+        <div className="fg-Item-head">
+          <span className="fg-Item-name fg-ellipsis" title={request.notebook ?? request.tenant?.name}>
+            {requestName(request, trans)}
+          </span>
+          {request.mine && <Tag kind="mine">{trans.__('you')}</Tag>}
+        </div>
+        <div className="fg-Facts">
+          <span>{request.size}</span>
+          {request.memory_bytes !== null && <span>{formatMemory(request.memory_bytes, language)}</span>}
+          <span>{trans.__('waiting %1', formatDuration(now - request.waiting_since))}</span>
+        </div>
+        <p className="fg-Note">
+          <FormattedText text={messageText(request.reason, trans, language)} />{' '}
+          {request.mine && estimateText(request, trans, language)}
+        </p>
+      </div>
+    </>
+  );
+}
+
+/** The positions of the user's requests, which screen readers read when they change. */
+export function QueueStatus(
+  props: ITextContext & { readonly queue: ReadonlyArray<QueueEntryView> }
+): React.JSX.Element {
+  const { queue, trans } = props;
+  const own = queue.filter(request => request.mine);
+  return (
+    <p className="fg-ScreenReaderOnly" role="status" aria-live="polite">
+      {own
+        .slice(0, ANNOUNCED_MAX)
+        .map(request =>
+          trans.__('%1 has position %2 in the queue.', requestName(request, trans), request.position)
+        )
+        .join(' ')}
+    </p>
   );
 }
 

@@ -16,6 +16,7 @@ import { trans } from '../translation';
 function tenantView(changes: Partial<TenantView> = {}): TenantView {
   return {
     tenant: { key: 'uid:1001', name: 'ada' },
+    mine: true,
     group: null,
     weight: 100,
     guaranteed_milli: 0,
@@ -116,15 +117,14 @@ test('QuotaModel: a failed request, shows no quota', async () => {
 });
 
 test('relevantEntitlements: own ones with a limit or a guarantee', () => {
-  const [mine, other] = [tenantView(), tenantView({ tenant: { key: 'uid:1002', name: 'bob' } })];
-  const shown = (quota: QuotaView, leases: LeaseView[]) =>
-    names(relevantEntitlements(quota, leases));
-  assert.deepEqual(shown(quotaView([other, mine], [LAB]), [lease()]), [
+  const [mine, other] = [tenantView(), tenantView({ mine: false, tenant: { key: 'uid:1002', name: 'bob' } })];
+  const shown = (quota: QuotaView) => names(relevantEntitlements(quota));
+  assert.deepEqual(shown(quotaView([other, mine], [LAB])), [
     ['ada', false],
     ['lab', true]
   ]);
-  assert.deepEqual(shown(quotaView([mine]), []), [['ada', false]]);
-  assert.deepEqual(shown(quotaView([tenantView({ limit_milli: null })]), []), []);
+  assert.deepEqual(shown(quotaView([other])), []);
+  assert.deepEqual(shown(quotaView([tenantView({ limit_milli: null })])), []);
 });
 
 test('quotaNote: held amount, limit and guarantee', () => {

@@ -1,47 +1,35 @@
 /**
- * The content of the side panel: the connection, the user's leases, the queue and the devices.
+ * The head of the side panel: the connection, and what the pool manager or the page has to say.
  */
 
 import { refreshIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { failureTexts, kernelsNote } from '../texts/connection';
-import { formatDuration, formatTime } from '../texts/format';
+import { FormattedText } from '../controls/components';
+import type { ITextContext } from '../controls/textcontext';
 import type { PoolView } from '../generated/api';
 import type { Connection, IPoolState } from '../leases/lease';
-import type { IEntitlement } from '../leases/quota';
+import { failureTexts, kernelsNote } from '../texts/connection';
+import { formatDuration, formatTime } from '../texts/format';
 import { messageText } from '../texts/message';
-import type { ITextContext } from '../controls/textcontext';
-import { DevicesSection, SimulatedTag } from './devices';
-import type { ILeaseCallbacks } from './leaseitem';
-import { LeasesSection } from './leases';
-import { FormattedText } from '../controls/components';
-import { QueueSection } from './queue';
+import { SimulatedTag } from './devices';
+import { QueueStatus } from './queue';
 
-export interface IPanelProps extends ITextContext, ILeaseCallbacks {
+export interface IPanelHeaderProps extends ITextContext {
   readonly state: IPoolState;
   readonly connection: Connection;
   /** The browser's time at which the last message arrived; null before the first. */
   readonly updatedAt: number | null;
   readonly browserNow: number;
-  /** The server's time, to which the times in `state` refer. */
-  readonly now: number;
-  readonly pendingReleases: ReadonlySet<string>;
-  readonly pendingActions: ReadonlySet<string>;
-  readonly unanswered: ReadonlySet<string>;
-  readonly entitlements: ReadonlyArray<IEntitlement>;
-  readonly currentLeaseId: string | null;
-  readonly showEnded: boolean;
   readonly onRefresh: () => void;
 }
 
-/** The whole content of the panel. */
-export function PanelView(props: IPanelProps): React.JSX.Element {
+/** The head, with banners while something needs attention. */
+export function PanelHeader(props: IPanelHeaderProps): React.JSX.Element {
   const { state, connection, trans } = props;
   const { pool } = state;
-  const live = connection.kind === 'connected';
   return (
-    <div className="fg-Panel-scroll">
+    <>
       <header className="fg-Header">
         <h2 className="fg-ellipsis">FastGPU</h2>
         {pool?.simulated && <SimulatedTag trans={trans} />}
@@ -62,29 +50,16 @@ export function PanelView(props: IPanelProps): React.JSX.Element {
         )}
       </div>
       {pool !== null && <PoolBanner pool={pool} trans={trans} language={props.language} />}
-      {pool === null ? (
-        connection.kind !== 'unreachable' && (
-          <p className="fg-Empty">{trans.__('Connecting to the pool manager…')}</p>
-        )
-      ) : (
-        <div className="fg-Content" data-stale={connection.kind === 'unreachable'}>
-          <LeasesSection
-            {...props}
-            leases={state.leases}
-            devices={state.devices}
-            samples={state.samples}
-            live={live}
-          />
-          <QueueSection {...props} queue={state.queue} />
-          <DevicesSection {...props} devices={state.devices} pool={pool} live={live} />
-        </div>
+      {pool === null && connection.kind !== 'unreachable' && (
+        <p className="fg-Empty">{trans.__('Connecting to the pool manager…')}</p>
       )}
-    </div>
+      <QueueStatus {...props} queue={state.queue} />
+    </>
   );
 }
 
 /** A short label of the connection's state, with the pool's version as its tooltip. */
-function ConnectionLabel(props: IPanelProps): React.JSX.Element {
+function ConnectionLabel(props: IPanelHeaderProps): React.JSX.Element {
   const { connection, state, trans } = props;
   const text =
     connection.kind === 'connected'
@@ -108,7 +83,7 @@ function ConnectionLabel(props: IPanelProps): React.JSX.Element {
 
 /** A banner with the cause of a lost connection, what continues to run, and what to do. */
 function UnreachableBanner(
-  props: IPanelProps & { readonly connection: Extract<Connection, { kind: 'unreachable' }> }
+  props: IPanelHeaderProps & { readonly connection: Extract<Connection, { kind: 'unreachable' }> }
 ): React.JSX.Element {
   const { connection, trans } = props;
   const { title, advice } = failureTexts(connection.reason, trans);
