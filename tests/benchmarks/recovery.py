@@ -7,11 +7,14 @@ process to its first answer, and to a list of all leases in which nothing is mis
 
     python tests/benchmarks/recovery.py [--leases N] [--events N] [--holders N] [--kills N] [--json FILE] [--check]
 
-``--check`` ends with status 1 where the median to the first answer is above 2 seconds.
+``--check`` ends with status 1 where a lease is lost, or where the processor time to the first answer, which other work
+on the machine does not lengthen, is above 1.5 seconds; where nothing else runs, the answer is there within 2 seconds.
 
 Measured on 2 cores with other work beside it (load average 1 to 2), 7 kills: median 1.30 s to the first answer (0.98 to
 1.66), of which 0.4 s is the import of everything; 2.8 s to the list of all 10,000 leases. Under the same conditions it
-was 1.51 s (1.28 to 2.06) before the start built its books once and checked its sums in one pass each.
+was 1.51 s (1.28 to 2.06) before the start built its books once and checked its sums in one pass each. With a load
+average of 8 to 10 it was 1.28 to 2.54 s, up to 6.3, and the processor time 0.70 to 0.79 s all the same, before the
+archive and after; the list takes another 5.5 s of it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -48,7 +53,12 @@ from fastgpu_jupyter.pool.journal.writer import SNAPSHOT_EVERY  # noqa: E402
 from fastgpu_jupyter.wire.client import PoolClient  # noqa: E402
 from tests.views import device_of  # noqa: E402
 
-LIMIT_S = 2.0
+LIMIT_S = 1.5
+FIGURES = {
+    "first_answer_s": "to the first answer",
+    "processor_s": "  of processor time",
+    "all_leases_s": "to the list of all leases",
+}
 DEADLINE_S = 120.0
 REMEMBERED = 2000  #: leases that ended within the hour
 Record = tuple[Instant, list[e.Event]]
@@ -159,7 +169,7 @@ class Pool:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> dict[str, float]:
-        """Start it; seconds to its first answer, and to all leases."""
+        """Start it; seconds to its first answer, in all and of processor time, and to all leases."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode beside it
         began_s = time.perf_counter()
@@ -174,8 +184,13 @@ class Pool:
                     raise SystemExit((self.folder / "pool.out").read_text()[-2000:]) from None
                 time.sleep(0.005)
         answered_s = time.perf_counter() - began_s
+        used = psutil.Process(self._process.pid).cpu_times()
         self.views = {lease["id"]: lease for lease in self.client.leases()}
-        return {"first_answer_s": answered_s, "all_leases_s": time.perf_counter() - began_s}
+        return {
+            "processor_s": used.user + used.system,
+            "first_answer_s": answered_s,
+            "all_leases_s": time.perf_counter() - began_s,
+        }
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -205,18 +220,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--leases", type=int, default=10_000, help="half of them held, half waiting")
     parser.add_argument("--events", type=int, default=1_000_000, help="in the journal")
-    parser.add_argument("--devices", type=int, default=1000, help="simulated")
+    parser.add_argument("--devices", type=int, default=1000, help="simulated; half of the leases at most")
     parser.add_argument("--holders", type=int, default=100, help="processes that hold the leases")
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    parser.add_argument("--check", action="store_true", help=f"fail above {LIMIT_S:g} seconds")
+    parser.add_argument("--check", action="store_true", help=f"fail above {LIMIT_S:g} s of processor time")
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     processes = [subprocess.Popen(["sleep", "3600"]) for _ in range(options.holders)]
     try:
         holders = [holder_of(process.pid, SystemClock().boot_id()) for process in processes]
-        history = History(options.devices, options.leases, options.events, holders)
+        # On each device there is a lease: otherwise one that waits for a whole device is granted at the start.
+        devices = min(options.devices, options.leases // 2)
+        history = History(devices, options.leases, options.events, holders)
         with tempfile.TemporaryDirectory(prefix="fastgpu-recovery-") as name:
             report = measure(Path(name), history, options.kills)
     finally:
@@ -226,7 +243,7 @@ def main() -> int:
     print(table(report))  # noqa: T201 (its purpose)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
-    missed = report["first_answer_s"]["median"] > LIMIT_S or report["lost"]
+    missed = report["processor_s"]["median"] > LIMIT_S or report["lost"]
     return 1 if options.check and missed else 0
 
 
@@ -257,10 +274,10 @@ def measure(folder: Path, history: History, kills: int) -> dict[str, Any]:
         "journal_mib": round(size_bytes / 2**20),
         "written_in_s": round(written_s, 1),
         "lost": len(missing),
-        "lost_first": missing[:3],
+        "lost_first": missing[:10],
         "limit_s": LIMIT_S,
     }
-    for figure in ("first_answer_s", "all_leases_s"):
+    for figure in FIGURES:
         values = [run[figure] for run in runs[1:]]  # the first start is not one after a kill
         report[figure] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return report
@@ -275,8 +292,8 @@ def table(report: dict[str, Any]) -> str:
         ),
         f"{'seconds after kill -9':<26}{'median':>10}{'min':>10}{'max':>10}{'limit':>10}",
     ]
-    for name, title in (("first_answer_s", "to the first answer"), ("all_leases_s", "to the list of all leases")):
-        row, limit = report[name], f"{report['limit_s']:.2f}" if name == "first_answer_s" else "-"
+    for name, title in FIGURES.items():
+        row, limit = report[name], f"{report['limit_s']:.2f}" if name == "processor_s" else "-"
         lines.append(f"{title:<26}{row['median']:>10.2f}{row['min']:>10.2f}{row['max']:>10.2f}{limit:>10}")
     return "\n".join(lines + [f"  {line}" for line in report["lost_first"]])
 
