@@ -30,7 +30,10 @@ export interface ILeaseManager extends IDisposable {
   readonly unanswered: ReadonlySet<string>;
   /** Whether the stream stays open while the page is hidden; false at first. */
   followsWhileHidden: boolean;
-  /** Return the server's time, to which the times in `state` refer. */
+  /**
+   * Return the server's time, to which the times in `state` refer. While the pool manager is unreachable it is that of
+   * the last message: how long a kernel has been idle is not known from then on.
+   */
   now(): number;
   /** Reconnect immediately and load a new snapshot. */
   refresh(): void;

@@ -107,7 +107,9 @@ export class LeaseManager implements ILeaseManager {
   }
 
   now(): number {
-    return this._page.now() + this._clockOffset;
+    const { _connection: connection } = this;
+    const last = connection.kind === 'unreachable' ? (connection.since ?? this._updatedAt) : null;
+    return (last ?? this._page.now()) + this._clockOffset;
   }
 
   refresh(): void {

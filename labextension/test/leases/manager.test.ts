@@ -130,9 +130,11 @@ test('LeaseManager: no data for some seconds, reported with the time of the last
   await page.advance(2_000);
   assert.ok(manager.connection.kind === 'unreachable');
   assert.equal(manager.connection.since, last);
+  assert.equal(manager.now(), last, 'nothing is known of the time since');
   assert.equal(api.streams.length, 1, 'the stream stays open');
   await api.last.send({ type: 'keepalive' });
   assert.equal(kindOf(manager), 'connected');
+  assert.equal(manager.now(), page.now());
 });
 
 test('LeaseManager: a silent pool manager, reported at once with the time of its last message', async () => {
