@@ -6,11 +6,13 @@ command is a client of a pool.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from jupyter_core.application import JupyterApp
 
 from .. import __version__
+from ..messages import language
 from ..pool.app import FastGPUPool
 from .accounts import BudgetApp, QuotaApp, RatesApp, ReserveApp, StatementApp
 from .advice import AdviseApp
@@ -29,7 +31,7 @@ from .leases import (
     StatusApp,
     UnpinApp,
 )
-from .output import run
+from .output import can_show, run
 
 
 class FastGPUApp(JupyterApp):
@@ -75,5 +77,8 @@ class FastGPUApp(JupyterApp):
 
 
 def main() -> None:
-    """Run ``jupyter-fastgpu``, as its entry point."""
+    """Run ``jupyter-fastgpu``, as its entry point, in the language of the environment."""
+    # A terminal that cannot show Chinese gets English.
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    language.use(language.preferred(os.environ) if can_show(encoding, "中") else language.ENGLISH)
     run(FastGPUApp.launch_instance)

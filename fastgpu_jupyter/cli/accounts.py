@@ -12,7 +12,8 @@ from typing import Any
 
 from traitlets import Bool, Enum, Float, Integer, Unicode
 
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, Message
+from ..messages import say
 from ..text import shortened
 from ..units import format_duration, format_money, parse_money
 from ..wire.client import PoolClient
@@ -30,11 +31,6 @@ from .advice import statement_lines
 from .command import NOTEBOOK_WIDTH, ClientApp, format_day_time, table
 from .output import write_csv, write_progress
 
-_RATES = ("MODEL", "DEVICES", "PER HOUR", "BY THE MONTH", "BY THE YEAR")
-_RESERVED = ("RESERVATION", "TENANT", "SIZE", "PLAN", "PER HOUR", "FROM", "UNTIL", "STATE")
-_BUDGETS = ("TENANT", "BUDGET", "AT THE LIMIT", "SPENT", "PASSED")
-_STATEMENT = ("LEASE", "SIZE", "NOTEBOOK", "FROM", "ACTIVE", "PER HOUR", "AMOUNT")
-_QUOTA = ("TENANT", "GROUP", "WEIGHT", "GUARANTEED", "LIMIT", "HOLDS")
 #: Seconds after which a command shows that it is still working.
 PROGRESS_AFTER_S = 1.0
 
@@ -79,7 +75,7 @@ class QuotaApp(ClientApp):
                 client.set_tenant(name, {**self._changed(known), "group": group or None})
         tenants, groups = client.tenants(), client.groups()
         rows = [*map(_quota_row, tenants), *map(_quota_row, groups)]
-        self.show({"tenants": tenants, "groups": groups}, *table(_QUOTA, rows), indent=2)
+        self.show({"tenants": tenants, "groups": groups}, *table(_quota_head(), rows, say("cli.no_tenants")), indent=2)
 
     def _changed(self, known: TenantView | GroupView | None) -> Entitlement:
         """Return the entitlement with what the options name; the rest is as it is known, or as without a quota."""
@@ -111,7 +107,7 @@ class RatesApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print the rates as a table or as JSON."""
         rates = client.rates()
-        self.show({"rates": rates}, *table(_RATES, map(_rate_row, rates)), indent=2)
+        self.show({"rates": rates}, *table(_rates_head(), map(_rate_row, rates), say("cli.no_rates")), indent=2)
 
 
 class BudgetApp(ClientApp):
@@ -137,7 +133,7 @@ class BudgetApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Set the budget of the named tenant or lease, if any; print the budgets."""
         if len(self.extra_args) not in (0, 2):
-            raise InvalidRequest("Name a tenant and an amount, like `jupyter fastgpu budget ann 250`, or `ann none`.")
+            raise InvalidRequest(Message.of("cli.name_tenant_and_amount"))
         if self.of_lease:
             self._of_lease(client)
             return
@@ -145,16 +141,21 @@ class BudgetApp(ClientApp):
             client.set_budget(self.extra_args[0], _amount_micro(self.extra_args[1]), self.policy)
         tenants, currency = client.tenants(), client.pool()["currency"]
         rows = (_budget_row(one, currency) for one in tenants)
-        self.show({"tenants": tenants, "currency": currency}, *table(_BUDGETS, rows), indent=2)
+        self.show(
+            {"tenants": tenants, "currency": currency}, *table(_budgets_head(), rows, say("cli.no_tenants")), indent=2
+        )
 
     def _of_lease(self, client: PoolClient) -> None:
         if not self.extra_args:
-            raise InvalidRequest("Name a lease and an amount, like `jupyter fastgpu budget --lease LEASE 5`.")
+            raise InvalidRequest(Message.of("cli.name_lease_and_amount"))
         lease = client.set_lease_budget(self.extra_args[0], _amount_micro(self.extra_args[1]))
         budget, currency = lease["money"]["budget_micro"], lease["money"]["currency"]
-        may = "as much as it does" if budget is None else format_money(budget, currency)
         cost = format_money(lease["money"]["cost_micro"], currency)
-        self.show(lease, f"{lease['id']} may cost {may}; so far it is {cost}.")
+        if budget is None:
+            self.show(lease, say("cli.may_cost_all", lease=lease["id"], cost=cost))
+        else:
+            text = say("cli.may_cost", lease=lease["id"], budget=format_money(budget, currency), cost=cost)
+            self.show(lease, text)
 
 
 class ReserveApp(ClientApp):
@@ -184,8 +185,12 @@ class ReserveApp(ClientApp):
             tenant, size = self.extra_args
             found = [client.reserve(tenant, size, self.plan, _day_ms(self.start_date))]
         else:
-            raise InvalidRequest("Name a tenant and a size, like `jupyter fastgpu reserve ann 2xa100 --plan=month`.")
-        self.show({"reservations": found}, *table(_RESERVED, map(_reservation_row, found)), indent=2)
+            raise InvalidRequest(Message.of("cli.name_tenant_and_size"))
+        self.show(
+            {"reservations": found},
+            *table(_reserved_head(), map(_reservation_row, found), say("cli.no_reservations")),
+            indent=2,
+        )
 
 
 class StatementApp(ClientApp):
@@ -203,7 +208,7 @@ class StatementApp(ClientApp):
 
     def run(self, client: PoolClient) -> None:
         """Print the statements as a table, as JSON or as CSV."""
-        with _progress("The pool reads its whole history"):
+        with _progress(say("cli.reading_history")):
             current = time.strftime("%Y-%m", time.gmtime())
             found = client.statements(self.month or current)
         if self.as_csv and not self.as_json:
@@ -213,14 +218,70 @@ class StatementApp(ClientApp):
         lines = [line for one in found for line in ("", *_statement_table(one))][1:]
         if lines and self.month in ("", current) and not self.as_json:
             lines += statement_lines(client)
-        self.show({"statements": found}, *(lines or ["No usage in this month."]), indent=2)
+        self.show({"statements": found}, *(lines or [say("cli.no_usage")]), indent=2)
+
+
+def _rates_head() -> tuple[str, ...]:
+    return (
+        say("column.model"),
+        say("column.devices"),
+        say("column.per_hour"),
+        say("column.by_month"),
+        say("column.by_year"),
+    )
+
+
+def _reserved_head() -> tuple[str, ...]:
+    return (
+        say("column.reservation"),
+        say("column.tenant"),
+        say("column.size"),
+        say("column.plan"),
+        say("column.per_hour"),
+        say("column.from"),
+        say("column.until"),
+        say("column.state"),
+    )
+
+
+def _budgets_head() -> tuple[str, ...]:
+    return (
+        say("column.tenant"),
+        say("column.budget"),
+        say("column.at_limit"),
+        say("column.spent"),
+        say("column.passed"),
+    )
+
+
+def _statement_head() -> tuple[str, ...]:
+    return (
+        say("column.lease"),
+        say("column.size"),
+        say("column.notebook"),
+        say("column.from"),
+        say("column.active"),
+        say("column.per_hour"),
+        say("column.amount"),
+    )
+
+
+def _quota_head() -> tuple[str, ...]:
+    return (
+        say("column.tenant"),
+        say("column.group"),
+        say("column.weight"),
+        say("column.guaranteed"),
+        say("column.limit"),
+        say("column.holds"),
+    )
 
 
 def _statement_table(statement: StatementView) -> list[str]:
     currency = statement["currency"]
     rows = [_statement_row(line, currency) for line in statement["lines"]]
     total = (
-        "Total",
+        say("cli.total"),
         "",
         "",
         "",
@@ -228,12 +289,15 @@ def _statement_table(statement: StatementView) -> list[str]:
         "",
         format_money(statement["total_micro"], currency),
     )
-    return [f"{statement['tenant']['name']}, {statement['month']}", *table(_STATEMENT, [*rows, total])]
+    return [
+        f"{statement['tenant']['name']}, {statement['month']}",
+        *table(_statement_head(), [*rows, total], say("cli.no_usage")),
+    ]
 
 
 def _statement_row(line: StatementLineView, currency: str) -> tuple[str, ...]:
     reserved = line["kind"] == "reservation"
-    name = f"(reserved {line['reservation_id']})" if reserved else line["lease_id"] or ""
+    name = say("cli.reserved", reservation=line["reservation_id"] or "") if reserved else line["lease_id"] or ""
     notebook = shortened(line["notebook"] or "-", NOTEBOOK_WIDTH)
     rate, amount = format_money(line["rate_micro_per_hour"], currency), format_money(line["amount_micro"], currency)
     began, lasted = format_day_time(line["started_at"]), format_duration(line["active_ms"])
@@ -270,7 +334,7 @@ def _reservation_row(one: ReservationView) -> tuple[str, ...]:
 
 
 def _quota_row(quota: Any) -> tuple[str, ...]:
-    name = quota["tenant"]["name"] if "tenant" in quota else f"group {quota['group']}"
+    name = quota["tenant"]["name"] if "tenant" in quota else say("cli.group", group=quota["group"])
     limit = "-" if quota["limit_milli"] is None else f"{quota['limit_milli'] / 1000:g}"
     guaranteed, held = f"{quota['guaranteed_milli'] / 1000:g}", f"{quota['held_milli'] / 1000:g}"
     group = (quota["group"] or "-") if "tenant" in quota else "-"
@@ -284,7 +348,7 @@ def _day_ms(day: str) -> int | None:
     try:
         return timegm(time.strptime(day, "%Y-%m-%d")) * 1000
     except ValueError:
-        raise InvalidRequest(f"{day[:20]!r} is not a day; write it like 2026-12-01.") from None
+        raise InvalidRequest(Message.of("cli.no_day", text=repr(day[:20]))) from None
 
 
 def _amount_micro(text: str) -> int | None:

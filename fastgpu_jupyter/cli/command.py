@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jupyter_core.application import JupyterApp, base_aliases
@@ -11,9 +12,9 @@ from traitlets import Bool, TraitError
 from traitlets.config.loader import KVArgParseConfigLoader
 
 from .. import __version__
-from ..errors import FastGPUError, InvalidRequest, PoolUnreachable
-from ..messages import text_of
-from ..text import printable
+from ..errors import FastGPUError, InvalidRequest, Message, PoolUnreachable
+from ..messages import say, text_of
+from ..text import display_width, padded, printable
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
 from ..wire.schemas import LeaseView
@@ -27,7 +28,7 @@ class StrictLoader(KVArgParseConfigLoader):
     """Refuses an option that does not exist, so that a change is not made without what its caller meant."""
 
     def _handle_unrecognized_alias(self, arg: str) -> None:
-        raise TraitError(f"There is no option --{arg}, and nothing was done. --help lists the options.")
+        raise TraitError(say("cli.no_option", option=arg))
 
 
 class ClientApp(JupyterApp):
@@ -68,27 +69,27 @@ class LeaseApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Change each lease and print its state."""
         if not self.extra_args:
-            raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
+            raise InvalidRequest(Message.of("cli.name_lease"))
         for lease_id in self.extra_args:
             lease = self.change(client, lease_id)
-            self.show(lease, f"{lease['id']} {self.outcome(lease)}.")
+            self.show(lease, self.outcome(lease))
 
     def change(self, client: PoolClient, lease_id: str) -> LeaseView:
         """Change one lease and return it."""
         raise NotImplementedError
 
     def outcome(self, lease: LeaseView) -> str:
-        """Return what the command prints after the lease's id."""
-        return f"is {lease['state']}"
+        """Return the sentence that the command prints."""
+        return say("cli.state", lease=lease["id"], state=lease["state"])
 
 
-def table(head: tuple[str, ...], rows: Any) -> list[str]:
-    """The lines of a table with columns as wide as they need; a sentence where there are no rows."""
-    lines = [head, *(tuple(printable(cell) for cell in row) for row in rows)]
+def table(head: Iterable[str], rows: Iterable[Sequence[str]], none: str) -> list[str]:
+    """The lines of a table with columns as wide as they need; the sentence ``none`` where there are no rows."""
+    lines = [tuple(head), *(tuple(printable(cell) for cell in row) for row in rows)]
     if len(lines) == 1:
-        return [f"{head[0].capitalize()}s: none."] if head[0] != "POSITION" else ["No requests are waiting."]
-    widths = [max(len(row[column]) for row in lines) for column in range(len(head))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
+        return [none]
+    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
 
 
 def format_day_time(wall_ms: int) -> str:

@@ -10,7 +10,8 @@ from jupyter_core.application import JupyterApp
 from traitlets import Bool
 
 from .. import __version__
-from ..errors import FastGPUError, InvalidRequest
+from ..errors import FastGPUError, InvalidRequest, Message
+from ..messages import say
 from ..pool.devices.registration import DriverNotInstalled
 from ..pool.devices.selection import probe
 from ..wire.client import PoolClient
@@ -37,12 +38,13 @@ class DrainApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Drain each named device, or put it back into service."""
         if not self.extra_args:
-            raise InvalidRequest("Name a device; `jupyter fastgpu status` lists them.")
+            raise InvalidRequest(Message.of("cli.name_device"))
         for device_id in self.extra_args:
             device = client.drain(device_id, drained=not self.undo)
-            left = len(device["allocations"])
-            state = "is in service again" if self.undo else f"gets no new leases; {left} still hold it"
-            self.show(device, f"{device['id']} {state}.")
+            if self.undo:
+                self.show(device, say("cli.in_service", device=device["id"]))
+            else:
+                self.show(device, say("cli.drained", device=device["id"], count=len(device["allocations"])))
 
 
 class DevicesApp(ClientApp):
@@ -60,7 +62,7 @@ class DevicesApp(ClientApp):
         """List all devices, after giving up those that are to be forgotten."""
         verb, *device_ids = self.extra_args or [""]
         if (verb, bool(device_ids)) not in {("", False), ("forget", True), ("release", False), ("use", False)}:
-            raise InvalidRequest("Use `jupyter fastgpu devices`, alone or with `forget DEVICE`, `release` or `use`.")
+            raise InvalidRequest(Message.of("cli.devices_usage"))
         if verb in ("release", "use"):
             client.use_driver(used=verb == "use")
         for device_id in device_ids:
@@ -84,7 +86,7 @@ class MigApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print what switching would disturb; switch with ``--yes``."""
         if len(self.extra_args) != 2 or self.extra_args[1] not in ("on", "off"):
-            raise InvalidRequest("Name a device, and on or off; `jupyter fastgpu status` lists devices.")
+            raise InvalidRequest(Message.of("cli.name_device_and_mode"))
         device_id, wanted = self.extra_args
         view = client.set_partition_mode(device_id, on=wanted == "on") if self.yes else client.partition_mode(device_id)
         self.show(view, *_mig_mode_lines(view, wanted, done=self.yes))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
-from ..errors import InvalidRequest
-from ..messages import sentence_of, sentences_of
+from ..errors import InvalidRequest, Message
+from ..messages import joined, say, sentence_of, sentences_of, word
 from ..text import shortened
 from ..units import format_duration, format_memory, format_money, parse_duration
 from ..wire.client import PoolClient
@@ -15,8 +15,6 @@ from ..wire.lease_view import device_of, explanation_of, position_of, value_of
 from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
 from ..wire.version import difference_in_status
 from .command import NOTEBOOK_WIDTH, ClientApp, LeaseApp, format_day_time, table
-
-_QUEUE = ("POSITION", "LEASE", "SIZE", "PRIORITY", "WAIT", "REASON")
 
 
 class StatusApp(ClientApp):
@@ -40,11 +38,12 @@ class ReleaseApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Release each named lease and print its cost."""
         if not self.extra_args:
-            raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
+            raise InvalidRequest(Message.of("cli.name_lease"))
         for lease_id in self.extra_args:
             lease = client.release(lease_id)
-            active = format_duration(lease["usage"]["active_ms"])
-            self.show(lease, f"Released {lease['id']} ({lease['state']}) after {active}, {_cost(lease)}.")
+            active_ms, state = lease["usage"]["active_ms"], lease["state"]
+            text = say("cli.released", lease=lease["id"], state=state, active_ms=active_ms, cost=_cost(lease))
+            self.show(lease, text)
 
 
 class QueueApp(ClientApp):
@@ -56,7 +55,7 @@ class QueueApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print the queue as a table or as JSON."""
         queue = client.queue()
-        self.show({"queue": queue}, *table(_QUEUE, map(_queue_row, queue)), indent=2)
+        self.show({"queue": queue}, *_queue_table(queue), indent=2)
 
 
 class ResizeApp(ClientApp):
@@ -68,15 +67,16 @@ class ResizeApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Resize the lease and print the outcome."""
         if len(self.extra_args) != 2:
-            raise InvalidRequest("Name a lease and its new size, like half or 24GiB.")
+            raise InvalidRequest(Message.of("cli.name_lease_and_size"))
         lease = client.resize(*self.extra_args)
-        size, limit_bytes = lease["request"]["size"], lease["memory"]["limit_bytes"]
-        has = f" ({format_memory(limit_bytes)})" if limit_bytes else ""
-        now = f"is {size} now{has}"
+        size, limit_bytes, lease_id = lease["request"]["size"], lease["memory"]["limit_bytes"], lease["id"]
         if lease["state"] != "active":
-            now = f"is {lease['state']}, and {size} from then on"
-        texts = [f"{lease['id']} {now}.", sentence_of(lease["size"]["message"]) or ""]
-        self.show(lease, " ".join(texts).rstrip())
+            text = say("cli.resized_later", lease=lease_id, state=lease["state"], size=size)
+        elif limit_bytes:
+            text = say("cli.resized_to", lease=lease_id, size=size, limit_bytes=limit_bytes)
+        else:
+            text = say("cli.resized", lease=lease_id, size=size)
+        self.show(lease, joined((text, sentence_of(lease["size"]["message"]))))
 
 
 class MigrateApp(LeaseApp):
@@ -94,8 +94,8 @@ class MigrateApp(LeaseApp):
     def outcome(self, lease: LeaseView) -> str:
         """Return what the user has to do and what is lost."""
         if lease["health"]["migration"] == "accepted":
-            return "migrates to another GPU when its kernel restarts; the restart discards its GPU memory"
-        return "migrates to another GPU with its memory"
+            return say("cli.migrates_at_restart", lease=lease["id"])
+        return say("cli.migrates", lease=lease["id"])
 
 
 class ParkApp(LeaseApp):
@@ -121,7 +121,10 @@ class ResumeApp(LeaseApp):
 
     def outcome(self, lease: LeaseView) -> str:
         """Return the state, with the position where the lease waits."""
-        return super().outcome(lease) + (f" at position {position}" if (position := position_of(lease)) else "")
+        position = position_of(lease)
+        if position is None:
+            return super().outcome(lease)
+        return say("cli.state_at_position", lease=lease["id"], state=lease["state"], position=position)
 
 
 class PinApp(LeaseApp):
@@ -138,8 +141,8 @@ class PinApp(LeaseApp):
     def outcome(self, lease: LeaseView) -> str:
         """Return what the retention means."""
         if lease["parking"]["retention"] == "hold":
-            return "is pinned: it keeps its GPU while no cell runs"
-        return "is not pinned: it may be parked while no cell runs"
+            return say("cli.pinned", lease=lease["id"])
+        return say("cli.unpinned", lease=lease["id"])
 
 
 class UnpinApp(PinApp):
@@ -159,40 +162,66 @@ class SnoozeApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Put the steps off and print until when."""
         if len(self.extra_args) != 2:
-            raise InvalidRequest("Name a lease and a time, like 30m or 2h.")
+            raise InvalidRequest(Message.of("cli.name_lease_and_time"))
         lease_id, text = self.extra_args
         lease = client.snooze(lease_id, parse_duration(text))
         until = lease["idle"]["snoozed_until"]
-        outcome = "is not snoozed" if until is None else f"is left alone until {format_day_time(until)} UTC"
-        self.show(lease, f"{lease_id} {outcome}.")
+        if until is None:
+            self.show(lease, say("cli.not_snoozed", lease=lease_id))
+        else:
+            self.show(lease, say("cli.snoozed", lease=lease_id, time=format_day_time(until)))
 
 
 def _tables(status: StatusView) -> list[str]:
     pool = status["pool"]
-    lines = [f"FastGPU pool {pool['version']} ({pool['scope']}{', simulated' if pool['simulated'] else ''})"]
+    version, scope = pool["version"], pool["scope"]
+    lines = [
+        say("cli.pool_simulated", version=version, scope=scope)
+        if pool["simulated"]
+        else say("cli.pool", version=version, scope=scope)
+    ]
     if differs := difference_in_status(pool["version"]):
         lines.append(differs)
-    lines += [message["text"] for message in (pool["message"], pool["carried_over"]) if message]
+    lines += [text for message in (pool["message"], pool["carried_over"]) if (text := sentence_of(message))]
     lines += ["", *device_lines(status["devices"])]
     lines += _messages(status["leases"], lambda lease: [lease["health"]["message"]])
-    lines += ["", *table(("LEASE", "STATE", "SIZE", "DEVICE", "LIMIT", "NOTEBOOK", "ACTIVE", "COST"),
-                          map(_lease_row, status["leases"]))]  # fmt: skip
+    head = (
+        say("column.lease"), say("column.state"), say("column.size"), say("column.device"), say("column.limit"),
+        say("column.notebook"), say("column.active"), say("column.cost"),
+    )  # fmt: skip
+    lines += ["", *table(head, map(_lease_row, status["leases"]), say("cli.no_leases"))]
     lines += _messages(status["leases"], lambda lease: [lease["enforcement"]["message"]])
-    lines += [f"{lease['id']}: {text}" for lease in status["leases"] for text in _scrub_and_access(lease)]
+    lines += [
+        say("cli.stopped_by", view=lease["id"], text=text)
+        for lease in status["leases"]
+        for text in _scrub_and_access(lease)
+    ]
     lines += _messages(status["leases"], lambda lease: [lease["size"]["message"], lease["idle"]["message"]])
-    lines += ["", *table(_QUEUE, map(_queue_row, status["queue"]))]
-    return lines
+    return [*lines, "", *_queue_table(status["queue"])]
+
+
+def _queue_table(queue: Sequence[QueueEntryView]) -> list[str]:
+    head = (
+        say("column.position"), say("column.lease"), say("column.size"), say("column.priority"), say("column.wait"),
+        say("column.reason"),
+    )  # fmt: skip
+    return table(head, map(_queue_row, queue), say("cli.no_requests"))
 
 
 def device_lines(devices: Sequence[DeviceView]) -> list[str]:
     """Return a table of devices, and below it what is to be said of some of them."""
-    lines = table(("DEVICE", "MODEL", "FREE", "OF", "USE", "HEALTH"), map(_device_row, devices))
+    head = (
+        say("column.device"), say("column.model"), say("column.free"), say("column.of"), say("column.use"),
+        say("column.health"),
+    )  # fmt: skip
+    lines = table(head, map(_device_row, devices), say("cli.no_devices"))
     lines += [_unleased(device, one) for device in devices for one in device["unleased_processes"]]
     return lines + _messages(devices, lambda device: [device["health"]["message"], device["processes_message"]])
 
 
 def _messages(views: Sequence[Any], messages_of: Callable[[Any], list[MessageView | None]]) -> list[str]:
-    return [f"{view['id']}: {sentence_of(message)}" for view in views for message in messages_of(view) if message]
+    found = ((view["id"], sentence_of(message)) for view in views for message in messages_of(view))
+    return [say("cli.stopped_by", view=name, text=text) for name, text in found if text]
 
 
 def _scrub_and_access(lease: LeaseView) -> list[str]:
@@ -201,7 +230,7 @@ def _scrub_and_access(lease: LeaseView) -> list[str]:
     overwritten = scrub["bytes"] if scrub else None
     texts = [
         sentences_of(explanation_of(lease)) if lease["state"] == "draining" else None,
-        f"{format_memory(overwritten)} of its GPU's memory were overwritten." if overwritten is not None else None,
+        say("cli.overwritten", overwritten_bytes=overwritten) if overwritten is not None else None,
         sentence_of(scrub["message"]) if scrub else None,
         sentence_of(lease["device_access"]["message"]) if lease["state"] == "active" else None,
     ]
@@ -209,19 +238,24 @@ def _scrub_and_access(lease: LeaseView) -> list[str]:
 
 
 def _unleased(device: DeviceView, process: UnleasedProcessView) -> str:
-    memory = "an unknown amount" if process["memory_bytes"] is None else format_memory(process["memory_bytes"])
-    whose = f"lease {process['lease_id']} of another GPU" if process["lease_id"] else "no lease"
-    return f"{device['id']}: process {process['pid']} of {process['user']} has {memory} there and {whose}."
+    memory_bytes, lease = process["memory_bytes"], process["lease_id"]
+    memory = say("cli.unknown_amount") if memory_bytes is None else format_memory(memory_bytes)
+    name, pid, user = device["id"], process["pid"], process["user"]
+    if lease:
+        return say("cli.unleased_here", device=name, pid=pid, user=user, memory=memory, lease=lease)
+    return say("cli.unleased", device=name, pid=pid, user=user, memory=memory)
 
 
 def _device_row(device: DeviceView) -> tuple[str, ...]:
     divided = bool(device["capabilities"]["partitions"])
-    name = device["model"] + (" (simulated)" if device["simulated"] else " (mig)" if divided else "")
+    model = device["model"] + (" (mig)" if divided and not device["simulated"] else "")
+    name = say("value.simulated", model=model) if device["simulated"] else model
     utilization = device["usage"]["utilization_percent"]
     use = "-" if utilization is None else f"{utilization} %"
     free, total = format_memory(device["memory"]["free_bytes"]), format_memory(device["memory"]["total_bytes"])
     state = device["health"]["state"]
-    return device["id"], name, free, total, use, "drained" if device["drained"] and state == "healthy" else state
+    drained = device["drained"] and state == "healthy"
+    return device["id"], name, free, total, use, say("cli.drained_word") if drained else word("device_state", state)
 
 
 def _lease_row(lease: LeaseView) -> tuple[str, ...]:
@@ -229,7 +263,7 @@ def _lease_row(lease: LeaseView) -> tuple[str, ...]:
     partition = f" ({gpu['mechanism']} {gpu['partition']})" if gpu and gpu["partition"] else ""
     return (
         lease["id"],
-        lease["state"] + _why_so(lease),
+        word("state", lease["state"]) + _why_so(lease),
         lease["request"]["size"] + partition,
         device_of(lease) or "-",
         f"{gpu['mechanism']}, {lease['enforcement']['memory_limit']}" if gpu else "-",
@@ -249,11 +283,11 @@ def _why_so(lease: LeaseView) -> str:
     if lease["state"] in PARKED_OR_PARKING:
         reason = value_of(lease["parking"]["reason"])
     elif lease["state"] == "active" and lease["parking"]["retention"] == "hold":
-        reason = "pinned"
+        reason = say("cli.pinned_word")
     return f" ({reason})" if reason else ""
 
 
 def _queue_row(entry: QueueEntryView) -> tuple[str, ...]:
-    wait = "-" if entry["estimate_ms"] is None else f"about {format_duration(entry['estimate_ms'])}"
-    name = entry["lease_id"] or "(another user's)"
-    return str(entry["position"]), name, entry["size"], entry["priority"], wait, entry["reason"]["text"]
+    wait = "-" if entry["estimate_ms"] is None else say("cli.about", wait_ms=entry["estimate_ms"])
+    name = entry["lease_id"] or say("cli.of_another_user")
+    return str(entry["position"]), name, entry["size"], entry["priority"], wait, sentence_of(entry["reason"]) or ""

@@ -48,6 +48,15 @@ def write_progress(text: str) -> None:
         print(f"\r{printable(text)} " if text else "", end="" if text else "\n", file=sys.stderr, flush=True)
 
 
+def can_show(encoding: str, text: str) -> bool:
+    """Return whether ``text`` has an encoding in what a terminal or a file takes."""
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def run(command: Callable[[], None]) -> None:
     """Run a command whose output any terminal can show and any reader can leave.
 

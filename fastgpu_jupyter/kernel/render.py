@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Message
-from ..messages import catalogue, joined, render, say, sentence_of, sentences_of
+from ..messages import joined, render, say, sentence_of, sentences_of, word
 from ..text import display_width, padded, printable
 from ..units import format_duration, format_memory, format_money
 from ..wire.lease_view import explanation_of, is_simulated, position_of, value_of
@@ -150,13 +150,7 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
 
 def state_name(state: str) -> str:
     """Return the name of a lease's state."""
-    return _word("state", state)
-
-
-def _word(subject: str, value: str) -> str:
-    """Return the word for a value of an enumeration; the value itself where a newer pool has one more."""
-    code = f"{subject}.{value}"
-    return render(Message(code)) if code in catalogue() else value
+    return word("state", state)
 
 
 def _state(view: LeaseView) -> str:
@@ -196,7 +190,7 @@ def _memory_row(view: LeaseView) -> _Row:
 
 def _enforced(view: LeaseView) -> str:
     enforced_by, gpu = view["enforcement"]["memory_limit"], view["gpu"]
-    who = _word("enforced", enforced_by or "none")
+    who = word("enforced", enforced_by or "none")
     if view["enforcement"]["scope"] == "process":
         who = say("enforced.for_each_process", enforced=who)
     how = " ".join(filter(None, (gpu["mechanism"], gpu["partition"]))) if gpu else ""
@@ -224,7 +218,7 @@ def _cost(view: LeaseView) -> str:
 def _device(view: DeviceView) -> tuple[str, ...]:
     memory, health = view["memory"], view["health"]
     leased = memory["total_bytes"] - memory["free_bytes"]
-    health_text, reason = _word("device_state", health["state"]), sentence_of(health["message"])
+    health_text, reason = word("device_state", health["state"]), sentence_of(health["message"])
     if reason:
         health_text = say("value.health_because", health=health_text, reason=reason)
     return (

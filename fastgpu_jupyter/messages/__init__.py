@@ -24,6 +24,7 @@ from .render import (
     sentences_of,
     text_of,
     view_of,
+    word,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "sentences_of",
     "text_of",
     "view_of",
+    "word",
 ]

@@ -6,9 +6,10 @@ are a part of one, are phrases and have no full stop.
 
 from __future__ import annotations
 
-from . import en_kernel
+from . import en_commands, en_kernel
 
 MESSAGES: dict[str, str | dict[str, str]] = {
+    **en_commands.MESSAGES,
     **en_kernel.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",

@@ -72,6 +72,12 @@ def say(code: str, /, **params: Param) -> str:
     return render(Message(code, params))
 
 
+def word(subject: str, value: str) -> str:
+    """Return the word for a value of an enumeration, such as a state; the value where a newer process has one more."""
+    code = f"{subject}.{value}"
+    return render(Message(code)) if code in catalogue() else value
+
+
 #: A blank after a full-width stop, where a sentence follows another that was made separately.
 _FULL_WIDTH = re.compile("(?<=[。！？；：，、]) ")
 

@@ -6,9 +6,10 @@ listed by ``python -m tests.labextension.strings``.
 
 from __future__ import annotations
 
-from . import zh_CN_kernel
+from . import zh_CN_commands, zh_CN_kernel
 
 MESSAGES: dict[str, str] = {
+    **zh_CN_commands.MESSAGES,
     **zh_CN_kernel.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",
@@ -256,7 +257,7 @@ MESSAGES: dict[str, str] = {
     "resize.needs_restart": "{libraries} 在内核重启前仍使用之前的规格。",
     "resize.wrong_state": "状态为“{state}”的租约不能调整规格。",
     "resize.try_again": "租约的状态为“{state}”。未作任何更改；请稍后重试。",
-    "resize.memory_in_use": "此内核在设备上已用 {used_bytes}，超过“{size}”的 {limit_bytes}。未作任何更改；请释放显存后再调整规格。",
+    "resize.memory_in_use": "无法调整为 {size}：已用 {used_bytes}，而 {size} 只有 {limit_bytes}。未作任何更改，仍为 {kept}。请释放显存，或选择 {kept} 及以上的规格。",
     "resize.above_quota": "这样一来，{tenant} 将超过允许的 {limit_milli} 个 GPU。未作任何更改；请释放其他租约，或请管理员提高配额。",
     "resize.device_count": "GPU 的数量只能在重启时更改，因为正在运行的进程看不到新的 GPU。未作任何更改；请释放租约，申请其他规格并重启内核。",
     "resize.other_model": "“{size}”与此租约的 {model} 不是同一种设备。未作任何更改。",
@@ -265,7 +266,7 @@ MESSAGES: dict[str, str] = {
     "resize.no_room": "此设备没有“{size}”的空间：可用 {free_bytes}。未作任何更改；释放租约并重新申请可获得另一个设备。",
     "resize.parked_on_other_model": "“{size}”与挂起内容所来自的 {model} 不是同一种设备，只有同种设备才能恢复它。未作任何更改。",
     "resize.parked_device_count": "GPU 的数量只能在重启时更改，因为正在运行的进程看不到新的 GPU。未作任何更改。",
-    "resize.parked_does_not_fit": "挂起的内容为 {parked_bytes}，超过“{size}”的 {limit_bytes}。未作任何更改。",
+    "resize.parked_does_not_fit": "无法调整为 {size}：已挂起 {parked_bytes}，而 {size} 只有 {limit_bytes}。未作任何更改，仍为 {kept}。",
     # -- processes that cannot be seen ---------------------------------------------------------------------------------
     "processes.other_namespace": "此资源池看不到本机的进程，而驱动按本机的进程号列出它们。在容器中，请让它能看到本机的进程（docker run --pid=host）。",
     "lease.processes_unseen": "看不到哪些进程在使用其 GPU，因此部分使用情况未知；租约结束后，待显存占用恢复到原来的水平才会重新分配该 GPU。{reason}",
@@ -388,4 +389,22 @@ MESSAGES: dict[str, str] = {
     "idle.snooze_too_short": "空闲策略的措施至少要推迟 {least_ms}。",
     "idle.snooze_used_up": "空闲策略的措施总共已推迟 {most_ms}，达到此资源池允许的上限。如果需要 GPU，请运行单元格。",
     "idle.in_use_again": "此租约已不再空闲。未作任何更改。",
+    "resize.changed_meanwhile": "此租约的规格现已是 {kept}，因为已在别处更改。本次未作任何更改；请查看后重新选择。",
+    "resize.deferred": "待其 GPU 上空闲的租约挂起后，它将变为规格 {size}。",
+    "resize.out_of_service": "其 GPU 已停止接受新的分配，因此此租约在那里只能变小，不能变大。未作任何更改；请迁移租约，或在 GPU 恢复后重试。",
+    "cpu_meanwhile.on": "在此之前其单元格在 CPU 上运行。",
+    # -- advice ------------------------------------------------------------------------------------------------------
+    "advice.basis": "峰值：{peak}。使用 {size} 可节省 {saving_percent}%。",
+    "advice.fits": "峰值：{peak}。没有更小的规格够用或能明显节省。",
+    "advice.peak": "{span} 内 {cells} 个单元格，{peak_bytes} / {of_bytes}，{use}",
+    "advice.days": "{days} 天",
+    "advice.time": "{span_ms}",
+    "advice.utilization": "利用率 {used_percent}%",
+    "advice.utilization_unknown": "利用率未知",
+    "advice.no_notebook": "只对笔记本提出建议，而此租约没有笔记本。",
+    "advice.silenced": "您不希望对此笔记本提出建议。`%fastgpu advise --undo` 或 `jupyter fastgpu advise LEASE --undo` 可重新启用。",
+    "advice.not_active": "租约在使用中时才有建议；请先运行单元格。",
+    "advice.several_devices": "对多个 GPU 的租约没有建议：是否用更少的 GPU 就够，没有测量。",
+    "advice.too_little": "测量太少，无法提出建议：{busy_ms} 内 {cells} 个单元格，至少需要 {least_ms} 内 {cells_min} 个。",
+    "advice.memory_unknown": "对此笔记本使用多少显存了解不够，无法提出建议：驱动在这里不提供该信息。",
 }

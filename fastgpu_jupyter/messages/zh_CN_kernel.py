@@ -214,4 +214,8 @@ MESSAGES: dict[str, str] = {
     "magic.snoozed": "在接下来的 {left_ms} 内，不会因此内核空闲而采取任何措施。",
     "summary.snooze": "推迟因内核空闲而采取的措施；TIME 形如 30m 或 2h。",
     "label.idle": "空闲",
+    # -- advice ------------------------------------------------------------------------------------------------------
+    "magic.advise_apply": "`%fastgpu resize {size}` 可采用此建议，`%fastgpu advise --silence` 可不再对此笔记本提出建议。",
+    "magic.advise_options": "`%fastgpu advise` 可带 --silence 或 --undo，或不带选项。",
+    "summary.advise": "给出能容纳此笔记本所有测量用量的更小规格，以及可节省的费用。",
 }

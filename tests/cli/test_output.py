@@ -21,6 +21,8 @@ from tests.conftest import isolate
 from tests.helpers import PoolProcess, fastgpu
 from tests.waiting import DEADLINE_S
 
+ROOT = Path(__file__).resolve().parents[2]
+
 #: Names that clear a screen, forge a row, become a formula, reverse what follows, or are not in an encoding.
 HOSTILE = [
     "\x1b]0;owned\x07\x1b[2Jclear.ipynb",
@@ -49,7 +51,7 @@ def test_shortened_keeps_the_end() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_table_has_one_line_for_each_row(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    output.write(*table(("LEASE", "NOTEBOOK"), [("a", name), ("b", "b.ipynb")]))
+    output.write(*table(("LEASE", "NOTEBOOK"), [("a", name), ("b", "b.ipynb")], "Leases: none."))
     lines = capsys.readouterr().out.split("\n")
     assert len(lines) == 4
     assert all(line.isprintable() for line in lines)
@@ -165,3 +167,27 @@ def test_pool_manager_in_a_legacy_locale_logs_any_name(isolated: Path, monkeypat
     finally:
         pool.end()
     assert "Traceback" not in (isolated / "pool.out").read_text(errors="replace")
+
+
+def test_table_of_wide_letters_is_aligned_and_says_what_there_is_none_of() -> None:
+    head, row, other = table(("租约", "状态"), [("a", "使用中"), ("bcdef", "ended")], "没有租约。")
+    assert (head, row, other) == ("租约   状态", "a      使用中", "bcdef  ended")
+    assert table(("租约",), [], "没有租约。") == ["没有租约。"]
+
+
+def test_can_show_asks_for_the_encoding() -> None:
+    assert output.can_show("utf-8", "中")
+    assert not output.can_show("ascii", "中")
+    assert not output.can_show("no such encoding", "中")
+
+
+@pytest.mark.slow
+def test_commands_speak_chinese_in_a_chinese_locale(isolated: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(ROOT), "LANG": "zh_CN.UTF-8"}
+    command = [sys.executable, "-m", "fastgpu_jupyter", "park"]
+    environment = {name: value for name, value in environment.items() if name not in ("LC_ALL", "LANGUAGE")}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, encoding="utf-8")
+    assert said.stderr == "jupyter fastgpu: 请指明租约；`jupyter fastgpu status` 可列出租约。\n"
+    environment["FASTGPU_LANGUAGE"] = "en"
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert said.stderr == "jupyter fastgpu: Name a lease; `jupyter fastgpu status` lists them.\n"

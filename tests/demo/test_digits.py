@@ -53,8 +53,13 @@ def test_it_learns_and_says_plainly_where(pool: PoolProcess, installed: None, tm
     percent = [float(found) for found in re.findall(r"([\d.]+)% of the test images", said(cells["learning"]))]
     assert percent[-1] > 95
     assert percent[-1] > percent[0]
+    shown = str(cells["learning"].outputs)
+    assert "What this cell used" in shown
+    assert "half" in shown
+    assert "application/vnd.jupyter.widget-view+json" in cells["before"].outputs[0].data
     assert "image/png" in cells["plot"].outputs[0].data
 
     [lease] = pool.client.leases()
+    assert lease["request"]["size"] == "half"
     assert (lease["state"], value_of(lease["end_reason"])) == ("ended", "released")
     assert lease["money"]["cost_micro"] > 0
