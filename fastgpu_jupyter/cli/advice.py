@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from traitlets import Bool
 
-from ..errors import InvalidRequest
-from ..messages import sentence_of
+from ..errors import InvalidRequest, Message
+from ..messages import say, sentence_of
 from ..text import shortened
 from ..wire.client import PoolClient
 from ..wire.schemas import AdviceView
@@ -34,13 +34,13 @@ class AdviseApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print the advice for each lease, or why there is none."""
         if self.silence and self.undo:
-            raise InvalidRequest("Give --silence or --undo, one of the two.")
+            raise InvalidRequest(Message.of("cli.silence_or_undo"))
         if (self.silence or self.undo) and not self.extra_args:
-            raise InvalidRequest("Name a lease; `jupyter fastgpu status` lists them.")
+            raise InvalidRequest(Message.of("cli.name_lease"))
         lease_ids = self.extra_args or [lease["id"] for lease in client.leases() if lease["state"] == "active"]
         found = {lease_id: self._advice(client, lease_id) for lease_id in lease_ids}
-        lines = [f"{lease_id}: {advice_text(view)}" for lease_id, view in found.items()]
-        self.show(found, *(lines or ["No lease is active."]), indent=2)
+        lines = [say("cli.of_one", view=lease_id, text=advice_text(view)) for lease_id, view in found.items()]
+        self.show(found, *(lines or [say("cli.no_active_lease")]), indent=2)
 
     def _advice(self, client: PoolClient, lease_id: str) -> AdviceView:
         if self.silence or self.undo:
@@ -61,5 +61,6 @@ def statement_lines(client: PoolClient) -> list[str]:
     for lease in active[:IN_STATEMENT_MAX]:
         view = client.advice(lease["id"])
         if view["advice"] is not None:
-            lines.append(f"{shortened(lease['holder']['notebook'] or '', NOTEBOOK_WIDTH)}: {advice_text(view)}")
+            name = shortened(lease["holder"]["notebook"] or "", NOTEBOOK_WIDTH)
+            lines.append(say("cli.of_one", view=name, text=advice_text(view)))
     return ["", *lines] if lines else []

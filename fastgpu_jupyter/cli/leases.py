@@ -192,7 +192,7 @@ def _tables(status: StatusView) -> list[str]:
     lines += ["", *table(head, map(_lease_row, status["leases"]), say("cli.no_leases"))]
     lines += _messages(status["leases"], lambda lease: [lease["enforcement"]["message"]])
     lines += [
-        say("cli.stopped_by", view=lease["id"], text=text)
+        say("cli.of_one", view=lease["id"], text=text)
         for lease in status["leases"]
         for text in _scrub_and_access(lease)
     ]
@@ -221,7 +221,7 @@ def device_lines(devices: Sequence[DeviceView]) -> list[str]:
 
 def _messages(views: Sequence[Any], messages_of: Callable[[Any], list[MessageView | None]]) -> list[str]:
     found = ((view["id"], sentence_of(message)) for view in views for message in messages_of(view))
-    return [say("cli.stopped_by", view=name, text=text) for name, text in found if text]
+    return [say("cli.of_one", view=name, text=text) for name, text in found if text]
 
 
 def _scrub_and_access(lease: LeaseView) -> list[str]:

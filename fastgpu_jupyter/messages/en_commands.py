@@ -90,5 +90,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cli.of_another_user": "(another user's)",
     "cli.drained_word": "drained",
     "cli.pinned_word": "pinned",
-    "cli.stopped_by": "{view}: {text}",
+    "cli.silence_or_undo": "Give --silence or --undo, one of the two.",
+    "cli.no_active_lease": "No lease is active.",
+    "cli.of_one": "{view}: {text}",
 }

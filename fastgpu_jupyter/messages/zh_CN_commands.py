@@ -86,5 +86,7 @@ MESSAGES: dict[str, str] = {
     "cli.of_another_user": "（其他用户）",
     "cli.drained_word": "停止分配",
     "cli.pinned_word": "已固定",
-    "cli.stopped_by": "{view}：{text}",
+    "cli.silence_or_undo": "请给出 --silence 或 --undo，二者取其一。",
+    "cli.no_active_lease": "没有使用中的租约。",
+    "cli.of_one": "{view}：{text}",
 }
