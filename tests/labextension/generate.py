@@ -24,7 +24,7 @@ OUTPUT = LABEXTENSION / "src/generated"
 #: What the browser reads. The schemas that these refer to are included.
 ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
-    "LeaseView", "HistoryView", "QuotaView", "SizeOptions",
+    "LeaseView", "HistoryView", "QuotaView", "SizeOptions", "AdviceView",
     "SpendingView", "IntentView",
 )  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.

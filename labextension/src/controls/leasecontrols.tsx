@@ -15,10 +15,12 @@ import { activityNotes, leaseNotes, parkedNote, stateDescription, stateName } fr
 import { messageText } from '../texts/message';
 import { leaseFacts, limitSentence } from '../texts/size';
 import { LeaseActions } from './actions';
+import { AdviceNote } from './advice';
 import { BudgetSection } from './budget';
 import { FormattedText, Tag } from './components';
 import { HistoryChart } from './historychart';
 import { useActing, useClock, useSizes, useSource } from './hooks';
+import { IdleSection } from './idle';
 import { NoLease } from './nolease';
 import { CostLine, SizeControl, sizesVersion } from './sizecontrol';
 import type { ILeaseSource } from './source';
@@ -48,7 +50,7 @@ export interface IControlsProps extends ITextContext, IControlsHost {
   readonly title: string;
   /** The id of the heading, for the name of a dialog. */
   readonly titleId?: string;
-  /** Sections of the page around, shown after the size: advice, idle time. */
+  /** Sections of the page around, shown after the size. */
   readonly children?: React.ReactNode;
 }
 
@@ -113,6 +115,8 @@ export function LeaseControls(props: IControlsProps): React.JSX.Element {
               <SizeControl {...props} lease={lease} live={live} />
             </section>
           )}
+          <AdviceNote {...props} lease={lease} live={live} acting={acting} />
+          <IdleSection {...props} lease={lease} live={live} acting={acting} />
           {props.children}
           <BudgetSection {...props} lease={lease} />
         </>

@@ -7,7 +7,7 @@
  * The files of this folder are pure React: they import nothing but types of JupyterLab, because the widget bundles them.
  */
 
-import type { HistoryView, LeaseView, PoolView, SizeOption, SizeOptions } from '../generated/api';
+import type { AdviceView, HistoryView, LeaseView, PoolView, SizeOption, SizeOptions } from '../generated/api';
 import type { LeaseAction } from '../leases/actions';
 import type { IHistorySubject, Resolution } from '../leases/history';
 import type { Connection } from '../leases/lease';
@@ -79,6 +79,10 @@ export interface ILeaseSource {
   sizes(query: ISizesQuery): Promise<SizeOptions>;
   /** Return the user's budget, null if there is none; undefined if the source cannot. */
   readonly loadBudget?: () => Promise<IBudget | null>;
+  /** Return the advice on the size of a lease; undefined if the source cannot. */
+  readonly loadAdvice?: (leaseId: string) => Promise<AdviceView>;
+  /** Give no advice for the notebook of a lease, or give it again; undefined if the source cannot. */
+  readonly silenceAdvice?: (leaseId: string, silenced: boolean) => Promise<AdviceView>;
   /** Reconnect and load everything again. */
   refresh(): void;
   /** Undefined if the source has no history. */

@@ -3,6 +3,14 @@
 import type { ISchema } from '../leases/validate';
 
 export const SCHEMAS: Readonly<Record<string, ISchema>> = {
+  AdviceView: {
+    type: 'object',
+    properties: {
+      advice: { anyOf: [{ $ref: 'SizeAdvice' }, { type: 'null' }] },
+      reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      silenced: { type: 'boolean' }
+    }
+  },
   AllocationView: {
     type: 'object',
     properties: {
@@ -715,6 +723,29 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     properties: {
       groups: { type: 'array', items: { $ref: 'GroupView' } },
       tenants: { type: 'array', items: { $ref: 'TenantView' } }
+    }
+  },
+  SizeAdvice: {
+    type: 'object',
+    properties: {
+      basis: { $ref: 'MessageView' },
+      cells: { type: 'integer', minimum: 0 },
+      of_memory_bytes: { type: 'integer', minimum: 0 },
+      peak_memory_bytes: { type: 'integer', minimum: 0 },
+      rate_micro: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      saving_milli: { type: 'integer', minimum: 0, maximum: 1000 },
+      size: { type: 'string' },
+      span_ms: { type: 'integer', minimum: 0 },
+      utilization_milli: {
+        anyOf: [
+          {
+            type: 'integer',
+            minimum: 0,
+            maximum: 1000
+          },
+          { type: 'null' }
+        ]
+      }
     }
   },
   SizeModelView: {

@@ -10,6 +10,7 @@ import { ServerConnection } from '@jupyterlab/services';
 
 import type { ISizesQuery } from '../controls/source';
 import type {
+  AdviceView,
   HistoryView,
   IntentBody,
   IntentView,
@@ -27,6 +28,7 @@ import type { IQuotaAPI } from './quota';
 import type { ISpendingAPI } from './spending';
 import { EventStreamParser } from './stream';
 import {
+  readAdvice,
   readErrorMessage,
   readHistory,
   readIntent,
@@ -151,6 +153,18 @@ export class LeaseAPI implements ILeaseAPI, IQuotaAPI, ISpendingAPI {
   sizes(query: ISizesQuery): Promise<SizeOptions> {
     const search = URLExt.objectToQueryString({ ...query });
     return this._requestJSON(`sizes${search}`, { method: 'GET', cache: 'no-store' }, readSizes);
+  }
+
+  /** Return the advice on the size of a lease, or the reason for which there is none. */
+  advice(leaseId: string): Promise<AdviceView> {
+    const path = `leases/${encodeURIComponent(leaseId)}/advice`;
+    return this._requestJSON(path, { method: 'GET', cache: 'no-store' }, readAdvice);
+  }
+
+  /** Give no advice for the notebook of a lease, or give it again. A repeated request changes nothing. */
+  silenceAdvice(leaseId: string, silenced: boolean): Promise<AdviceView> {
+    const path = `leases/${encodeURIComponent(leaseId)}/advice/silence`;
+    return this._requestJSON(path, { method: 'POST', body: JSON.stringify({ silenced }) }, readAdvice);
   }
 
   async mayChange(): Promise<boolean> {

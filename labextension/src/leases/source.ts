@@ -1,6 +1,6 @@
 /** The source of a lease for the controls, made from the page's model of the pool. */
 
-import type { HistoryView, LeaseView, PoolView, QuotaView, SizeOptions } from '../generated/api';
+import type { AdviceView, HistoryView, LeaseView, PoolView, QuotaView, SizeOptions } from '../generated/api';
 import type { IBudget, ILeaseSource, ISizesQuery, ISourceActions, SourceAction } from '../controls/source';
 import type { ILeaseManager } from '../tokens';
 import { LEASE_ACTION_NAMES } from './actions';
@@ -13,6 +13,8 @@ export interface ISourceAPI {
   sizes(query: ISizesQuery): Promise<SizeOptions>;
   history(subject: IHistorySubject, resolution: Resolution, since: number): Promise<HistoryView>;
   quota(): Promise<QuotaView>;
+  advice(leaseId: string): Promise<AdviceView>;
+  silenceAdvice(leaseId: string, silenced: boolean): Promise<AdviceView>;
 }
 
 const NO_SAMPLES: ReadonlyArray<null> = [];
@@ -129,6 +131,11 @@ export class PageSource implements ILeaseSource {
           currency: lease.money.currency
         };
   };
+
+  readonly loadAdvice = (leaseId: string): Promise<AdviceView> => this._options.api.advice(leaseId);
+
+  readonly silenceAdvice = (leaseId: string, silenced: boolean): Promise<AdviceView> =>
+    this._options.api.silenceAdvice(leaseId, silenced);
 
   refresh(): void {
     this._options.manager.refresh();

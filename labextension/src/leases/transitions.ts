@@ -10,7 +10,7 @@ import { isParkedOrReturning } from './lease';
 
 /** A transition; `kind` selects the notification. */
 export interface ILeaseTransition {
-  readonly kind: 'granted' | 'lost' | 'preempted' | 'budget' | 'limit' | 'fault';
+  readonly kind: 'granted' | 'lost' | 'preempted' | 'budget' | 'limit' | 'fault' | 'idle';
   readonly lease: LeaseView;
 }
 
@@ -20,7 +20,8 @@ const UNREQUESTED_ENDS: ReadonlySet<string | undefined> = new Set<MessageCode>([
   'end.prepare_failed',
   'end.resume_failed',
   'end.expired',
-  'end.over_limit'
+  'end.over_limit',
+  'end.idle'
 ]);
 
 /** The codes of reasons to park a lease that was not idle and whose user did not request it. */
@@ -29,7 +30,8 @@ const PREEMPTION_REASONS: ReadonlySet<string | undefined> = new Set<MessageCode>
   'park.guarantee',
   'park.fairness',
   'park.budget',
-  'park.over_limit'
+  'park.over_limit',
+  'park.idle_policy'
 ]);
 
 /**
@@ -93,6 +95,10 @@ function messageTransitions(old: LeaseView, lease: LeaseView): ReadonlyArray<ILe
     transitions.push({ kind: 'budget', lease });
   } else if (isNewMessage(old.enforcement.message, lease.enforcement.message)) {
     transitions.push({ kind: 'limit', lease });
+  }
+  // The text of such a message changes with the time; its code says what it announces.
+  if (lease.idle.message !== null && lease.idle.message.code !== old.idle.message?.code) {
+    transitions.push({ kind: 'idle', lease });
   }
   if (isNewMessage(old.health.message, lease.health.message)) {
     transitions.push({ kind: 'fault', lease });

@@ -7,6 +7,7 @@
  */
 
 import type {
+  AdviceView,
   HistoryView,
   IntentView,
   LeaseView,
@@ -150,6 +151,11 @@ export function readIntent(value: unknown): IntentView {
 /** Return a validated quota. */
 export function readQuota(value: unknown): QuotaView {
   return validate(SCHEMAS.QuotaView, value, 'quota');
+}
+
+/** Return a validated advice. */
+export function readAdvice(value: unknown): AdviceView {
+  return validate(SCHEMAS.AdviceView, value, 'advice');
 }
 
 /** Return validated sizes. */

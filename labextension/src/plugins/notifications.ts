@@ -10,10 +10,13 @@ import type { LeaseView } from '../generated/api';
 import { isShown } from '../leases/current';
 import type { ILeaseTransition } from '../leases/transitions';
 import { budgetKey, findTransitions } from '../leases/transitions';
+import { formatDuration } from '../texts/format';
+import { SNOOZES_MS } from '../texts/idle';
 import { notebookName } from '../texts/lease';
 import { toastName, toastText } from '../texts/toast';
 import { transitionText } from '../texts/transition';
 import { IGrantNotifier, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
+import { showFailure } from '../views/failuredialog';
 
 const AUTO_CLOSE_MS = 8_000;
 
@@ -28,7 +31,8 @@ const TOASTS: Readonly<
   preempted: { type: 'info', autoClose: AUTO_CLOSE_MS },
   fault: { type: 'error', autoClose: false },
   budget: { type: 'warning', autoClose: AUTO_CLOSE_MS },
-  limit: { type: 'warning', autoClose: AUTO_CLOSE_MS }
+  limit: { type: 'warning', autoClose: AUTO_CLOSE_MS },
+  idle: { type: 'warning', autoClose: false }
 };
 
 export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
@@ -49,6 +53,8 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
     const waited = new Set<string>();
     /** The notifications about budgets, which are removed when they no longer hold. */
     const budgets = new Map<string, string>();
+    /** The notifications about idle leases by lease, which are removed when the lease is used or the step is taken. */
+    const idle = new Map<string, string>();
     let before = manager.state.leases;
 
     const onChanged = () => {
@@ -61,12 +67,25 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
       if (budgets.size > 0) {
         dismissOthers(budgets, new Set(leases.map(budgetKey)));
       }
+      if (idle.size > 0) {
+        const announced = leases.filter(lease => lease.idle.message !== null);
+        dismissOthers(idle, new Set(announced.map(({ id }) => id)));
+      }
       for (const { kind, lease } of transitions) {
         if (kind === 'granted') {
           // In the notebook itself the cell that continues is notification enough.
           if (!isShown(app.shell, lease.holder.kernel_id) && !notifier?.handles(lease.id)) {
             notifyGranted(app, lease, trans);
           }
+          continue;
+        }
+        if (kind === 'idle') {
+          const shown = idle.get(lease.id);
+          if (shown !== undefined) {
+            Notification.dismiss(shown);
+          }
+          const actions = idleActions(app, manager, lease, trans);
+          idle.set(lease.id, notify(app, { kind, lease }, trans, used.languageCode, actions));
           continue;
         }
         const id = notify(app, { kind, lease }, trans, used.languageCode);
@@ -81,11 +100,11 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** Dismiss the notifications about budgets that no lease has a message about any more. */
-function dismissOthers(budgets: Map<string, string>, current: ReadonlySet<string | null>): void {
-  for (const [key, id] of budgets) {
+/** Dismiss the notifications whose key no lease has any more. */
+function dismissOthers(shown: Map<string, string>, current: ReadonlySet<string | null>): void {
+  for (const [key, id] of shown) {
     if (!current.has(key)) {
-      budgets.delete(key);
+      shown.delete(key);
       Notification.dismiss(id);
     }
   }
@@ -95,7 +114,8 @@ function notify(
   app: JupyterFrontEnd,
   { kind, lease }: ILeaseTransition & { readonly kind: keyof typeof TOASTS },
   trans: TranslationBundle,
-  language: string
+  language: string,
+  actions: ReadonlyArray<Notification.IAction> = []
 ): string {
   const { text, isShortened } = toastText(transitionText({ kind, lease }, trans, language));
   const { type, autoClose } = TOASTS[kind];
@@ -108,7 +128,34 @@ function notify(
       }
     }
   };
-  return Notification.emit(text, type, { autoClose, actions: isShortened ? [details] : [] });
+  return Notification.emit(text, type, { autoClose, actions: [...actions, ...(isShortened ? [details] : [])] });
+}
+
+/** Return what can be done about an idle lease from its notification. */
+function idleActions(
+  app: JupyterFrontEnd,
+  manager: ILeaseManager,
+  lease: LeaseView,
+  trans: TranslationBundle
+): ReadonlyArray<Notification.IAction> {
+  if (!manager.canAct) {
+    return [];
+  }
+  const failed = (reason: unknown) => void showFailure(trans.__('Nothing was changed'), reason, trans);
+  const snooze = {
+    label: trans.__('Snooze %1', formatDuration(SNOOZES_MS[0])),
+    callback: () => void manager.change(lease.id, 'snooze', { for_ms: SNOOZES_MS[0] }).catch(failed)
+  };
+  const park = {
+    label: trans.__('Park now'),
+    callback: () => void manager.requestAction(lease.id, 'park').catch(failed)
+  };
+  const release = {
+    label: trans.__('Release…'),
+    callback: () => void app.commands.execute(CommandIDs.releaseLease, { leaseId: lease.id })
+  };
+  const canRelease = app.commands.hasCommand(CommandIDs.releaseLease);
+  return [snooze, ...(lease.parking.parkable ? [park] : []), ...(canRelease ? [release] : [])];
 }
 
 function notifyGranted(app: JupyterFrontEnd, lease: LeaseView, trans: TranslationBundle): void {

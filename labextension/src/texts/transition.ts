@@ -9,10 +9,11 @@ import { messageText } from './message';
 import { toastName } from './toast';
 
 /** The message that a transition of a kind carries. */
-const MESSAGES: Readonly<Record<'fault' | 'budget' | 'limit', (lease: LeaseView) => MessageView | null>> = {
+const MESSAGES: Readonly<Record<'fault' | 'budget' | 'limit' | 'idle', (lease: LeaseView) => MessageView | null>> = {
   fault: lease => lease.health.message,
   budget: lease => lease.money.message,
-  limit: lease => lease.enforcement.message
+  limit: lease => lease.enforcement.message,
+  idle: lease => lease.idle.message
 };
 
 /** Return what a transition other than a grant tells the user. */
@@ -23,7 +24,7 @@ export function transitionText(
 ): string {
   const name = toastName(notebookName(lease.holder, trans));
   if (kind === 'lost') {
-    return trans.__('“%1” has lost its GPU. %2', name, endReason(lease, trans, language));
+    return trans.__('“%1” has lost its GPU. %2', name, whyLost(lease, trans, language));
   }
   if (kind === 'preempted') {
     return trans.__('“%1”: %2', name, parkedNote(lease, trans, language));
@@ -33,4 +34,10 @@ export function transitionText(
   // The budget of a tenant concerns more than one notebook, and its message names the tenant.
   const isOfTenant = kind === 'budget' && message?.params.tenant !== undefined;
   return isOfTenant ? text : trans.__('“%1”: %2', name, text);
+}
+
+/** Return why a lease ended; of an idle one the note says for how long it was. */
+function whyLost(lease: LeaseView, trans: TranslationBundle, language: string): string {
+  const note = lease.end_reason?.code === 'end.idle' ? lease.notes[0] : undefined;
+  return note === undefined ? endReason(lease, trans, language) : messageText(note, trans, language);
 }

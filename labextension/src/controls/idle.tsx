@@ -1,0 +1,164 @@
+/** How long a lease is idle, which step of the idle policy follows, and the menu that puts it off. */
+
+import * as React from 'react';
+
+import type { LeaseView } from '../generated/api';
+import { formatDuration, formatTime } from '../texts/format';
+import { idleProgress, idleText, SNOOZES_MS, stepTexts } from '../texts/idle';
+import { messageText } from '../texts/message';
+import { FormattedText } from './components';
+import type { IActing } from './hooks';
+import type { ILeaseSource } from './source';
+import type { ITextContext } from './textcontext';
+
+/** The section of one lease; nothing where no step applies to it. */
+export function IdleSection(
+  props: ITextContext & {
+    readonly source: ILeaseSource;
+    readonly lease: LeaseView;
+    readonly live: boolean;
+    readonly acting: IActing;
+  }
+): React.JSX.Element | null {
+  const { source, lease, live, acting, trans, language } = props;
+  const { idle } = lease;
+  if (idle.steps.length === 0) {
+    return null;
+  }
+  const text = idleText(lease, source.now(), trans);
+  const progress = idleProgress(lease, source.now());
+  return (
+    <section className="fg-Controls-section fg-Idle" aria-label={trans.__('Idle')}>
+      <div className="fg-Controls-title">
+        <h3>{trans.__('Idle')}</h3>
+        <span className="fg-Idle-next">{text}</span>
+        <SnoozeButton
+          disabled={!live}
+          onSnooze={for_ms => void acting.act('snooze', { for_ms }, lease.id)}
+          trans={trans}
+          language={language}
+        />
+      </div>
+      {progress !== null && (
+        <div
+          className="fg-Meter fg-Idle-bar"
+          role="meter"
+          aria-label={trans.__('Idle')}
+          aria-valuemin={0}
+          aria-valuemax={100}
+          aria-valuenow={Math.round(100 * progress.part)}
+          aria-valuetext={text}
+        >
+          <div className="fg-Meter-fill" style={{ width: `${100 * progress.part}%` }} />
+          {progress.marks.map(at => (
+            <div key={at} className="fg-Idle-mark" style={{ insetInlineStart: `${100 * at}%` }} />
+          ))}
+        </div>
+      )}
+      {idle.message !== null && (
+        <p className="fg-Note" data-kind="warning">
+          <FormattedText text={messageText(idle.message, trans, language)} />
+        </p>
+      )}
+      <p className="fg-Note">
+        <span className="fg-Idle-steps">
+          {stepTexts(idle.steps, trans).map(step => (
+            <span key={step}>{step}</span>
+          ))}
+        </span>
+        {idle.snoozed_until !== null && (
+          <span> {trans.__('Snoozed until %1.', formatTime(idle.snoozed_until, language))}</span>
+        )}
+      </p>
+    </section>
+  );
+}
+
+/** A button with a small menu of times. Escape closes it and returns the focus. */
+export function SnoozeButton(
+  props: ITextContext & {
+    readonly disabled: boolean;
+    readonly onSnooze: (forMs: number) => void;
+  }
+): React.JSX.Element {
+  const { disabled, onSnooze, trans } = props;
+  const [isOpen, setIsOpen] = React.useState(false);
+  const root = React.useRef<HTMLSpanElement>(null);
+  const button = React.useRef<HTMLButtonElement>(null);
+  const menu = React.useRef<HTMLSpanElement>(null);
+  const close = (refocus: boolean) => {
+    setIsOpen(false);
+    if (refocus) {
+      button.current?.focus();
+    }
+  };
+  React.useEffect(() => {
+    if (!isOpen) {
+      return;
+    }
+    menu.current?.querySelector('button')?.focus();
+    const onPointerDown = (event: PointerEvent) => {
+      if (!root.current?.contains(event.target as Node)) {
+        setIsOpen(false);
+      }
+    };
+    document.addEventListener('pointerdown', onPointerDown, true);
+    return () => document.removeEventListener('pointerdown', onPointerDown, true);
+  }, [isOpen]);
+
+  const onKeyDown = (event: React.KeyboardEvent) => {
+    if (event.key === 'Escape') {
+      event.stopPropagation();
+      event.preventDefault();
+      close(true);
+      return;
+    }
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step !== undefined && menu.current !== null) {
+      event.preventDefault();
+      const items = [...menu.current.querySelectorAll('button')];
+      const at = items.indexOf(document.activeElement as HTMLButtonElement);
+      items[(at + step + items.length) % items.length].focus();
+    }
+  };
+  return (
+    <span ref={root} className="fg-Snooze">
+      <button
+        ref={button}
+        type="button"
+        className="fg-Button"
+        aria-haspopup="menu"
+        aria-expanded={isOpen}
+        disabled={disabled}
+        onClick={() => setIsOpen(!isOpen)}
+      >
+        {trans.__('Snooze')}
+        <span className="fg-Snooze-caret" aria-hidden="true" />
+      </button>
+      {isOpen && (
+        <span
+          ref={menu}
+          className="fg-Snooze-menu"
+          role="menu"
+          aria-label={trans.__('Snooze')}
+          onKeyDown={onKeyDown}
+        >
+          {SNOOZES_MS.map(forMs => (
+            <button
+              key={forMs}
+              type="button"
+              role="menuitem"
+              tabIndex={-1}
+              onClick={() => {
+                close(true);
+                onSnooze(forMs);
+              }}
+            >
+              {formatDuration(forMs)}
+            </button>
+          ))}
+        </span>
+      )}
+    </span>
+  );
+}
