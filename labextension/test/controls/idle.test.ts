@@ -87,11 +87,11 @@ test('transitionText: a lease that ended because it was idle says for how long',
   const ended = lease({
     state: 'ended',
     end_reason: message('Nothing had used it.', 'end.idle'),
-    notes: [message('It was released because nothing used it for 2 h.', 'end.idle_released')]
+    notes: [message('', 'end.idle_released', { idle_ms: 120 * MINUTE })]
   });
   assert.deepEqual(
     findTransitions([lease()], [ended], new Set()).map(({ kind }) => kind),
     ['lost']
   );
-  assert.match(transitionText({ kind: 'lost', lease: ended }, trans, 'en'), /nothing used it for 2 h/);
+  assert.match(transitionText({ kind: 'lost', lease: ended }, trans, 'en'), /not been used for 2 h 00 min/);
 });
