@@ -18,4 +18,6 @@ export namespace CommandIDs {
   export const changeKernel = 'notebook:change-kernel';
   /** Arguments: none; opens the dashboard, or shows it if it is open. */
   export const openDashboard = 'fastgpu:open-dashboard';
+  /** Arguments: `{kernel, cwd?}`; creates a notebook with the defaults of a FastGPU kernel. */
+  export const startNotebook = 'fastgpu:start-notebook';
 }

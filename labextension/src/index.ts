@@ -4,8 +4,10 @@
 
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
+import { chooseSizePlugin } from './plugins/choosesize';
 import { commandsPlugin } from './plugins/commands';
 import { currentLeasePlugin } from './plugins/currentlease';
+import { launcherPlugin } from './plugins/launcher';
 import { managerPlugin } from './plugins/manager';
 import { notificationsPlugin } from './plugins/notifications';
 import { notifierPlugin } from './plugins/notifier';
@@ -32,7 +34,9 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   notifierPlugin,
   resizePlugin,
   toolbarPlugin,
-  waitingPlugin
+  waitingPlugin,
+  chooseSizePlugin,
+  launcherPlugin
 ];
 
 export default plugins;

@@ -1,3 +1,4 @@
 import 'uplot/dist/uPlot.min.css';
 import './controls.css';
+import './launch.css';
 import './base.css';

@@ -23,7 +23,7 @@ SOURCE = LABEXTENSION / "locale/zh_CN.json"
 #: Subjects of messages that the browser does not get: those that only errors have, which the server sends as text,
 #: and those that only the kernel or the command line shows.
 NOT_IN_BROWSER = frozenset({
-    "config", "http", "intent", "intent", "kernelspec", "launch", "lease", "option", "rates", "request", "size", "tenant",
+    "config", "http", "intent", "kernelspec", "launch", "lease", "option", "rates", "request", "size", "tenant",
     "transfer", "units", "users", "version",
     "cell", "cli", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "state", "summary", "title", "value",
     "wait",

@@ -2,8 +2,13 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import type { SizeOption } from '../generated/api';
+import type { ItemState, ILauncherItem } from '../launch/launcheritems';
 import type { IChoice, IKernelSpec, Isolation, Priority, Raised } from '../launch/choice';
 import type { StartNotice } from '../launch/starter';
+import { formatDuration, formatMemory, shortModel } from './format';
+import { messageText } from './message';
+import { formatRate, rateText } from './size';
 
 export function priorityName(priority: Priority, trans: TranslationBundle): string {
   const names: Readonly<Record<Priority, string>> = {
@@ -135,5 +140,74 @@ export function raisedTexts(
             ),
             action: trans.__('Use a budget of %1…', asked.budget)
           };
+  }
+}
+
+/** Return the three lines of a card: kernel and size, when it starts, and its rate. */
+export function itemLabel(
+  item: ILauncherItem,
+  state: ItemState,
+  trans: TranslationBundle,
+  language: string
+): string {
+  const name = trans.__('%1, %2', item.name, item.choice.size);
+  if (state.kind !== 'known') {
+    return [name, state.kind === 'checking' ? trans.__('checking…') : trans.__('start unknown')].join('\n');
+  }
+  const { option } = state;
+  const mark = option.effect === 'now' ? '●' : option.effect === 'unavailable' ? '✕' : '■';
+  const rate =
+    option.rate_micro === null
+      ? trans.__('rate unknown')
+      : trans.__('%1/h', formatRate(option.rate_micro, language));
+  return [name, `${mark} ${itemStart(option, trans)}`, rate].join('\n');
+}
+
+/** Return the sentence of a card, for its tooltip. */
+export function itemCaption(
+  item: ILauncherItem,
+  state: ItemState,
+  currency: string,
+  trans: TranslationBundle,
+  language: string
+): string {
+  const { name, choice } = item;
+  if (state.kind !== 'known') {
+    return trans.__('Start a notebook with %1 and the size %2. Its start is unknown.', name, choice.size);
+  }
+  const { option } = state;
+  const gpu =
+    option.model === null
+      ? formatMemory(option.memory_bytes, language)
+      : trans.__('%1 of %2', formatMemory(option.memory_bytes, language), shortModel(option.model));
+  const reason = option.reason === null ? '' : messageText(option.reason, trans, language);
+  const sentence = trans.__(
+    'Start a notebook with %1 and the size %2 (%3): %4, %5.',
+    name,
+    choice.size,
+    gpu,
+    itemStart(option, trans),
+    rateText(option.rate_micro, currency, trans, language)
+  );
+  return reason === '' ? sentence : `${sentence}\n${reason}`;
+}
+
+function itemStart({ effect, position, estimate }: SizeOption, trans: TranslationBundle): string {
+  const wait = estimate?.wait_ms ?? null;
+  switch (effect) {
+    case 'now':
+      return trans.__('starts now');
+    case 'after_parking':
+      return trans.__('starts after parking');
+    case 'queued':
+      if (position === null) {
+        return trans.__('in the queue');
+      }
+      return wait === null
+        ? trans.__('position %1', position)
+        : trans.__('position %1, about %2', position, formatDuration(wait));
+    case 'needs_restart':
+    case 'unavailable':
+      return trans.__('not available');
   }
 }
