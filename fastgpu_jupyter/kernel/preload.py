@@ -12,7 +12,8 @@ from importlib import import_module
 from ..messages.language import LANGUAGES
 from .lease_client import IMPORT_ERRORS
 
-#: The modules that functions of the kernel import, with all that they import themselves.
+#: The modules that functions of the kernel import, with all that they import themselves. The widget itself is not
+#: among them: it imports ipywidgets, which a kernel without a widget need not have in its memory.
 MODULES = (
     *(f"messages.{name}" for name in LANGUAGES),
     "wire.spawn",
@@ -30,6 +31,8 @@ MODULES = (
     "kernel.late_devices",
     "kernel.ancestor_watch",
     "kernel.activity_reporter",
+    "kernel.framework_memory",
+    "kernel.widget.answer",
 )
 #: After the start of the kernel, and between two modules, so that its cells run first.
 BEGIN_AFTER_S = 0.7
