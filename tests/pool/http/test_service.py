@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -21,7 +22,8 @@ from fastgpu_jupyter.wire import schemas, unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
-from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu_process
+from tests.conftest import isolate
+from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu, fastgpu_process
 from tests.views import value_of
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -43,13 +45,34 @@ def raw(method: str, path: str, body: bytes | None = None, **headers: str) -> tu
         return response.status, json.loads(response.read())
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolProcess]:
+    """A pool manager that the tests share which neither stop nor configure it."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(folder, patch)
+        process = PoolProcess(folder, "1xA100-80GB")
+        process.start()
+        yield process
+        process.end()
+
+
+@pytest.fixture
+def shared(started: PoolProcess) -> Iterator[PoolProcess]:
+    """That pool manager, without live leases."""
+    yield started
+    for lease in started.live():
+        started.client.release(lease["id"])
+    wait_until(lambda: not started.live(), "the leases end")
+
+
 # -- views and commands -----------------------------------------------------------------------------------------------
 
 
-def test_views_have_the_fields_of_their_types(pool: PoolProcess) -> None:
-    pool.client.request("half", token=new_token())
-    pool.client.request("full", token=new_token())
-    status = pool.client.status()
+def test_views_have_the_fields_of_their_types(shared: PoolProcess) -> None:
+    shared.client.request("half", token=new_token())
+    shared.client.request("full", token=new_token())
+    status = shared.client.status()
     shapes = {"devices": schemas.DeviceView, "leases": schemas.LeaseView, "queue": schemas.QueueEntryView}
     assert set(status["pool"]) == set(get_type_hints(schemas.PoolView))
     for part, shape in shapes.items():
@@ -59,43 +82,42 @@ def test_views_have_the_fields_of_their_types(pool: PoolProcess) -> None:
     assert set(status["devices"][0]["allocations"][0]) == set(get_type_hints(schemas.AllocationView))
 
 
-def test_status_command_prints_a_table_or_json(pool: PoolProcess) -> None:
-    lease = pool.client.request("half", notebook="digits.ipynb", token=new_token())
-    table = fastgpu_process("status").stdout
+def test_status_command_prints_a_table_or_json(shared: PoolProcess) -> None:
+    lease = shared.client.request("half", notebook="digits.ipynb", token=new_token())
+    table = fastgpu("status").stdout
     for word in ("simulated", lease["id"], "digits.ipynb", "A100-80GB", "40 GiB"):
         assert word in table
-    status = json.loads(fastgpu_process("status", "--json").stdout)
-    assert [one["id"] for one in status["leases"]] == [lease["id"]]
-    assert status["leases"][0]["state"] == "active"
+    status = json.loads(fastgpu("status", "--json").stdout)
+    assert [one["state"] for one in status["leases"] if one["id"] == lease["id"]] == ["active"]
 
 
-def test_release_command_releases_a_lease(pool: PoolProcess) -> None:
-    lease = pool.client.request("full", token=new_token())
-    done = fastgpu_process("release", lease["id"])
+def test_release_command_releases_a_lease(shared: PoolProcess) -> None:
+    lease = shared.client.request("full", token=new_token())
+    done = fastgpu("release", lease["id"])
     assert done.returncode == 0
     assert f"Released {lease['id']}" in done.stdout
-    pool.wait_state(lease["id"], "ended")
-    ended = json.loads(fastgpu_process("status", "--json").stdout)["leases"]
-    assert [(one["id"], value_of(one["end_reason"])) for one in ended] == [(lease["id"], "released")]
-    missing = fastgpu_process("release", "no-such")
+    shared.wait_state(lease["id"], "ended")
+    ended = json.loads(fastgpu("status", "--json").stdout)["leases"]
+    assert [value_of(one["end_reason"]) for one in ended if one["id"] == lease["id"]] == ["released"]
+    missing = fastgpu("release", "no-such")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "There is no lease 'no-such'" in missing.stderr
 
 
 def test_status_command_without_a_pool_says_what_to_do(isolated: Path) -> None:
-    done = fastgpu_process("status")
+    done = fastgpu("status")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "No pool manager answers" in done.stderr
     assert "jupyter fastgpu pool" in done.stderr
 
 
-def test_second_pool_manager_exits_with_one_line(pool: PoolProcess) -> None:
+def test_second_pool_manager_exits_with_one_line(shared: PoolProcess) -> None:
     second = fastgpu_process("pool", "--simulate", "1xT4-16GB")
     assert second.returncode == ALREADY_RUNNING
     assert second.stderr.count("\n") == 1
-    assert f"already running here (process {pool.pid}" in second.stderr
-    assert pool.client.devices()[0]["model"] == "A100-80GB"
+    assert f"already running here (process {shared.pid}" in second.stderr
+    assert shared.client.devices()[0]["model"] == "A100-80GB"
 
 
 def test_pool_command_with_an_invalid_simulate_exits_with_one_line(isolated: Path) -> None:
@@ -124,22 +146,22 @@ def test_pool_command_with_a_damaged_journal_exits_and_keeps_it(pool: PoolProces
 # -- what may be done -------------------------------------------------------------------------------------------------
 
 
-def test_bind_without_the_token_is_forbidden(pool: PoolProcess) -> None:
+def test_bind_without_the_token_is_forbidden(shared: PoolProcess) -> None:
     token = new_token()
-    lease = pool.client.request("full", token=token)
+    lease = shared.client.request("full", token=token)
     for wrong in (new_token(), "", token[:-1]):
         with pytest.raises(Forbidden, match="needs the token"):
-            pool.client.bind(lease["id"], wrong, os.getpid())
-    assert pool.client.bind(lease["id"], token)["holder"]["pid"] == os.getpid()
+            shared.client.bind(lease["id"], wrong, os.getpid())
+    assert shared.client.bind(lease["id"], token)["holder"]["pid"] == os.getpid()
     with pytest.raises(NotFound):
-        pool.client.bind(lease["id"], token, 2**31 - 1)
+        shared.client.bind(lease["id"], token, 2**31 - 1)
 
 
-def test_request_repeated_with_its_key_is_one_lease(pool: PoolProcess) -> None:
+def test_request_repeated_with_its_key_is_one_lease(shared: PoolProcess) -> None:
     token = new_token()
-    first = pool.client.request("half", token=token, key="once")
-    assert pool.client.request("half", token=token, key="once")["id"] == first["id"]
-    assert len(pool.client.leases()) == 1
+    first = shared.client.request("half", token=token, key="once")
+    assert shared.client.request("half", token=token, key="once")["id"] == first["id"]
+    assert [one["id"] for one in shared.live()] == [first["id"]]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +182,7 @@ def test_request_repeated_with_its_key_is_one_lease(pool: PoolProcess) -> None:
     ],
 )
 def test_errors_have_the_shape_of_a_problem(
-    pool: PoolProcess, method: str, path: str, body: bytes | None, headers: dict[str, str], status: int
+    shared: PoolProcess, method: str, path: str, body: bytes | None, headers: dict[str, str], status: int
 ) -> None:
     found, problem = raw(method, path, body, **headers)
     assert found == status
@@ -244,11 +266,11 @@ def test_concurrent_starts_give_one_pool_manager(isolated: Path, monkeypatch: py
         end_pool_at(user_socket())
 
 
-def test_event_stream_sends_a_snapshot_then_changes(pool: PoolProcess) -> None:
-    with contextlib.closing(pool.client.events()) as stream:
+def test_event_stream_sends_a_snapshot_then_changes(shared: PoolProcess) -> None:
+    with contextlib.closing(shared.client.events()) as stream:
         messages = iter(stream)
         assert next(messages)["type"] == "snapshot"
-        lease = pool.client.request("full", token=new_token())
+        lease = shared.client.request("full", token=new_token())
         seen = []
         while "active" not in seen:
             message = next(messages)
