@@ -167,7 +167,7 @@ tests-of-processes  := tests/crash/test_single_instance.py tests/crash/test_hold
 tests-of-flips      := tests/crash/test_flips.py tests/crash/test_refusals.py tests/crash/test_missing_journal.py
 tests-of-power      := tests/crash/test_power.py
 tests-of-hangs      := tests/crash/test_stopped_pool.py tests/crash/test_out_of_descriptors.py \
-	tests/core/scheduling/test_queue_report.py tests/pool/http/test_statement_load.py
+	tests/core/sizing/test_promises.py tests/core/scheduling/test_queue_report.py tests/pool/http/test_statement_load.py
 tests-of-openapi    := -n $(WORKERS) --dist load tests/pool/http/test_openapi.py
 tests-of-packaging  := tests/packaging
 FASTGPU_MUTATIONS ?= all
@@ -184,6 +184,7 @@ FASTGPU_DAMAGED ?= 1000
 FASTGPU_POWER_CUTS ?= 10000
 FASTGPU_DESCRIPTORS_S ?= 60
 FASTGPU_QUEUE_SEEDS ?= 500
+FASTGPU_SIZE_SEEDS ?= 1000
 FASTGPU_STATEMENT_EVENTS ?= 200000
 FASTGPU_OPENAPI_EXAMPLES ?= 500
 FASTGPU_FROM_CLONE ?= 1
@@ -195,7 +196,7 @@ budgets-of-failpoints := FASTGPU_FAILPOINTS
 budgets-of-processes  := FASTGPU_START_ROUNDS FASTGPU_PID_REUSES FASTGPU_STOPPED_S FASTGPU_FORKS
 budgets-of-flips      := FASTGPU_FLIPS FASTGPU_DAMAGED
 budgets-of-power      := FASTGPU_POWER_CUTS
-budgets-of-hangs      := FASTGPU_DESCRIPTORS_S FASTGPU_QUEUE_SEEDS FASTGPU_STATEMENT_EVENTS
+budgets-of-hangs      := FASTGPU_DESCRIPTORS_S FASTGPU_QUEUE_SEEDS FASTGPU_SIZE_SEEDS FASTGPU_STATEMENT_EVENTS
 budgets-of-openapi    := FASTGPU_OPENAPI_EXAMPLES
 budgets-of-packaging  := FASTGPU_FROM_CLONE
 

@@ -96,12 +96,13 @@ class Pool:
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted
         return [granted(lease.id, logical_gpu)]
 
-    def outlooks(self, lease: Lease, at: Instant) -> Callable[[Lease], Outlook]:
+    def outlooks(self, lease: Lease, at: Instant, devices: State) -> Callable[[Lease], Outlook]:
         """Return a function of a lease with other sizes: what would become of it if it waited now.
 
-        ``lease`` waits, or is one that does not exist yet. The function is valid until the state changes.
+        ``lease`` waits, or is one that does not exist yet; ``devices`` is a state with a device of each kind. The
+        function is valid until the state changes.
         """
-        prospect = self._scheduler.prospect(lease, at.ms)
+        prospect = self._scheduler.prospect(lease, at.ms, devices)
         plan: PreemptionPlan | None = None
 
         def outlook(of_other_size: Lease) -> Outlook:
@@ -120,7 +121,7 @@ class Pool:
         """Return the plan of what a request can preempt, after the requests that come before it."""
         highest = max(self._scheduler.highest_priority(), lease.request.priority)
         in_need = {lease.tenant} if idleness.needs_now(lease) else ()
-        plan = PreemptionPlan(self.state, highest, self._parkable, at.ms, in_need)
+        plan = PreemptionPlan(self.state, highest, self._parkable, at.ms, in_need=in_need, devices=prospect.devices)
         for other, reserved in self._scheduler.unserved_before(prospect):
             if plan.is_exhausted():
                 break

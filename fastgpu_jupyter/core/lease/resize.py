@@ -16,7 +16,7 @@ from ..model import commands as c
 from ..model import events as e
 from ..model.entities import Enforcement, Instant, Lease, LeaseRequest, LogicalGPU, ParkReason, State, requirements_of
 from ..model.events import Event
-from ..model.lifecycle import WITHOUT_CAPACITY, LeaseState
+from ..model.lifecycle import LIVE, WITHOUT_CAPACITY, LeaseState
 from ..model.size import Size, parse_size
 from ..placement import device_share, logical_gpus, refusals
 from . import allocation, growth, memory_limit
@@ -137,6 +137,8 @@ def resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Even
     request = request_of(lease, command.profile)
     size = request.size
     _require_seen(lease, command.seen)
+    if size == lease.request.size and lease.state in LIVE - WITHOUT_CAPACITY:
+        return [] if lease.resize_deferred is None else [e.LeaseResizeDropped(lease.id)]
     if lease.has_image:
         return resize_parked(state, lease, request, at)
     if lease.state is LeaseState.WAITING:
@@ -144,8 +146,6 @@ def resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Even
         return [] if size == lease.request.size else [e.LeaseResized(lease.id, request, None)]
     if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
         raise Conflict(Message.of("resize.wrong_state", state=lease.state.value))
-    if size == lease.request.size:
-        return [] if lease.resize_deferred is None else [e.LeaseResizeDropped(lease.id)]
     if any(state.devices[name].missing for name in lease.logical_gpu.device_ids):
         raise Conflict(Message.of("resize.device_missing"))
     devices = refusals.require_resizable(state, lease, size)

@@ -84,6 +84,10 @@ class Candidates:
             self._add_filter(request_class)
         self.dirty_hosts.forget_classes()
 
+    def may_be_limited(self, request_class: RequestClass) -> bool:
+        """Return whether requests of a class are tried again with each change, because tenants are at limits."""
+        return request_class in self._blocked or request_class in self.everywhere
+
     def failed(self, classes: Collection[RequestClass]) -> None:
         """Note that no request of some classes can be placed now."""
         self.everywhere.difference_update(classes)

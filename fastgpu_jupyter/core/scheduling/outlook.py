@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..accounting.reservations import ReservationGuard
+from ..model.entities import State
 from ..placement.device_share import Devices
 from .backfill import BackfillReservations
 from .rank import Rank
@@ -16,6 +17,8 @@ class Prospect(NamedTuple):
     rank: Rank
     guard: ReservationGuard
     reserved: BackfillReservations
+    blocked: bool  #: a request that comes before it keeps its tenant at a limit
+    devices: State  #: a state with a device of each kind
 
 
 class Outlook(NamedTuple):

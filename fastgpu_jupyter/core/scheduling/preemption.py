@@ -51,10 +51,14 @@ class PreemptionPlan:
         highest: Priority,
         parkable: Iterable[str],
         now_ms: int,
+        *,
         in_need: Collection[str] = (),
+        devices: State | None = None,
     ) -> None:
-        """``in_need``: tenants that need a device now, beside those of waiting requests."""
-        self._state, self._now_ms = state, now_ms
+        """``in_need``: tenants that need a device now, beside those of waiting requests; ``devices``: a state with a
+        device of each kind, where there is one.
+        """
+        self._state, self._now_ms, self._devices = state, now_ms, devices or state
         self._preemptible = preemptible_by_device(state, highest, parkable, now_ms, in_need)
         self._candidates: dict[str, None] = {}
         self._spare: dict[str, None] = {}
@@ -63,12 +67,12 @@ class PreemptionPlan:
         #: The lowest key with which a request for several devices found no room.
         self._unsatisfiable: dict[tuple[Requirements, Priority, bool], FairShareKey] = {}
         if self._preemptible:
-            devices = state.devices.items()
+            items = state.devices.items()
             # What is already being freed counts for the first request that it helps.
-            being_freed = (name for name, device in devices if device.releasing_bytes)
+            being_freed = (name for name, device in items if device.releasing_bytes)
             self._candidates = dict.fromkeys([*being_freed, *self._preemptible])
             # One of several may be free.
-            self._spare = {name: None for name, device in devices if not device.lease_ids}
+            self._spare = {name: None for name, device in items if not device.lease_ids}
 
     def is_exhausted(self) -> bool:
         """Whether no lease is left that another request could preempt."""
@@ -78,7 +82,7 @@ class PreemptionPlan:
         """Return the least disruptive options, one for each device that a request takes; none where there are not."""
         state, requirements = self._state, lease.requirements
         if requirements not in self._nominal:
-            self._nominal[requirements] = eligibility.nominal_milli(state, requirements)
+            self._nominal[requirements] = eligibility.nominal_milli(self._devices, requirements)
         claimant = Claimant(state, lease, self._nominal[requirements], self._now_ms)
         if requirements.size.devices == 1:
             if requirements not in self._planners:

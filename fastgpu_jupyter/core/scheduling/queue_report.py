@@ -71,14 +71,25 @@ class QueueReport:
         lease = self._state.leases[lease_id]
         return QueueEntry(self._order.position(lease), self._reason(lease))
 
-    def entry_of(self, lease: Lease, *, has_room: bool) -> QueueEntry:
-        """Return the entry that a lease would have: one that waits, with another size, or one that does not exist yet.
-
-        ``has_room``: whether it would be granted at once if no request came before it.
-        """
+    def position_of(self, lease: Lease) -> int:
+        """Return the position of a lease that waits, or that one would have if it began to wait now."""
         waits = lease.id in self._state.queue
-        position = self._order.position(lease) if waits else self._order.position_at_end(lease)
-        return QueueEntry(position, self._finer(lease, self._reason_of_those_alike(lease, has_room=has_room)))
+        return self._order.position(lease) if waits else self._order.position_at_end(lease)
+
+    def reason_of(self, lease: Lease, *, has_room: bool, devices: State) -> PendingReason:
+        """Return why a lease would wait: one that waits, with another size, or one that does not exist yet.
+
+        ``has_room``: whether it would be granted at once if no request came before it; ``devices``: a state with a
+        device of each kind.
+        """
+        nominal_milli = 0
+        if fairshare.is_limited(self._state, lease.tenant):
+            nominal_milli = eligibility.nominal_milli(devices, lease.requirements)
+        reason = self._reason_by_limits(lease, nominal_milli)
+        if reason is None:
+            by_devices = eligibility.pending_reason(self._state, lease.requirements, has_room)
+            reason = self._reason_by_reservations(lease, by_devices)
+        return self._finer(lease, reason)
 
     def entries(self) -> Mapping[str, QueueEntry]:
         """Return the entry of every waiting lease, in the order in which they would be served now."""
@@ -108,19 +119,25 @@ class QueueReport:
                 return PendingReason.NOT_RESUMED
         return reason
 
-    def _reason_of_those_alike(self, lease: Lease, *, has_room: bool | None = None) -> PendingReason:
+    def _reason_of_those_alike(self, lease: Lease) -> PendingReason:
         state, requirements = self._state, lease.requirements
-        if fairshare.is_limited(state, lease.tenant) and not fairshare.within_limits(
-            state, lease.tenant, self._order.nominal_milli(requirements)
-        ):
-            return PendingReason.QUOTA
-        if not budgets.may_spend(state, lease.tenant, state.last.ms):
-            return PendingReason.BUDGET
+        reason = self._reason_by_limits(lease, self._order.nominal_milli(requirements))
+        if reason is not None:
+            return reason
         reason = self._by_devices.get(requirements)
         if reason is None:
-            reason = self._by_devices[requirements] = eligibility.pending_reason(state, requirements, has_room)
+            reason = self._by_devices[requirements] = eligibility.pending_reason(state, requirements)
+        return self._reason_by_reservations(lease, reason)
+
+    def _reason_by_limits(self, lease: Lease, nominal_milli: int) -> PendingReason | None:
+        if not fairshare.within_limits(self._state, lease.tenant, nominal_milli):
+            return PendingReason.QUOTA
+        may_spend = budgets.may_spend(self._state, lease.tenant, self._state.last.ms)
+        return None if may_spend else PendingReason.BUDGET
+
+    def _reason_by_reservations(self, lease: Lease, reason: PendingReason) -> PendingReason:
         if self._guard is None:
-            self._guard = reservations.reservation_guard(state)
+            self._guard = reservations.reservation_guard(self._state)
         if reason in (PendingReason.BEHIND, PendingReason.CAPACITY) and not self._guard.may_hope(lease):
             return PendingReason.RESERVED
         return reason

@@ -212,12 +212,14 @@ class Scheduler:
 
     # -- questions, which change nothing that a decision depends on ---------------------------------------------------
 
-    def prospect(self, lease: Lease, now_ms: int) -> Prospect:
-        """Return what the place of a lease in the queue gives it, whether it waits or would begin to wait now."""
+    def prospect(self, lease: Lease, now_ms: int, devices: State) -> Prospect:
+        """Return what the place of a lease in the queue gives it, whether it waits or would begin to wait now.
+
+        ``devices``: a state with a device of each kind.
+        """
         self._begin_decision(now_ms)
         guard = reservations.reservation_guard(self._state)
-        overdue = self._is_overdue(lease)
-        rank = Rank.overdue(lease) if overdue else Rank.of(lease, self._usage(lease.tenant))
+        rank = self._rank(lease)
         reserved = self._reservations
         if self._small:  # they are made again with each change, as that by which the lease would begin to wait
             reserved = BackfillReservations(self._is_overdue)
@@ -225,11 +227,38 @@ class Scheduler:
                 if head_rank >= rank:
                     break
                 self._reserve_for_head(request_class, guard, reserved)
-        return Prospect(rank, guard, reserved)
+        return Prospect(rank, guard, reserved, self._is_blocked(lease, rank, reserved), devices)
+
+    def _is_blocked(self, lease: Lease, rank: Rank, reserved: BackfillReservations) -> bool:
+        """Return whether an earlier request of its tenant exceeds the limits now and blocks the later ones."""
+        if not fairshare.is_limited(self._state, lease.tenant):
+            return False
+        for other, request_class in self._queue.heads():
+            if other.tenant == lease.tenant and self._candidates.may_be_limited(request_class):
+                other_rank = self._rank(other)
+                if other_rank >= rank:
+                    return False
+                if self._blocks(other, request_class, reserved.excluded_for(other_rank)):
+                    return True
+        return False
+
+    def _blocks(self, lease: Lease, request_class: RequestClass, excluded: dict[str, Exclusion]) -> bool:
+        """Return whether :meth:`next_grant` would not grant a request because of its tenant's limits."""
+        if not tenant_limits.may_hold_more(self._state, lease, self._now_ms):
+            return tenant_limits.blocks_tenant(self._state, lease)
+        if request_class.demand is None:
+            return False
+        placement = self._placer.place(request_class.requirements, request_class.demand, excluded)
+        if placement is None:
+            return False
+        return not tenant_limits.may_hold(self._state, lease, self._placer.devices(placement))
+
+    def _rank(self, lease: Lease) -> Rank:
+        return Rank.overdue(lease) if self._is_overdue(lease) else Rank.of(lease, self._usage(lease.tenant))
 
     def devices_for(self, lease: Lease, prospect: Prospect) -> tuple[Devices | None, bool]:
         """Return the devices that a lease would be granted at once, and whether any are free beside reservations."""
-        if not tenant_limits.may_hold_more(self._state, lease, self._now_ms):
+        if not tenant_limits.may_hold_more(self._state, lease, self._now_ms, prospect.devices):
             return None, False
         requirements = lease.requirements
         demand = self._placer.make_demand(requirements)
@@ -240,19 +269,20 @@ class Scheduler:
         if placement is None:
             return None, bool(excluded) and self._placer.place(requirements, demand, {}) is not None
         devices = self._placer.devices(placement)
-        granted = tenant_limits.may_hold(self._state, lease, devices) and prospect.guard.leaves_room(lease, devices)
-        return devices if granted else None, True
+        allowed = not prospect.blocked and tenant_limits.may_hold(self._state, lease, devices)
+        return devices if allowed and prospect.guard.leaves_room(lease, devices) else None, True
 
     def may_make_room_for(self, lease: Lease, prospect: Prospect) -> bool:
         """Return whether other leases may be parked for a request, as far as its tenant decides that."""
-        may_hold = tenant_limits.may_hold_more(self._state, lease, self._now_ms)
+        if prospect.blocked:
+            return False
+        may_hold = tenant_limits.may_hold_more(self._state, lease, self._now_ms, prospect.devices)
         return may_hold and prospect.guard.may_hope(lease)
 
     def unserved_before(self, prospect: Prospect) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Yield of :meth:`unserved` what comes before that place of the queue."""
         for other, devices in self._unserved(prospect.reserved, prospect.guard):
-            rank = Rank.overdue(other) if self._is_overdue(other) else Rank.of(other, self._usage(other.tenant))
-            if rank >= prospect.rank:
+            if self._rank(other) >= prospect.rank:
                 return
             yield other, devices
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..model.entities import Device, State
@@ -37,13 +38,9 @@ class DeviceKinds:
         self.devices = [max(hosts.values(), key=len)[:DEVICES_MAX] for hosts in by_kind.values()]
 
     def view_of(self, state: State) -> State:
-        """Return a state with the tenants and hosts of ``state`` and, of each kind, the devices of one host.
+        """Return a state like ``state``, but without leases and, of each kind, only with the devices of one host.
 
         Whether a request could ever be served is the same for both, and what it takes at least.
         """
-        return State(
-            hosts=state.hosts,
-            devices={device.spec.id: device for devices in self.devices for device in devices},
-            tenants=state.tenants,
-            groups=state.groups,
-        )
+        devices = {device.spec.id: device for devices in self.devices for device in devices}
+        return replace(state, devices=devices, leases={}, queue={}, ended={})

@@ -21,12 +21,12 @@ from ..model.entities import (
     requirements_of,
 )
 from ..model.events import Event
-from ..model.lifecycle import WITHOUT_CAPACITY
+from ..model.lifecycle import HOLDING_CAPACITY, WITHOUT_CAPACITY, LeaseState
 from ..model.size import Size, SizeEffect, SizeUnit
 from ..placement import device_share, eligibility, mechanisms
 from ..placement.device_share import Devices
 from ..scheduling.outlook import Outlook
-from ..scheduling.queue_report import Estimate, QueueEntry, QueueReport, explain
+from ..scheduling.queue_report import Estimate, QueueReport, explain
 from .kinds import DeviceKinds, ModelCount
 from .steps import steps
 
@@ -66,14 +66,37 @@ class _Effect(NamedTuple):
     effect: SizeEffect
     reason: Message | None = None
     devices: Devices | None = None
-    entry: QueueEntry | None = None
+    position: int | None = None
 
 
 class Outlooks(Protocol):
     """Where the report asks what would become of leases if they waited now; a pool."""
 
-    def outlooks(self, lease: Lease, at: Instant, /) -> Callable[[Lease], Outlook]:
-        """Return what tells it of ``lease`` with other sizes; valid until the state changes."""
+    def outlooks(self, lease: Lease, at: Instant, devices: State, /) -> Callable[[Lease], Outlook]:
+        """Return what tells it of ``lease`` with other sizes; valid until the state changes.
+
+        ``devices`` is a state with a device of each kind.
+        """
+
+
+class _Queue:
+    """What becomes of one place in the queue with the sizes that are asked about."""
+
+    def __init__(self, report: QueueReport, pool: Outlooks, lease: Lease, devices: State, at: Instant) -> None:
+        self._report, self._lease, self._devices = report, lease, devices
+        self._outlook_of = pool.outlooks(lease, at, devices)
+        self._position: int | None = None  #: the same for all sizes
+
+    def effect_of(self, lease: Lease) -> _Effect:
+        """Return what becomes of the lease with another size."""
+        outlook = self._outlook_of(lease)
+        if outlook.devices is not None:
+            return _Effect(SizeEffect.NOW, devices=outlook.devices)
+        if self._position is None:
+            self._position = self._report.position_of(self._lease)
+        reason = self._report.reason_of(lease, has_room=outlook.has_room, devices=self._devices)
+        effect = SizeEffect.AFTER_PARKING if outlook.parks else SizeEffect.QUEUED
+        return _Effect(effect, explain(self._position, reason), position=self._position)
 
 
 class SizeReport:
@@ -97,7 +120,7 @@ class SizeReport:
             wanted = replace(like, profile=str(size), memory_bytes=None)
             return Lease(_NEW, tenant, wanted, holder, "", state.arrivals + 1, at, state.generations, waiting_since=at)
 
-        outlook_of = self._pool.outlooks(lease_of(like.size), at)
+        queue = _Queue(self._queue, self._pool, lease_of(like.size), view, at)
 
         def effect_of(size: Size) -> _Effect:
             lease = lease_of(size)
@@ -105,7 +128,7 @@ class SizeReport:
                 request.request_lease(view, c.RequestLease(_NEW, tenant, lease.request, holder, ""), at)
             except CallerError as refusal:
                 return _Effect(SizeEffect.UNAVAILABLE, refusal.message)
-            return self._effect_in_queue(lease, outlook_of(lease))
+            return queue.effect_of(lease)
 
         sizes = steps(kinds.devices, unit, like.size)
         return SizeChoices(None, None, kinds.models, self._choices(sizes, like, effect_of, kinds.devices))
@@ -118,26 +141,26 @@ class SizeReport:
         if waits:
             view = kinds.view_of(state)
             view.leases[lease.id] = lease
-        outlook_of = self._pool.outlooks(lease, at) if waits else None
+        place = lease
+        if lease.state is LeaseState.PARKED:  # with its resume it goes to the end of the queue
+            place = replace(lease, arrival=state.arrivals + 1, grants_before=state.generations)
+        queue = _Queue(self._queue, self._pool, place, view, at) if waits else None
+        held = device_share.devices_of(state, lease) if lease.state in HOLDING_CAPACITY else ()
 
         def effect_of(size: Size) -> _Effect:
-            held = device_share.devices_of(state, lease) or None
-            if size == lease.request.size and not waits:
-                return _Effect(SizeEffect.NOW, devices=held)
             try:
                 events = resize.resize_lease(view, c.ResizeLease(lease.id, str(size), used_bytes), at)
             except NeedsRestart as refusal:
                 return _Effect(SizeEffect.NEEDS_RESTART, refusal.message)
             except CallerError as refusal:
                 return _Effect(SizeEffect.UNAVAILABLE, refusal.message)
-            if outlook_of is None:
+            if queue is None:
                 deferred = any(isinstance(event, e.LeaseResizeDeferred) for event in events)
                 deferred = deferred or (lease.resize_deferred is not None and size == lease.resize_deferred.size)
-                return _Effect(SizeEffect.AFTER_PARKING if deferred else SizeEffect.NOW, devices=held)
-            resized = replace(lease, request=resize.request_of(lease, str(size)))
-            return self._effect_in_queue(resized, outlook_of(resized))
+                return _Effect(SizeEffect.AFTER_PARKING if deferred else SizeEffect.NOW, devices=held or None)
+            return queue.effect_of(replace(place, request=resize.request_of(lease, str(size))))
 
-        size, held = lease.request.size, device_share.devices_of(state, lease)
+        size = lease.request.size
         requested = (lease.resize_deferred or lease.request).size
         of_kinds: Sequence[Sequence[Device]] = [held] if held else kinds.devices
         sizes = dict.fromkeys([*steps(of_kinds, unit, size), size, requested])
@@ -148,14 +171,6 @@ class SizeReport:
         if self._kinds is None:
             self._kinds = DeviceKinds(self._state)
         return self._kinds
-
-    def _effect_in_queue(self, lease: Lease, outlook: Outlook) -> _Effect:
-        """Return what becomes of a request that waits."""
-        if outlook.devices is not None:
-            return _Effect(SizeEffect.NOW, devices=outlook.devices)
-        entry = self._queue.entry_of(lease, has_room=outlook.has_room)
-        effect = SizeEffect.AFTER_PARKING if outlook.parks else SizeEffect.QUEUED
-        return _Effect(effect, explain(*entry), entry=entry)
 
     # -- what a size is -----------------------------------------------------------------------------------------------
 
@@ -174,7 +189,7 @@ class SizeReport:
         matching = [kind[0] for kind in kinds if size.matches(kind[0].spec.model, kind[0].spec.memory_bytes)]
         serving = [one for one in matching if eligibility.could_serve(self._state, one, requirements)]
         examples = found.devices[:1] if found.devices else serving or matching
-        estimate = None if found.entry is None else self._queue.estimator.of(found.entry.position)
+        estimate = None if found.position is None else self._queue.estimator.of(found.position)
         return SizeChoice(
             size,
             model=_only({one.spec.model for one in examples}),
@@ -183,7 +198,7 @@ class SizeReport:
             capability=_only({mechanisms.choose(one.spec, requirements) for one in examples}),
             effect=found.effect,
             reason=found.reason,
-            position=None if found.entry is None else found.entry.position,
+            position=found.position,
             estimate=estimate,
         )
 
