@@ -32,6 +32,7 @@ from .leases import (
     UnpinApp,
 )
 from .output import can_show, run
+from .sizes import SizesApp
 
 
 class FastGPUApp(JupyterApp):
@@ -59,6 +60,7 @@ class FastGPUApp(JupyterApp):
         "resume": (ResumeApp, ResumeApp.description),
         "rates": (RatesApp, RatesApp.description),
         "resize": (ResizeApp, ResizeApp.description),
+        "sizes": (SizesApp, SizesApp.description),
         "statement": (StatementApp, StatementApp.description),
         "devices": (DevicesApp, DevicesApp.description),
         "drain": (DrainApp, DrainApp.description),

@@ -19,7 +19,7 @@ from ..wire.lease_view import explanation_of, is_simulated, position_of, value_o
 from .wait_display import is_parked
 
 if TYPE_CHECKING:
-    from ..wire.schemas import DeviceView, LeaseView, QueueEntryView, StatusView
+    from ..wire.schemas import DeviceView, LeaseView, QueueEntryView, SizeOption, SizeOptions, StatusView
 
 #: The labels of the rows of :func:`summary`.
 SUMMARY = (
@@ -98,6 +98,28 @@ def status(view: StatusView) -> Rendered:
     if pool["message"]:
         parts.append(sentence(sentence_of(pool["message"]) or ""))
     return Rendered("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
+
+
+def sizes(view: SizeOptions, currency: str) -> Rendered:
+    """Return the sizes to choose from as a table."""
+    head = (
+        say("label.size"), say("label.memory"), say("label.rate"), say("label.takes_effect"), say("label.reason")
+    )  # fmt: skip
+    return _grid(say("title.sizes"), head, [_size_row(option, view["applied"], currency) for option in view["options"]])
+
+
+def _size_row(option: SizeOption, applied: str | None, currency: str) -> tuple[str, ...]:
+    size, rate = option["size"], option["rate_micro"]
+    effect = word("size_effect", option["effect"])
+    if option["effect"] == "queued" and option["position"]:
+        effect = say("size_effect.queued_at", position=str(option["position"]))
+    return (
+        say("value.applied", size=size) if size == applied else size,
+        format_memory(option["memory_bytes"]),
+        say("value.unknown") if rate is None else format_money(rate, currency),
+        effect,
+        sentence_of(option["reason"]) or "",
+    )
 
 
 def rows_table(title: str, rows: Sequence[tuple[str, str]]) -> Rendered:

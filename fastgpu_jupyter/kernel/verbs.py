@@ -119,6 +119,17 @@ def history(context: Context, words: list[str]) -> Rendered:
     return usage_chart.of_lease(context.gate, " ".join(words))
 
 
+def sizes(context: Context, words: list[str]) -> Rendered:
+    """Return the sizes that the lease, or a new request, can have; ``memory`` in ``words`` counts them in memory."""
+    from . import render
+
+    if words not in ([], ["memory"]):
+        raise UsageError(say("magic.sizes_options"))
+    client, gate = context.gate.pool.connect(), context.gate
+    found = client.sizes(gate.lease_id, {"unit": "memory" if words else "share"})
+    return render.sizes(found, client.pool()["currency"])
+
+
 def migrate(context: Context, _words: list[str]) -> Rendered:
     """Migrate the lease off an unhealthy GPU."""
     from . import render
@@ -234,6 +245,7 @@ VERBS = {
         Verb("cpu", "", Message.of("summary.cpu"), cpu),
         Verb("request", "[SIZE] [OPTIONS]", Message.of("summary.request"), request),
         Verb("resize", "SIZE", Message.of("summary.resize"), resize),
+        Verb("sizes", "[memory]", Message.of("summary.sizes"), sizes),
         Verb("history", "[TIME]", Message.of("summary.history"), history),
         Verb("migrate", "", Message.of("summary.migrate"), migrate),
         Verb("cost", "", Message.of("summary.cost"), cost),

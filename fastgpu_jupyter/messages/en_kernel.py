@@ -81,6 +81,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "summary.cpu": "Work without a GPU: release the lease or leave the queue, and never wait.",
     "summary.request": ("Ask for a GPU; SIZE is like half, 24GiB, a100:1/2 or 2xh100, OPTIONS are listed below."),
     "summary.resize": "Change the size of this kernel's lease while it runs.",
+    "summary.sizes": "List the sizes to choose from, their rates, and what choosing one does now.",
     "summary.history": "Show the use of this kernel's GPU in the last TIME, such as 5m, 1h or 7d, as a chart.",
     "summary.cell_cpu": "Run a cell without the GPU: it neither waits nor makes a parked lease resume.",
     "summary.cell_profile": "Show below a cell how long it used the GPU, its memory, its energy and its cost.",
@@ -101,6 +102,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "title.pool_simulated": "FastGPU pool (simulated)",
     "title.leases": "Your leases",
     "title.queue": "Queue",
+    "title.sizes": "Sizes",
     "title.cells": "Cells",
     "label.active_for": "Active for",
     "label.cell": "Cell",
@@ -122,6 +124,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "label.parked": "Parked",
     "label.position": "Position",
     "label.position_in_queue": "Position in the queue",
+    "label.rate": "Rate per hour",
+    "label.takes_effect": "Takes effect",
     "label.reason": "Reason",
     "label.size": "Size",
     "label.state": "State",
@@ -274,6 +278,14 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "FastGPU: {libraries} looked for GPUs before this kernel had one, and will not see it in this process. Restart "
         "the kernel to use the GPU; the lease is kept."
     ),
+    "size_effect.now": "now",
+    "size_effect.after_parking": "after parking others",
+    "size_effect.needs_restart": "needs restart",
+    "size_effect.queued": "in the queue",
+    "size_effect.queued_at": "in the queue at position {position}",
+    "size_effect.unavailable": "not available",
+    "value.applied": "{size} (applied)",
+    "magic.sizes_options": "Without options: parts of a GPU. `%fastgpu sizes memory` lists amounts of memory.",
     "note.on_cpu": (
         "FastGPU: this cell runs on the CPU. The request keeps its position; cells that begin after the grant have the "
         "GPU."

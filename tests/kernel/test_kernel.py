@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,22 @@ def test_waiting_kernels_are_granted_in_order(pool: PoolProcess, kernels: Kernel
     assert pool.state(third.lease_id) == "waiting"
     kernels.stop(second)
     assert third.collect(held[third]).stream().strip() == GRANTED
+
+
+def test_sizes_are_listed_by_the_magic_and_by_the_command(pool: PoolProcess, kernels: KernelHelper) -> None:
+    kernel = kernels.start()
+    kernel.run("x = 1")
+    text = kernel.run("%fastgpu sizes").shown()[0]
+    rows = {line.split()[0]: line for line in text.splitlines()[2:]}
+    assert list(rows) == ["eighth", "quarter", "half", "full"]
+    assert "full (applied)" in rows["full"]
+    assert "now" in rows["half"]
+    assert "memory" in kernel.run("%fastgpu sizes all").reply["evalue"]
+    command = [*pool.command(), "sizes", "--memory"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    assert listed[0].split() == ["SIZE", "MEMORY", "RATE/H", "EFFECT", "REASON"]
+    assert "in the queue at position 1" in listed[-1]
+    assert "Every GPU that could serve this is in use" in listed[-1]
 
 
 def test_cells_run_on_the_cpu_until_the_grant_if_their_user_wants(pool: PoolProcess, kernels: KernelHelper) -> None:

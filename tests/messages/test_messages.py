@@ -18,6 +18,7 @@ import pytest
 from fastgpu_jupyter.core.model.device import MISSING
 from fastgpu_jupyter.core.model.entities import EndReason, Enforcement, Health, ParkReason, PendingReason
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
+from fastgpu_jupyter.core.model.size import SizeEffect
 from fastgpu_jupyter.core.scheduling.next_to_yield import YieldState
 from fastgpu_jupyter.errors import Conflict, HostFault, Message
 from fastgpu_jupyter.messages import Plural, catalogue, joined, language, render, sentence_of, text_of, view_of, zh_CN
@@ -31,6 +32,7 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"park.{reason.value}": frozenset() for reason in ParkReason},
     **{f"state.{state.value}": frozenset() for state in LeaseState},
     **{f"device_state.{state}": frozenset() for state in (*Health, MISSING)},
+    **{f"size_effect.{effect.value}": frozenset() for effect in SizeEffect},
     **{f"enforced.{enforcement.value}": frozenset() for enforcement in Enforcement},
     **{f"holder.{state.value}": frozenset({"holder"}) for state in YieldState if state is not YieldState.NOT_PARKABLE},
 }
