@@ -8,6 +8,7 @@ import { chooseSizePlugin } from './plugins/choosesize';
 import { commandsPlugin } from './plugins/commands';
 import { currentLeasePlugin } from './plugins/currentlease';
 import { launcherPlugin } from './plugins/launcher';
+import { dashboardPlugin } from './plugins/dashboard';
 import { managerPlugin } from './plugins/manager';
 import { notificationsPlugin } from './plugins/notifications';
 import { notifierPlugin } from './plugins/notifier';
@@ -27,6 +28,7 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   currentLeasePlugin,
   commandsPlugin,
   panelPlugin,
+  dashboardPlugin,
   statusPlugin,
   runningPlugin,
   notificationsPlugin,
