@@ -7,6 +7,7 @@
 #   make test-gpu     what only a real NVIDIA GPU can show; it changes no setting of it
 #   make test-versions   private parts of other libraries, on their oldest and newest versions
 #   make test-nbclient    nbclient's own tests on FastGPU's kernel, compared with ipykernel's
+#   make screenshots  pictures of every surface in light, dark and Chinese, into screenshots/
 #   make docs         build the documentation into build/docs; warnings are errors
 #   make lint         formatting, linters and types only
 #   make generate     the TypeScript sources that are made from definitions in Python
@@ -47,8 +48,9 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 step = @printf '\n==> %s\n' $(1)
 
 .PHONY: help docs generate golden lab test test-quick test-long test-gpu test-versions test-nbclient lint clean browser
+.PHONY: screenshots
 help:
-	@sed -n '3,14s/^# *//p' Makefile
+	@sed -n '3,15s/^# *//p' Makefile
 
 # --- what the others stand on -----------------------------------------------------------------------------------------
 
@@ -137,6 +139,11 @@ test: browser lint
 
 test-quick: .make/needs-dev .make/installed
 	$(BIN)/python -m pytest -m 'not slow and not browser and not gpu' $(TESTS)
+
+screenshots: browser .make/needs-dev .make/installed
+	$(call step,'Pictures of every surface into screenshots/')
+	@.ci/cjk-font
+	FASTGPU_SURFACES=1 FASTGPU_CHROMIUM=$$(.ci/chromium) $(BIN)/python -m pytest -n0 tests/browser/test_screenshots.py $(TESTS)
 
 docs: .make/needs-dev .make/installed
 	$(call step,'Building the documentation into build/docs')

@@ -103,7 +103,7 @@ class Profile:
 
     def _energy_text(self, history: HistoryView | None) -> str:
         view = self._gate.view
-        shared = view is not None and view["gpu"] is not None and view["gpu"]["mechanism"] not in ("exclusive", "mig")
+        shared = view is not None and view["gpu"] is not None and view["gpu"]["mechanism"] in ("shared", "mps")
         after = _energy(history)
         if self._energy is None or after is None or after < self._energy:
             return say("profile.energy_shared") if shared else say("value.unknown")

@@ -146,6 +146,8 @@ class FastGPUKernel(IPythonKernel):
         """Show below the output of a cell what it used."""
         loop = asyncio.get_running_loop()
         shown = await loop.run_in_executor(None, profile.end, cell)  # it waits for the last sample
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # what the cell wrote comes first
         self.publish("display_data", {"data": shown.bundle(), "metadata": {}, "transient": {}})
 
     def do_shutdown(self, restart: bool) -> Any:

@@ -474,7 +474,9 @@ def test_cell_on_the_cpu_neither_waits_nor_resumes_and_a_profile_says_what_a_cel
     assert first.run("%%fastgpu cpu\nprint(1)").stream() == "1\n"
     assert pool.state(first.lease_id) == "parked"
     assert waiting.run(ENVIRONMENT).stream().strip() == GRANTED
-    profile = waiting.run("%%fastgpu profile\n6 * 7").shown()
+    profiled = waiting.run("%%fastgpu profile\nprint(6 * 7)")
+    assert profiled.kinds().index("stream") < profiled.kinds().index("display_data")
+    profile = profiled.shown()
     assert "What this cell used" in profile[-1]
     assert "Time on the GPU" in profile[-1]
     # The error of a framework, and a verb that no cell can begin with.
