@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.wire.client.transport import TIMEOUT_S
-from tests.helpers import PoolProcess, ServerProcess, stopped
+from tests.helpers import ServerProcess, stopped
+from tests.server.conftest import Running
+from tests.server.conftest import running as running  # noqa: PLC0414 (a fixture)
+from tests.server.conftest import started as started  # noqa: PLC0414 (a fixture)
 from tests.server.test_server import Events
 from tests.waiting import wait_until
 
@@ -35,10 +38,8 @@ class Request(threading.Thread):
         self.took_s = time.monotonic() - began_s
 
 
-def test_stopped_pool_delays_no_other_kernel_and_no_request_beyond_its_limit(
-    pool: PoolProcess, jupyter: ServerProcess
-) -> None:
-    jupyter.start()
+def test_stopped_pool_delays_no_other_kernel_and_no_request_beyond_its_limit(running: Running) -> None:
+    pool, jupyter = running
     session = jupyter.start_session("a.ipynb")
     (lease,) = pool.live()
     stream = Events(jupyter)
@@ -65,15 +66,14 @@ def test_stopped_pool_delays_no_other_kernel_and_no_request_beyond_its_limit(
     again.join()
     assert again.status == 200
     pool.wait_state(lease["id"], "ended")
-    assert stream.next("snapshot")["leases"][0]["state"] in ("draining", "ended")
+    states = {view["id"]: view["state"] for view in stream.next("snapshot")["leases"]}
+    assert states[lease["id"]] in ("draining", "ended")
     stream.close()
     assert session["kernel"]["id"] == lease["holder"]["kernel_id"]
 
 
-def test_kernel_is_shut_down_within_the_limit_of_one_request_and_its_lease_is_released_later(
-    pool: PoolProcess, jupyter: ServerProcess
-) -> None:
-    jupyter.start()
+def test_kernel_is_shut_down_within_the_limit_of_one_request_and_its_lease_is_released_later(running: Running) -> None:
+    pool, jupyter = running
     session = jupyter.start_session("a.ipynb")
     stock = jupyter.start_session("b.ipynb", "python3")
     (lease,) = pool.live()
@@ -87,10 +87,8 @@ def test_kernel_is_shut_down_within_the_limit_of_one_request_and_its_lease_is_re
     pool.wait_state(lease["id"], "ended")
 
 
-def test_restart_while_the_pool_is_stopped_is_refused_and_loses_nothing(
-    pool: PoolProcess, jupyter: ServerProcess
-) -> None:
-    jupyter.start()
+def test_restart_while_the_pool_is_stopped_is_refused_and_loses_nothing(running: Running) -> None:
+    pool, jupyter = running
     session = jupyter.start_session("a.ipynb")
     (lease,) = pool.live()
     kernel = jupyter.kernel(session)
@@ -114,8 +112,9 @@ def test_restart_while_the_pool_is_stopped_is_refused_and_loses_nothing(
     assert jupyter.kernel(session).run("print('kept' in globals())").stream() == "False\n"
 
 
-def test_launch_that_a_stopped_pool_did_not_answer_leaves_no_lease(pool: PoolProcess, jupyter: ServerProcess) -> None:
-    jupyter.start()
+def test_launch_that_a_stopped_pool_did_not_answer_leaves_no_lease(running: Running) -> None:
+    pool, jupyter = running
+    before = len(pool.client.leases())
     with stopped(pool.pid):
         body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": "fastgpu"}}
         launch = Request(jupyter, "POST", "api/sessions", body)
@@ -124,6 +123,6 @@ def test_launch_that_a_stopped_pool_did_not_answer_leaves_no_lease(pool: PoolPro
         assert "may have been done" in launch.answer["message"]
         assert launch.took_s < 2 * TIMEOUT_S
     # The request was in the pool manager's socket: it is carried out, and the server releases what came of it.
-    wait_until(lambda: pool.client.leases() and not pool.live(), "the lease was made and is released")
+    wait_until(lambda: len(pool.client.leases()) > before and not pool.live(), "the lease was made and is released")
     assert jupyter.start_session("a.ipynb")
     assert len(pool.live()) == 1

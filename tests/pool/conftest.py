@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.pool.http.limits import ServiceLimits
+from tests.conftest import isolate
 from tests.helpers import PoolProcess
 from tests.pool.devices.nvidia.simulated_mps import FakeMpsControl
 from tests.pool.served import ServedPool
+from tests.waiting import wait_until
 
 Serve = Callable[..., ServedPool]
 
@@ -58,3 +60,24 @@ def machine_pool(isolated: Path) -> Iterator[PoolProcess]:
     process = PoolProcess(isolated, simulate="")
     yield process
     process.end()
+
+
+@pytest.fixture(scope="module")
+def started_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolProcess]:
+    """A pool manager that those tests of a module share which neither stop nor configure it."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(folder, patch)
+        process = PoolProcess(folder, "1xA100-80GB")
+        process.start()
+        yield process
+        process.end()
+
+
+@pytest.fixture
+def shared(started_pool: PoolProcess) -> Iterator[PoolProcess]:
+    """That pool manager, without live leases."""
+    yield started_pool
+    for lease in started_pool.live():
+        started_pool.client.release(lease["id"])
+    wait_until(lambda: not started_pool.live(), "the leases end")

@@ -20,57 +20,57 @@ pytestmark = pytest.mark.slow
 DEVICE = "SIM-0-A100-80GB"
 
 
-def test_resize_to_half_grants_the_other_half_to_the_queue(pool: PoolProcess) -> None:
-    lease = pool.client.request("full", token=new_token())
-    waiting = pool.client.request("half", token=new_token())
+def test_resize_to_half_grants_the_other_half_to_the_queue(shared: PoolProcess) -> None:
+    lease = shared.client.request("full", token=new_token())
+    waiting = shared.client.request("half", token=new_token())
     assert pending_reason_of(waiting) == "capacity"
     done = fastgpu("resize", lease["id"], "half")
     assert (done.returncode, done.stdout) == (0, f"{lease['id']} is half now (40 GiB).\n")
-    pool.wait_state(waiting["id"], "active")
+    shared.wait_state(waiting["id"], "active")
     refused = fastgpu("resize", lease["id"], "full")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "no room for 'full' on this device" in refused.stderr
-    assert pool.lease(lease["id"])["request"]["size"] == "half"
+    assert shared.lease(lease["id"])["request"]["size"] == "half"
 
 
-def test_sizes_with_models_and_counts_are_granted(pool: PoolProcess) -> None:
-    assert pool.client.request("a100:1/4", token=new_token())["memory"]["limit_bytes"] == 20 * 2**30
+def test_sizes_with_models_and_counts_are_granted(shared: PoolProcess) -> None:
+    assert shared.client.request("a100:1/4", token=new_token())["memory"]["limit_bytes"] == 20 * 2**30
     with pytest.raises(NoSuchDevice, match="No device of this pool is 'h100'"):
-        pool.client.request("h100", token=new_token())
+        shared.client.request("h100", token=new_token())
     with pytest.raises(NoSuchDevice, match="has 1 such device,"):
-        pool.client.request("2xany", token=new_token())
+        shared.client.request("2xany", token=new_token())
     with pytest.raises(InvalidRequest, match="at character 6"):
-        pool.client.request("a100:lots", token=new_token())
+        shared.client.request("a100:lots", token=new_token())
     unknown: Any = {"priority": "urgent"}
     with pytest.raises(InvalidRequest, match="no priority 'urgent'"):
-        pool.client.request("half", token=new_token(), options=unknown)
+        shared.client.request("half", token=new_token(), options=unknown)
 
 
-def test_request_with_a_higher_priority_is_first_in_the_queue(pool: PoolProcess) -> None:
-    pool.client.request("full", token=new_token(), options={"retention": "hold"})
-    low = pool.client.request("full", token=new_token(), options={"priority": "low"})
-    high = pool.client.request("full", token=new_token(), options={"priority": "high"})
-    assert [entry["lease_id"] for entry in pool.client.queue()] == [high["id"], low["id"]]
+def test_request_with_a_higher_priority_is_first_in_the_queue(shared: PoolProcess) -> None:
+    shared.client.request("full", token=new_token(), options={"retention": "hold"})
+    low = shared.client.request("full", token=new_token(), options={"priority": "low"})
+    high = shared.client.request("full", token=new_token(), options={"priority": "high"})
+    assert [entry["lease_id"] for entry in shared.client.queue()] == [high["id"], low["id"]]
     table = fastgpu("queue").stdout
     assert table.index(high["id"]) < table.index(low["id"])
     assert json.loads(fastgpu("queue", "--json").stdout)["queue"][0]["priority"] == "high"
 
 
-def test_request_past_its_maximum_wait_ends(pool: PoolProcess) -> None:
-    pool.client.request("full", token=new_token())
-    lease = pool.client.request("full", token=new_token(), options={"wait_ms_max": 1})
-    pool.wait_state(lease["id"], "ended")
-    assert value_of(pool.lease(lease["id"])["end_reason"]) == "expired"
+def test_request_past_its_maximum_wait_ends(shared: PoolProcess) -> None:
+    shared.client.request("full", token=new_token())
+    lease = shared.client.request("full", token=new_token(), options={"wait_ms_max": 1})
+    shared.wait_state(lease["id"], "ended")
+    assert value_of(shared.lease(lease["id"])["end_reason"]) == "expired"
 
 
-def test_drained_device_gets_no_leases_until_it_returns_to_service(pool: PoolProcess) -> None:
+def test_drained_device_gets_no_leases_until_it_returns_to_service(shared: PoolProcess) -> None:
     drained = fastgpu("drain", DEVICE)
     assert "gets no new leases; 0 still hold it" in drained.stdout
     assert "drained" in fastgpu("status").stdout
-    lease = pool.client.request("full", token=new_token())
+    lease = shared.client.request("full", token=new_token())
     assert (lease["state"], pending_reason_of(lease)) == ("waiting", "drained")
     assert "in service again" in fastgpu("drain", "--undo", DEVICE).stdout
-    pool.wait_state(lease["id"], "active")
+    shared.wait_state(lease["id"], "active")
     missing = fastgpu("drain", "GPU-nowhere")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "There is no device 'GPU-nowhere'" in missing.stderr
@@ -116,24 +116,24 @@ def test_group_limit_applies_to_its_tenants_together(pool: PoolProcess) -> None:
     assert "more than the limit allows" in wrong.stderr
 
 
-def test_parked_lease_waits_and_resumes_when_a_cell_begins(pool: PoolProcess) -> None:
+def test_parked_lease_waits_and_resumes_when_a_cell_begins(shared: PoolProcess) -> None:
     token = new_token()
-    lease = pool.client.request("full", token=token)
-    pool.client.park(lease["id"])
-    pool.wait_state(lease["id"], "parked")
-    other = pool.client.request("full", token=new_token())
+    lease = shared.client.request("full", token=token)
+    shared.client.park(lease["id"])
+    shared.wait_state(lease["id"], "parked")
+    other = shared.client.request("full", token=new_token())
     assert other["state"] == "active"
-    assert pool.client.activity(lease["id"], token, busy=True)["state"] == "waiting"
-    pool.client.release(other["id"])
-    pool.wait_state(lease["id"], "active")
-    back = pool.lease(lease["id"])
+    assert shared.client.activity(lease["id"], token, busy=True)["state"] == "waiting"
+    shared.client.release(other["id"])
+    shared.wait_state(lease["id"], "active")
+    back = shared.lease(lease["id"])
     assert (back["usage"]["busy"], back["parking"]["parked_bytes"], value_of(back["parking"]["reason"])) == (
         True,
         0,
         "requested",
     )
-    pool.client.pin(lease["id"], pinned=True)
-    assert pool.lease(lease["id"])["parking"]["retention"] == "hold"
+    shared.client.pin(lease["id"], pinned=True)
+    assert shared.lease(lease["id"])["parking"]["retention"] == "hold"
 
 
 def test_parked_lease_survives_a_restart_of_the_pool_manager(pool: PoolProcess) -> None:
@@ -174,7 +174,7 @@ def test_transferred_lease_is_billed_to_the_other_tenant(pool: PoolProcess) -> N
         pool.client.transfer(over["id"], "chemistry")
 
 
-def test_rates_are_listed_by_model(pool: PoolProcess) -> None:
+def test_rates_are_listed_by_model(shared: PoolProcess) -> None:
     assert json.loads(fastgpu("rates", "--json").stdout)["rates"] == [
         {
             "model": "A100-80GB",
@@ -219,12 +219,12 @@ def test_spent_budget_with_policy_stop_blocks_requests(pool: PoolProcess) -> Non
         assert "is not an amount of money" in wrong.stderr
 
 
-def test_lease_budget_is_set_and_shown(pool: PoolProcess) -> None:
-    lease = pool.client.request("half", token=new_token(), options={"budget_micro": 10**9})
+def test_lease_budget_is_set_and_shown(shared: PoolProcess) -> None:
+    lease = shared.client.request("half", token=new_token(), options={"budget_micro": 10**9})
     assert (lease["money"]["budget_micro"], lease["money"]["budget_percent"]) == (10**9, None)
     done = fastgpu("budget", "--lease", lease["id"], "2.5")
     assert f"{lease['id']} may cost 2.50 USD; so far it is" in done.stdout
-    assert pool.lease(lease["id"])["money"]["budget_micro"] == 2_500_000
+    assert shared.lease(lease["id"])["money"]["budget_micro"] == 2_500_000
     wrong = fastgpu("budget", "--lease", lease["id"], "0")
     assert "must be more than the lease has cost already" in wrong.stderr
 
@@ -266,18 +266,18 @@ def test_repeated_reservation_is_one_reservation(pool: PoolProcess) -> None:
     assert len(pool.client.reservations()) == 1
 
 
-def test_command_line_parks_resumes_and_pins_a_lease(pool: PoolProcess) -> None:
-    lease = pool.client.request("full", token=new_token())["id"]
+def test_command_line_parks_resumes_and_pins_a_lease(shared: PoolProcess) -> None:
+    lease = shared.client.request("full", token=new_token())["id"]
     assert fastgpu("pin", lease).stdout == f"{lease} is pinned: it keeps its GPU while no cell runs.\n"
     assert "active (pinned)" in fastgpu("status").stdout
     assert json.loads(fastgpu("unpin", "--json", lease).stdout)["parking"]["retention"] == "yield"
     assert fastgpu("park", lease).stdout in (f"{lease} is parking.\n", f"{lease} is parked.\n")
-    pool.wait_state(lease, "parked")
+    shared.wait_state(lease, "parked")
     assert "parked (requested)" in fastgpu("status").stdout
-    other = pool.client.request("full", token=new_token(), options={"retention": "hold"})
+    other = shared.client.request("full", token=new_token(), options={"retention": "hold"})
     assert fastgpu("resume", lease).stdout == f"{lease} is waiting at position 1.\n"
-    pool.client.release(other["id"])
-    pool.wait_state(lease, "active")
+    shared.client.release(other["id"])
+    shared.wait_state(lease, "active")
     for words in (("park",), ("park", "nothing")):
         refused = fastgpu(*words)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)

@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -22,7 +21,6 @@ from fastgpu_jupyter.wire import schemas, unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_runtime_dir, user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ALREADY_RUNNING, ensure_pool
-from tests.conftest import isolate
 from tests.helpers import PoolProcess, alive, end_pool_at, fastgpu, fastgpu_process
 from tests.views import value_of
 from tests.waiting import DEADLINE_S, wait_until
@@ -43,27 +41,6 @@ def raw(method: str, path: str, body: bytes | None = None, **headers: str) -> tu
         connection.request(method, path, body, sent)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolProcess]:
-    """A pool manager that the tests share which neither stop nor configure it."""
-    folder = tmp_path_factory.mktemp("shared")
-    with pytest.MonkeyPatch.context() as patch:
-        isolate(folder, patch)
-        process = PoolProcess(folder, "1xA100-80GB")
-        process.start()
-        yield process
-        process.end()
-
-
-@pytest.fixture
-def shared(started: PoolProcess) -> Iterator[PoolProcess]:
-    """That pool manager, without live leases."""
-    yield started
-    for lease in started.live():
-        started.client.release(lease["id"])
-    wait_until(lambda: not started.live(), "the leases end")
 
 
 # -- views and commands -----------------------------------------------------------------------------------------------
