@@ -111,7 +111,7 @@ export function SizeControl(
           <p>
             <strong>{trans.__('Resize to %1 refused.', refusal.size)}</strong>{' '}
             <FormattedText text={refusal.reason} />{' '}
-            {kept !== null && trans.__('Nothing was changed: %1 stays.', kept)}
+            {kept !== null && trans.__('The size stays %1.', kept)}
           </p>
           <div className="fg-Buttons">
             <button type="button" className="fg-Button" onClick={() => setRefusal(null)}>

@@ -105,7 +105,7 @@ export function WaitingActions(props: IWaitingProps): React.JSX.Element {
           title={LEASE_ACTIONS.park.texts(name, trans).title}
           onClick={() => void acting.act('park', undefined, holder.id)}
         >
-          {trans.__('Park %1 now', name)}
+          {holder.holder.notebook ? trans.__('Park %1 now', name) : trans.__('Park the other lease now')}
         </button>
       )}
       {notify !== undefined && (
@@ -131,7 +131,7 @@ export function WaitingActions(props: IWaitingProps): React.JSX.Element {
         </button>
       )}
       {parkEnds && take}
-      {holder !== null && props.onOpenLease !== undefined && (
+      {holder?.holder.kernel_id && props.onOpenLease !== undefined && (
         <button type="button" className="fg-Button" onClick={() => props.onOpenLease?.(holder)}>
           {trans.__('Open %1', name)}
         </button>

@@ -6,6 +6,7 @@
 import * as React from 'react';
 
 import type { LeaseView } from '../generated/api';
+import type { LeaseState } from '../generated/lifecycle';
 import { countdown, formatDuration } from '../texts/format';
 import { notebookName } from '../texts/lease';
 import { FormattedText } from './components';
@@ -24,6 +25,9 @@ export interface IWaitingText {
   readonly passing: string;
   readonly hint: string;
 }
+
+/** The states in which no cell waits; an output that says otherwise is of a notebook that was saved meanwhile. */
+const OUTDATED: ReadonlySet<LeaseState> = new Set<LeaseState>(['active', 'draining', 'ended']);
 
 export function WaitingCell(
   props: ITextContext & {
@@ -46,6 +50,15 @@ export function WaitingCell(
     sizesVersion(source),
     isConnected && waiting !== null
   );
+  if (isConnected && (lease === null || OUTDATED.has(lease.state))) {
+    return (
+      <p className="fg-Note" role="status">
+        {lease !== null && lease.state === 'active'
+          ? trans.__('The GPU was granted; this cell does not wait any more.')
+          : trans.__('This cell does not wait any more.')}
+      </p>
+    );
+  }
   const [, first, rest] = /^(.*?[.!?。！？])(?=\s|$)(.*)$/s.exec(text.head) ?? [null, text.head, ''];
   return (
     <div className="fg-Waiting" data-kind={isConnected ? 'waiting' : 'unknown'}>

@@ -136,9 +136,9 @@ export const resizePlugin: JupyterFrontEndPlugin<void> = {
           return;
         }
         if (isKernelGated(kernelId) === false) {
-          const { changeKernel } = CommandIDs;
-          if (commands.hasCommand(changeKernel) && kernelId === current?.kernelId) {
-            await commands.execute(changeKernel);
+          const other = [CommandIDs.chooseSize, CommandIDs.changeKernel].find(id => commands.hasCommand(id));
+          if (other !== undefined && kernelId === current?.kernelId) {
+            await commands.execute(other);
           } else {
             await showFailure(
               trans.__('This kernel cannot get a GPU'),

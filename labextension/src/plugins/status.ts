@@ -37,8 +37,12 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
       current,
       trans: used.load(TRANSLATION_DOMAIN),
       language: used.languageCode,
-      onClick: () => {
-        if (app.commands.hasCommand(CommandIDs.openPanel)) {
+      canGetGPU: () =>
+        app.commands.hasCommand(CommandIDs.getGPU) && app.commands.isEnabled(CommandIDs.getGPU),
+      onClick: getsGPU => {
+        if (getsGPU) {
+          void app.commands.execute(CommandIDs.getGPU);
+        } else if (app.commands.hasCommand(CommandIDs.openPanel)) {
           void app.commands.execute(CommandIDs.openPanel);
         }
       }

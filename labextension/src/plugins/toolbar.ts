@@ -176,6 +176,8 @@ function host(
           void commands.execute(id, { ...args() });
         }
       : undefined;
+  // The form of a start chooses kernel and size together.
+  const other = [CommandIDs.chooseSize, CommandIDs.changeKernel].find(id => commands.hasCommand(id));
   return {
     notify:
       notifier === null
@@ -195,13 +197,13 @@ function host(
       : undefined,
     onResize: executing(CommandIDs.resize, () => ({ leaseId: leaseId() })),
     onChooseSize: executing(CommandIDs.getGPU, () => ({ kernelId })),
-    onChangeKernel: commands.hasCommand(CommandIDs.changeKernel)
-      ? () => {
+    onChangeKernel: other === undefined
+      ? undefined
+      : () => {
           close();
           app.shell.activateById(panel.id);
-          void commands.execute(CommandIDs.changeKernel);
+          void commands.execute(other);
         }
-      : undefined
   };
 }
 

@@ -61,6 +61,8 @@ export class StatusItem extends ReactWidget {
     const text = failure !== null
       ? trans.__('GPU: not connected')
       : statusBarText(current.lease, trans, language);
+    const hasLease = current.lease !== null && isOpen(current.lease);
+    const getsGPU = failure === null && !hasLease && this._options.canGetGPU();
     const details = failure !== null
       ? `${failureTexts(failure, trans).title}.\n${kernelsNote(failure, trans)}`
       : tooltip(current.lease, manager.now(), this._options);
@@ -70,8 +72,8 @@ export class StatusItem extends ReactWidget {
         className="fg-StatusItem-button"
         data-state={failure !== null ? 'disconnected' : (current.lease?.state ?? 'none')}
         title={details}
-        aria-label={`${text}. ${trans.__('Show GPU leases')}`}
-        onClick={this._options.onClick}
+        aria-label={`${text}. ${getsGPU ? trans.__('Get a GPU…') : trans.__('Show GPU leases')}`}
+        onClick={() => this._options.onClick(getsGPU)}
       >
         {text}
       </button>
@@ -102,7 +104,10 @@ export namespace StatusItem {
   export interface IOptions extends ITextContext {
     readonly manager: ILeaseManager;
     readonly current: ICurrentLease;
-    readonly onClick: () => void;
+    /** Return whether a GPU can be requested for the current kernel. */
+    readonly canGetGPU: () => boolean;
+    /** Called with whether a GPU is requested; otherwise the leases are shown. */
+    readonly onClick: (getsGPU: boolean) => void;
   }
 }
 
