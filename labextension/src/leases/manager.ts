@@ -56,7 +56,12 @@ export class LeaseManager implements ILeaseManager {
     this._page = options.page;
     this._page.visibilityChanged.connect(this._onVisibilityChanged, this);
     this._onVisibilityChanged();
-    void this._askForPermission();
+    void this._api.mayChange().then(canAct => {
+      if (!canAct) {
+        this._canAct = false;
+        this._changed.emit();
+      }
+    });
   }
 
   get state(): IPoolState {
@@ -202,13 +207,6 @@ export class LeaseManager implements ILeaseManager {
       do {
         await new Promise<void>(resolve => this._page.after(UNANSWERED_RETRY_MS, resolve));
       } while (!this._isDisposed && this._connection.kind !== 'connected');
-    }
-  }
-
-  private async _askForPermission(): Promise<void> {
-    this._canAct = await this._api.mayChange();
-    if (!this._canAct && !this._isDisposed) {
-      this._changed.emit();
     }
   }
 
