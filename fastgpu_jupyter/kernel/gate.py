@@ -85,6 +85,8 @@ class Gate:
         #: A provisioner started this kernel and keeps its lease over a restart.
         self._provisioned = lease_id is not None
         self._pending_notes: list[str] = []
+        #: The note that the last lease ended, which does not hold for the next one.
+        self._end_note: str | None = None
         #: A cell ran without a device since the lease waits.
         self._runs_meanwhile = False
         #: When the lease was parked while a cell ran, on the monotonic clock.
@@ -284,6 +286,7 @@ class Gate:
         with self._lock:
             self.lease_id, self.view, self.cpu_only, self.had_gpu = lease_id, None, False, False
             self.open = False
+            self._pending_notes = [note for note in self._pending_notes if note != self._end_note]
         self._notify_listeners()
         self.wake_follower.set()
 
@@ -440,7 +443,8 @@ class Gate:
             return
         from .sentences import ended  # late, like everything that a start does not need
 
-        self._pending_notes.append(ended(reason, detail))
+        self._end_note = ended(reason, detail)
+        self._pending_notes.append(self._end_note)
         self._clear_lease()
 
     def _clear_lease(self) -> None:

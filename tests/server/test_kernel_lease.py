@@ -46,6 +46,14 @@ def test_gate_adopts_a_requested_lease_once_and_closes(folder: Path) -> None:
     assert known(other) == (None, True)
 
 
+def test_gate_that_adopts_a_lease_does_not_note_the_end_of_the_one_before(folder: Path) -> None:
+    one = gate("k", "l-1")
+    one.forget_lease()
+    token_files.write_lease_file("k", "l-2")
+    one.adopt_requested()
+    assert one.apply_changes() == []
+
+
 def test_gate_with_a_lease_keeps_it_and_forgets_an_older_request_with_its_release(folder: Path) -> None:
     token_files.write_lease_file("k", "l-2")
     one = gate("k", "l-1")
