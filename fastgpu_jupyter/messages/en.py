@@ -303,7 +303,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.budget_zero": "A request with a budget of 0 could never be granted; leave the budget out for none.",
     "request.idle_too_short": "A lease is idle after {least_ms} at least.",
     "request.hold_and_parkable": "A lease that is held is never parked: ask for one of the two.",
-    "request.above_quota": (
+    "refused.above_quota": (
         "'{size}' is {requested_milli} GPUs, and {tenant} may hold at most {limit_milli} at once. Ask for less, or ask "
         "an administrator for a higher quota."
     ),

@@ -151,7 +151,7 @@ MESSAGES: dict[str, str] = {
     "request.negative": "{field} 不能为负数。",
     "request.budget_zero": "预算为 0 的请求永远无法分配；没有预算请省略该项。",
     "request.hold_and_parkable": "固定的租约不会被挂起：请二者取其一。",
-    "request.above_quota": "“{size}”相当于 {requested_milli} 个 GPU，而 {tenant} 同时最多可使用 {limit_milli} 个。请减少申请，或请管理员提高配额。",
+    "refused.above_quota": "“{size}”相当于 {requested_milli} 个 GPU，而 {tenant} 同时最多可使用 {limit_milli} 个。请减少申请，或请管理员提高配额。",
     # -- requests that no device of the pool can serve ---------------------------------------------------------------
     "refused.no_devices": "此资源池没有 GPU，因此该请求永远无法分配。运行 `jupyter fastgpu status` 可查看原因；没有 GPU 时，可用 `--simulate 2xA100-80GB` 启动资源池来试用 FastGPU。",
     "refused.no_such_model": "此资源池没有“{size}”设备；现有 {models}。请指明其中之一、规格（{sizes}）或显存大小。",

@@ -229,6 +229,10 @@ class PoolMachine(RuleBasedStateMachine):
     def resize(self, data: st.DataObject, profile: str) -> None:
         self._try(c.ResizeLease(self._names(data), profile))
 
+    @rule(data=st.data(), on=st.booleans())
+    def run_on_the_cpu_meanwhile(self, data: st.DataObject, on: bool) -> None:
+        self._try(c.SetCpuMeanwhile(self._names(data), on))
+
     @rule(data=st.data())
     def move(self, data: st.DataObject) -> None:
         self._try(c.MigrateLease(self._names(data)))

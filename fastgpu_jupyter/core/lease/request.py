@@ -28,7 +28,7 @@ def request_lease(state: State, command: c.RequestLease, at: Instant) -> list[Ev
         if wanted > tenant.limit_milli:
             raise InvalidRequest(
                 Message.of(
-                    "request.above_quota",
+                    "refused.above_quota",
                     size=command.request.name,
                     requested_milli=wanted,
                     tenant=command.tenant,

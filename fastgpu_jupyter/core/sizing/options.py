@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from ...errors import CallerError, Message, NeedsRestart
@@ -33,8 +34,13 @@ from .steps import steps
 T = TypeVar("T")
 #: Events after which there may be other kinds of device.
 _CHANGE_KINDS = {e.HostAppeared, e.DeviceAppeared, e.DeviceVanished}
+#: For how long an answer holds where no event came, in ms: leases become idle with time.
+FRESH_MS = 1000
+#: How many answers are kept.
+ANSWERS_MAX = 256
 #: The id of a request that is only thought of; no lease has it.
 _NEW = ""
+_NO_HOLDER = Holder("", 0, 0, 0, 0)
 
 
 class SizeChoice(NamedTuple):
@@ -105,27 +111,60 @@ class SizeReport:
     def __init__(self, state: State, queue: QueueReport, pool: Outlooks) -> None:
         self._state, self._queue, self._pool = state, queue, pool
         self._kinds: DeviceKinds | None = None
+        self._answers: dict[object, SizeChoices] = {}  #: of the state as it is, while time has hardly passed
+        self._answers_ms = 0
 
     def update(self, events: Iterable[Event]) -> None:
         """Follow ``events``, which have been applied to the state."""
+        self._answers.clear()
         if any(type(event) in _CHANGE_KINDS for event in events):
             self._kinds = None
 
-    def for_request(self, tenant: str, holder: Holder, like: LeaseRequest, unit: SizeUnit, at: Instant) -> SizeChoices:
-        """Return the options of a request that is like another one but for the size, of which it keeps the models."""
+    def for_request(
+        self, tenant: str, like: LeaseRequest, unit: SizeUnit, at: Instant, *, closed: Message | None = None
+    ) -> SizeChoices:
+        """Return the options of a request that is like another one but for the size, of which it keeps the models.
+
+        ``closed``: why no request of the tenant is accepted at present, whatever its size.
+        """
+        compute = partial(self._for_request, tenant, like, unit, at, closed)
+        return self._remembered((tenant, like, unit, str(closed)), at, compute)
+
+    def for_lease(self, lease: Lease, unit: SizeUnit, used_bytes: int | None, at: Instant) -> SizeChoices:
+        """Return the options of a lease; ``used_bytes``: its device memory in use, where that is known."""
+        compute = partial(self._for_lease, lease, unit, used_bytes, at)
+        return self._remembered((lease.id, unit, used_bytes), at, compute)
+
+    def _remembered(self, key: object, at: Instant, compute: Callable[[], SizeChoices]) -> SizeChoices:
+        """Return what was computed lately for the same question, or compute it: many browsers ask at once."""
+        if not 0 <= at.ms - self._answers_ms < FRESH_MS or len(self._answers) >= ANSWERS_MAX:
+            self._answers.clear()
+        if not self._answers:
+            self._answers_ms = at.ms
+        if key not in self._answers:
+            self._answers[key] = compute()
+        return self._answers[key]
+
+    def _for_request(
+        self, tenant: str, like: LeaseRequest, unit: SizeUnit, at: Instant, closed: Message | None
+    ) -> SizeChoices:
         state, kinds = self._state, self._current_kinds()
         view = kinds.view_of(state)
 
         def lease_of(size: Size) -> Lease:
             wanted = replace(like, profile=str(size), memory_bytes=None)
-            return Lease(_NEW, tenant, wanted, holder, "", state.arrivals + 1, at, state.generations, waiting_since=at)
+            return Lease(
+                _NEW, tenant, wanted, _NO_HOLDER, "", state.arrivals + 1, at, state.generations, waiting_since=at
+            )
 
         queue = _Queue(self._queue, self._pool, lease_of(like.size), view, at)
 
         def effect_of(size: Size) -> _Effect:
             lease = lease_of(size)
+            if closed is not None:
+                return _Effect(SizeEffect.UNAVAILABLE, closed)
             try:
-                request.request_lease(view, c.RequestLease(_NEW, tenant, lease.request, holder, ""), at)
+                request.request_lease(view, c.RequestLease(_NEW, tenant, lease.request, _NO_HOLDER, ""), at)
             except CallerError as refusal:
                 return _Effect(SizeEffect.UNAVAILABLE, refusal.message)
             return queue.effect_of(lease)
@@ -133,8 +172,7 @@ class SizeReport:
         sizes = steps(kinds.devices, unit, like.size)
         return SizeChoices(None, None, kinds.models, self._choices(sizes, like, effect_of, kinds.devices))
 
-    def for_lease(self, lease: Lease, unit: SizeUnit, used_bytes: int | None, at: Instant) -> SizeChoices:
-        """Return the options of a lease; ``used_bytes``: its device memory in use, where that is known."""
+    def _for_lease(self, lease: Lease, unit: SizeUnit, used_bytes: int | None, at: Instant) -> SizeChoices:
         state, kinds = self._state, self._current_kinds()
         waits = lease.state in WITHOUT_CAPACITY
         view = state

@@ -61,7 +61,7 @@ class PoolService:
         self.pool = PoolHandlers(context, self.open_streams)
         self._devices = DeviceHandlers(context)
         self._accounting = AccountingHandlers(context)
-        self._sizes = SizeHandlers(context)
+        self._sizes = SizeHandlers(context, limits)
         self._advice = AdviceHandlers(context)
 
     def handlers(self) -> HandlerTable:

@@ -210,6 +210,7 @@ export const MESSAGES = {
     one: '{count} request is before it',
     other: '{count} requests are before it'
   },
+  'refused.above_quota': '\'{size}\' is {requested_milli} GPUs, and {tenant} may hold at most {limit_milli} at once. Ask for less, or ask an administrator for a higher quota.',
   'refused.leased_whole': 'The devices of this pool are leased whole, so \'{size}\' cannot be served. Ask for the profile \'full\'.',
   'refused.model': '{model} ({memory_bytes})',
   'refused.no_devices': 'This pool has no GPU, so the request could never be granted. Run `jupyter fastgpu status` to see why; without a GPU, start the pool with `--simulate 2xA100-80GB` to try FastGPU.',

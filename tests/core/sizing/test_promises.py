@@ -151,7 +151,7 @@ def choices_and_outcomes(world: World, draw: random.Random) -> Iterator[tuple[Si
     like = LeaseRequest("full", None, "kernel", None, priority=draw.choice([Priority.NORMAL, Priority.HIGH]))
     if draw.random() < 0.3:
         like = replace(like, isolation=Isolation.HARDWARE)
-    for choice in report.for_request(tenant, holder(1), like, unit, world.at).choices:
+    for choice in report.for_request(tenant, like, unit, world.at).choices:
         request = replace(like, profile=str(choice.size))
         yield choice, Chosen(world, "new", c.RequestLease("new", tenant, request, holder(1), ""))
     leases = [lease for lease in world.state.leases.values() if lease.state is not LeaseState.ENDED]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import Isolation, LeaseRequest
+from fastgpu_jupyter.core.model.entities import Instant, Isolation, LeaseRequest, State
 from fastgpu_jupyter.core.model.size import SizeUnit
+from fastgpu_jupyter.core.pool import Pool
 from fastgpu_jupyter.core.scheduling.queue_report import QueueReport
 from fastgpu_jupyter.core.sizing.options import SizeChoices, SizeReport
+from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, holder, mig_spec, spec, text
 
@@ -22,7 +27,7 @@ def for_request(
     world: World, size: str = "full", unit: SizeUnit = SizeUnit.SHARE, tenant: str = "ann", **more: Any
 ) -> SizeChoices:
     like = LeaseRequest(size, None, "kernel", None, **more)
-    return report(world).for_request(tenant, holder(1), like, unit, world.at)
+    return report(world).for_request(tenant, like, unit, world.at)
 
 
 def for_lease(world: World, name: str, used_bytes: int | None = None) -> SizeChoices:
@@ -193,3 +198,56 @@ def test_options_are_at_most_sixteen_and_have_the_smallest_and_the_largest() -> 
 
 def test_options_of_an_empty_pool_are_none() -> None:
     assert for_request(World()).choices == []
+
+
+def test_options_are_all_unavailable_while_no_request_is_accepted() -> None:
+    world = World(spec("a"))
+    like, closed = LeaseRequest("full", None, "kernel", None), Message.of_text("The disk is full.")
+    found = report(world).for_request("ann", like, SizeUnit.SHARE, world.at, closed=closed)
+    assert set(effects(found).values()) == {"unavailable"}
+    assert reason(found, "half") == "The disk is full."
+
+
+def test_report_answers_again_after_an_event_or_a_second_and_not_before() -> None:
+    world = World(spec("a", parkable=True))
+    one, like = report(world), LeaseRequest("full", None, "kernel", None)
+
+    def full() -> str:
+        return effects(one.for_request("ann", like, SizeUnit.SHARE, world.at))["full"]
+
+    found = one.for_request("ann", like, SizeUnit.SHARE, world.at)
+    assert one.for_request("ann", like, SizeUnit.SHARE, world.at) is found
+    one.update(world.do(c.RequestLease("x", "bob", LeaseRequest("full", None, None, None), holder(1), "")))
+    world.prepared("x")
+    one.update(world.do(c.ReportActivity("x", busy=False)))
+    assert full() == "queued"
+    world.now_ms += world.state.policy.idle_ms or 0
+    assert full() == "after_parking", "time makes leases idle, without an event"
+
+
+def _full_pool(devices: int, waiting: int) -> tuple[SizeReport, Pool]:
+    """A pool whose devices are leased whole, with so many requests of 50 tenants that wait."""
+    pool, at = Pool(State()), Instant(0, 10**12)
+    pool.execute(c.StartPool("boot", 0), at)
+    specs = [spec(f"d{number}", index=number % 8, host_id=f"h{number // 8}") for number in range(devices)]
+    pool.execute(c.SetDevices(tuple(specs)), at)
+    for number in range(devices + waiting):
+        request = LeaseRequest("full" if number < devices else ["half", "2xany"][number % 2], None, "kernel", None)
+        pool.execute(c.RequestLease(f"l{number}", f"t{number % 50}", request, holder(1), ""), at)
+    return SizeReport(pool.state, QueueReport(pool.state), pool), pool
+
+
+@pytest.mark.slow
+def test_options_cost_hardly_more_in_a_large_pool() -> None:
+    def measure(devices: int, waiting: int) -> float:
+        one, pool = _full_pool(devices, waiting)
+        at, took_s = pool.state.last, []
+        for number in range(15):
+            like = LeaseRequest("full", None, "kernel", f"{number}.ipynb")  # no answer is remembered
+            began_s = time.perf_counter()
+            found = one.for_request("t1", like, SizeUnit.MEMORY, at)
+            took_s.append(time.perf_counter() - began_s)
+            assert {choice.effect.value for choice in found.choices} == {"queued"}
+        return sorted(took_s)[7]
+
+    assert measure(4000, 800) < 10 * measure(40, 8)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ....core.model import commands as c
 from ....core.model.entities import Instant, LeaseRequest, State
+from ....errors import LimitReached, Message
 from ....wire.schemas import SizeOptions
 from .. import request_parsing
 from ..call import HttpCall
+from ..limits import ServiceLimits
 from ..views.sizes import size_options
 from .base import HandlerContext, HandlerTable
 
@@ -16,8 +19,8 @@ _KERNEL = "kernel"
 class SizeHandlers:
     """The handler of the sizes that requests and leases can have."""
 
-    def __init__(self, context: HandlerContext) -> None:
-        self._context = context
+    def __init__(self, context: HandlerContext, limits: ServiceLimits) -> None:
+        self._context, self._limits = context, limits
         self._state = context.backend.state
 
     def table(self) -> HandlerTable:
@@ -30,16 +33,26 @@ class SizeHandlers:
         if query.lease_id is not None:
             return await self._of_lease(call, query)
         await self._context.permissions.require_priority(call.caller, query.priority)
-        like = LeaseRequest(
-            query.like, None, _KERNEL, None, priority=query.priority, isolation=query.isolation
-        )  # fmt: skip
+        like = LeaseRequest(query.like, None, _KERNEL, None, priority=query.priority, isolation=query.isolation)
         caller = call.caller
 
-        def read(_: State, at: Instant) -> SizeOptions:
-            found = self._state.size_report.for_request(caller.tenant, caller.holder, like, query.unit, at)
-            return size_options(None, found)
+        def read(state: State, at: Instant) -> SizeOptions:
+            closed = self._closed(state, c.RequestLease("", caller.tenant, like, caller.holder, ""), at)
+            report = self._state.size_report
+            return size_options(None, report.for_request(caller.tenant, like, query.unit, at, closed=closed))
 
         return await self._state.read(read)
+
+    def _closed(self, state: State, command: c.RequestLease, at: Instant) -> Message | None:
+        """Return why no request of the caller is accepted at present, or ``None``."""
+        fault = self._context.backend.faults.message
+        if fault is not None:
+            return Message.of_text(fault)
+        try:
+            self._limits.admit(state, command, at)
+        except LimitReached as refusal:
+            return refusal.message
+        return None
 
     async def _of_lease(self, call: HttpCall, query: request_parsing.SizeQuery) -> SizeOptions:
         def read(state: State, at: Instant) -> SizeOptions:
