@@ -40,7 +40,7 @@ unexport PYTHONPATH VIRTUAL_ENV
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-package := $(shell find fastgpu_jupyter -name labextension -prune -o -name __pycache__ -prune -o -type f -print)
+package := $(shell find fastgpu_jupyter \( -name labextension -o -path '*/widget/static' -o -name __pycache__ \) -prune -o -type f -print)
 frontend := $(shell find labextension \( -name node_modules -o -name lib -o -name 'build*' -o -name 'test*' \
 	-o -name coverage -o -name '*.tsbuildinfo' \) -prune -o -type f -print)
 shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproject.toml
@@ -74,7 +74,7 @@ help:
 
 .make/frontend: .make/venv .make/node $(frontend)
 	$(call step,'Building the front end')
-	rm -rf fastgpu_jupyter/labextension
+	rm -rf fastgpu_jupyter/labextension fastgpu_jupyter/kernel/widget/static
 	cd labextension && npm run build:prod
 	@touch $@
 
@@ -217,6 +217,6 @@ $(parts:%=test-long-%): test-long-%: .make/needs-dev .make/installed
 	printf '==> %s: %d s\n' '$*' $$((SECONDS - began))
 
 clean:
-	rm -rf .make $(VENV) dist build fastgpu_jupyter/labextension labextension/node_modules labextension/lib \
-	  labextension/build* labextension/*.tsbuildinfo .mypy_cache .ruff_cache .pytest_cache .hypothesis screenshots
+	rm -rf .make $(VENV) dist build fastgpu_jupyter/labextension fastgpu_jupyter/kernel/widget/static labextension/node_modules \
+	  labextension/lib labextension/build-test labextension/*.tsbuildinfo .mypy_cache .ruff_cache .pytest_cache .hypothesis screenshots
 	find . -name __pycache__ -prune -exec rm -rf {} +

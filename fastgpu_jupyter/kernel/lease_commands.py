@@ -94,13 +94,17 @@ class LeaseCommands:
         return self._change(lambda client, lease_id: client.pin(lease_id, pinned=pinned))
 
     def snooze(self, for_ms: int) -> LeaseView:
-        """Put off the steps of the idle policy."""
+        """Put off the steps of the idle policy by ``for_ms`` milliseconds."""
         return self._change(lambda client, lease_id: client.snooze(lease_id, for_ms))
 
     def advise(self, *, silenced: bool | None = None) -> AdviceView:
         """Return the advice on the size of the lease; with ``silenced`` set whether its notebook gets any."""
         lease_id, client = self._required(), self._gate.pool.connect()
         return client.advice(lease_id) if silenced is None else client.silence_advice(lease_id, silenced=silenced)
+
+    def cpu_meanwhile(self, *, on: bool) -> LeaseView:
+        """Let cells run without a GPU until the waiting lease is granted, or let them wait."""
+        return self._change(lambda client, lease_id: client.cpu_meanwhile(lease_id, on=on))
 
     def _change(self, change: Callable[[PoolClient, str], LeaseView]) -> LeaseView:
         lease_id = self._required()

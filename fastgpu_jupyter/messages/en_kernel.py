@@ -311,6 +311,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "widget.busy": "Too many requests of widgets wait. This one was not done; try again in a moment.",
     "widget.unknown_action": "The widget of this kernel has no action {action}. Run its cell again.",
     "widget.no_size": "Give a size, like half or 24GiB.",
+    "widget.no_time": "Give a time in milliseconds.",
     "progress.active": "The GPU is active: {size}, {model}.",
     "progress.parking": "Parking: the GPU memory of this kernel is being moved to host memory.",
     "progress.parked": "Parked. {reason} Variables and GPU memory are kept; nothing is billed meanwhile.",

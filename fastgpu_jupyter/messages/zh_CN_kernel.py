@@ -216,6 +216,7 @@ MESSAGES: dict[str, str] = {
     "widget.busy": "等待中的小部件请求过多。此请求未执行；请稍后重试。",
     "widget.unknown_action": "此内核的小部件没有操作 {action}。请重新运行其单元格。",
     "widget.no_size": "请给出规格，例如 half 或 24GiB。",
+    "widget.no_time": "请给出以毫秒为单位的时间。",
     "progress.active": "GPU 使用中：{size}，{model}。",
     "progress.parking": "正在挂起：此内核的显存内容正在移到主机内存。",
     "progress.parked": "已挂起。{reason}变量和显存内容均保留；期间不计费。",

@@ -12,6 +12,7 @@ import { dashboardPlugin } from './plugins/dashboard';
 import { managerPlugin } from './plugins/manager';
 import { notificationsPlugin } from './plugins/notifications';
 import { notifierPlugin } from './plugins/notifier';
+import { pagePlugin } from './plugins/page';
 import { panelPlugin } from './plugins/panel';
 import { resizePlugin } from './plugins/resize';
 import { runningPlugin } from './plugins/running';
@@ -25,6 +26,7 @@ export { ICurrentLease, IGrantNotifier, IKernelStart, ILeaseManager } from './to
 
 const plugins: JupyterFrontEndPlugin<unknown>[] = [
   managerPlugin,
+  pagePlugin,
   currentLeasePlugin,
   commandsPlugin,
   panelPlugin,

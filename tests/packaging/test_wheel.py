@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 Run = Callable[..., str]
 
 # From a clone, the front end is fetched and compiled.
+#: All code and styles that a page may load from us, compressed, with everything open: panel, dialogs and widget.
+PAGE_BYTES_MAX = 170_000
 patient = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -68,6 +71,17 @@ class TestWheel:
         allowed = ("fastgpu_jupyter/", data, f"{wheel.name.split('-py3')[0]}.dist-info/")
         assert [name for name in names if not name.startswith(allowed)] == []
         assert [name for name in names if name.startswith("fastgpu_jupyter/labextension/")] == []
+
+    def test_the_page_loads_little_code(self, wheel: Path) -> None:
+        archive = zipfile.ZipFile(wheel)
+        loaded = re.compile(
+            r".*/(labextensions/fastgpu-jupyter/static|fastgpu_jupyter/kernel/widget/static)/.*\.(js|css)"
+        )
+        bundles = [name for name in ("/" + one for one in archive.namelist()) if loaded.fullmatch(name)]
+        assert any(name.endswith("widget/static/widget.js") for name in bundles)
+        assert any(name.endswith("widget/static/widget.css") for name in bundles)
+        sizes = {name: len(zlib.compress(archive.read(name[1:]), 9)) for name in bundles}
+        assert sum(sizes.values()) <= PAGE_BYTES_MAX, sizes
 
     def test_its_bundle_names_the_version(self, wheel: Path) -> None:
         data = f"{wheel.name.split('-py3')[0]}.data/data"

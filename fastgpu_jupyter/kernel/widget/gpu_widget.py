@@ -9,12 +9,11 @@ import anywidget
 import traitlets
 from IPython import display
 
-from ...errors import FastGPUError
-from ...messages import say, text_of
+from ...messages import say
 from ..lease_commands import LeaseCommands
 from .facts import LeaseFacts
 from .hub import current_hub
-from .requests import live_state
+from .state import asked_state
 
 if TYPE_CHECKING:
     from ...wire.schemas import LeaseView
@@ -78,7 +77,7 @@ class GPUWidget(anywidget.AnyWidget):
         self._css = _built("widget.css", "")
         self._hub = current_hub()
         self._commands = LeaseCommands(self._hub.gate)
-        initial = {"kernel_id": self._hub.kernel_id, "gated": self._hub.gated, **live_state(self._hub)}
+        initial = {"kernel_id": self._hub.kernel_id, "gated": self._hub.gated, **asked_state(self._hub)}
         super().__init__(_initial=initial)
         self.on_msg(lambda _widget, content, _buffers: self._hub.requests.submit(self, content))
         self._hub.add(self)
@@ -146,18 +145,6 @@ class GPUWidget(anywidget.AnyWidget):
         """Display the module, and below it the table that stays where there is no kernel."""
         data, metadata = self._repr_mimebundle_()
         _publish(data, metadata)
-        if self._hub.gate.view is None:
-            self._ask()
         content = self._hub.new_snapshot().content()
         if content is not None:
             _publish(content["data"], content["metadata"], transient=content["transient"])
-
-    def _ask(self) -> None:
-        """Ask the pool manager once: the follower of a kernel that has just started has no answer yet."""
-        gate = self._hub.gate
-        try:
-            gate.refresh()
-        except FastGPUError as error:
-            gate.report_pool_error(text_of(error))
-        except OSError as error:
-            gate.report_pool_error(str(error))

@@ -15,6 +15,7 @@ from ...errors import FastGPUError, InvalidRequest, LimitReached, Message
 from ...messages import view_of
 from ..lease_client import IMPORT_ERRORS
 from ..lease_commands import LeaseCommands
+from .state import asked_state
 
 if TYPE_CHECKING:
     from .gpu_widget import GPUWidget
@@ -27,8 +28,8 @@ WAITING_MAX = 16
 #: The longest id of a request.
 ID_MAX = 64
 
-#: What a request does; returns what its answer has beside the lease.
-Action = Callable[["WidgetHub", Mapping[str, Any]], dict[str, Any]]
+#: What a request does with the lease and its arguments.
+Action = Callable[[LeaseCommands, Mapping[str, Any]], object]
 
 
 class WidgetRequests:
@@ -51,7 +52,8 @@ class WidgetRequests:
         try:
             self._queue.put_nowait((widget, content))
         except queue.Full:
-            self._answer(widget, content, {"error": _error(LimitReached(Message.of("widget.busy")))})
+            error = _error(LimitReached(Message.of("widget.busy")))
+            widget.send({"kind": KIND, "id": str(content.get("id"))[:ID_MAX], "error": error})
         return True
 
     def _run(self) -> None:
@@ -61,99 +63,48 @@ class WidgetRequests:
 
     def _serve(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Do what a request asks and return the fields of its answer."""
+        name, args = str(content.get("action"))[:ID_MAX], content.get("args")
         try:
-            action = ACTIONS.get(str(content.get("action")))
+            action = ACTIONS.get(name)
             if action is None:
-                raise InvalidRequest(Message.of("widget.unknown_action", action=str(content.get("action"))[:ID_MAX]))
-            args = content.get("args")
-            return {"error": None, **action(self._hub, args if isinstance(args, dict) else {})}
+                raise InvalidRequest(Message.of("widget.unknown_action", action=name))
+            action(LeaseCommands(self._hub.gate), args if isinstance(args, dict) else {})
         except FastGPUError as error:
             return {"error": _error(error)}
         except OSError as error:
             return {"error": _error(FastGPUError(str(error)))}
         except IMPORT_ERRORS:
             return {"error": _error(FastGPUError(Message.of("magic.upgraded")))}
+        return {"error": None}
 
     def _answer(self, widget: GPUWidget, content: Mapping[str, Any], fields: dict[str, Any]) -> None:
         """Send the answer to ``widget``, and what the lease is now to the other widgets of this kernel."""
+        state = asked_state(self._hub)
         self._hub.refresh()
-        state = live_state(self._hub)
         widget.send({"kind": KIND, "id": str(content.get("id"))[:ID_MAX], **state, **fields})
         for other in self._hub.widgets():
             if other is not widget:
                 other.send({"kind": KIND, "id": None, **state})
 
 
-def live_state(hub: WidgetHub) -> dict[str, Any]:
-    """Return what every message to a widget has: the lease as it is known, and why it may not be current."""
-    view = hub.gate.view
-    return {
-        "lease": view and {**view, "environment": {}, "hidden_environment": {}},
-        "problem": hub.gate.pool_error,
-    }
-
-
 def _error(error: FastGPUError) -> dict[str, Any]:
     return {"code": error.code, "message": view_of(error.message)}
 
 
-def _refresh(hub: WidgetHub, _args: Mapping[str, Any]) -> dict[str, Any]:
-    hub.gate.refresh()
-    return {"pool": hub.gate.pool.connect().pool()}
-
-
-def _release(hub: WidgetHub, _args: Mapping[str, Any]) -> dict[str, Any]:
-    LeaseCommands(hub.gate).release()
-    return {}
-
-
-def _resize(hub: WidgetHub, args: Mapping[str, Any]) -> dict[str, Any]:
-    LeaseCommands(hub.gate).resize(_text(args, "size"))
-    return {}
-
-
-def _request(hub: WidgetHub, args: Mapping[str, Any]) -> dict[str, Any]:
-    LeaseCommands(hub.gate).request(_text(args, "size"))
-    return {}
-
-
-def _park(hub: WidgetHub, _args: Mapping[str, Any]) -> dict[str, Any]:
-    LeaseCommands(hub.gate).park()
-    return {}
-
-
-def _resume(hub: WidgetHub, _args: Mapping[str, Any]) -> dict[str, Any]:
-    LeaseCommands(hub.gate).resume()
-    return {}
-
-
-def _migrate(hub: WidgetHub, _args: Mapping[str, Any]) -> dict[str, Any]:
-    LeaseCommands(hub.gate).migrate()
-    return {}
-
-
-def _pin(hub: WidgetHub, _args: Mapping[str, Any]) -> dict[str, Any]:
-    LeaseCommands(hub.gate).pin(pinned=True)
-    return {}
-
-
-def _unpin(hub: WidgetHub, _args: Mapping[str, Any]) -> dict[str, Any]:
-    LeaseCommands(hub.gate).pin(pinned=False)
-    return {}
-
-
-#: What a widget's user can ask for. ``withdraw`` leaves the queue and stays parked.
+#: What a widget's user can ask for. ``withdraw`` leaves the queue and stays parked; every answer is fresh.
 ACTIONS: Mapping[str, Action] = {
-    "refresh": _refresh,
-    "release": _release,
-    "resize": _resize,
-    "request": _request,
-    "park": _park,
-    "withdraw": _park,
-    "resume": _resume,
-    "migrate": _migrate,
-    "pin": _pin,
-    "unpin": _unpin,
+    "refresh": lambda _commands, _args: None,
+    "release": lambda commands, _args: commands.release(),
+    "resize": lambda commands, args: commands.resize(_text(args, "size")),
+    "request": lambda commands, args: commands.request(_text(args, "size")),
+    "park": lambda commands, _args: commands.park(),
+    "withdraw": lambda commands, _args: commands.park(),
+    "resume": lambda commands, _args: commands.resume(),
+    "migrate": lambda commands, _args: commands.migrate(),
+    "pin": lambda commands, _args: commands.pin(pinned=True),
+    "unpin": lambda commands, _args: commands.pin(pinned=False),
+    "snooze": lambda commands, args: commands.snooze(_number(args, "for_ms")),
+    "cpu_meanwhile": lambda commands, args: commands.cpu_meanwhile(on=args.get("on") is True),
 }
 
 
@@ -161,4 +112,11 @@ def _text(args: Mapping[str, Any], name: str) -> str:
     value = args.get(name)
     if not isinstance(value, str) or not value:
         raise InvalidRequest(Message.of("widget.no_size"))
+    return value
+
+
+def _number(args: Mapping[str, Any], name: str) -> int:
+    value = args.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidRequest(Message.of("widget.no_time"))
     return value

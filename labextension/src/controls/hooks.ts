@@ -33,12 +33,17 @@ export interface IKnownSizes {
   readonly failure: string | null;
 }
 
-/** Return the sizes of the source's lease, or of a new request if it has none; asks again when `version` changes. */
+/**
+ * Return the sizes of the source's lease, or of a new request if it has none.
+ *
+ * Asks again when `version` changes, at most once in the interval, and immediately when `urgent` does.
+ */
 export function useSizes(
   source: ILeaseSource,
   leaseId: string | null,
   version: string,
-  enabled: boolean
+  enabled: boolean,
+  urgent = ''
 ): IKnownSizes {
   const [known, setKnown] = React.useState<IKnownSizes & { readonly of: string | null }>({
     sizes: null,
@@ -46,6 +51,7 @@ export function useSizes(
     of: leaseId
   });
   const askedAt = React.useRef(-SIZES_INTERVAL_MS);
+  const answered = React.useRef(urgent);
   React.useEffect(() => {
     if (!enabled) {
       return;
@@ -53,6 +59,7 @@ export function useSizes(
     let cancelled = false;
     const ask = () => {
       askedAt.current = performance.now();
+      answered.current = urgent;
       void source.sizes(leaseId === null ? {} : { lease_id: leaseId }).then(
         sizes => {
           if (!cancelled) {
@@ -66,13 +73,14 @@ export function useSizes(
         }
       );
     };
-    const wait = askedAt.current + SIZES_INTERVAL_MS - performance.now();
+    const wait =
+      urgent === answered.current ? askedAt.current + SIZES_INTERVAL_MS - performance.now() : 0;
     const timer = window.setTimeout(ask, Math.max(0, wait));
     return () => {
       cancelled = true;
       window.clearTimeout(timer);
     };
-  }, [source, leaseId, version, enabled]);
+  }, [source, leaseId, version, enabled, urgent]);
   return known.of === leaseId ? known : { sizes: null, failure: null };
 }
 

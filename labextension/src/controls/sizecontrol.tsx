@@ -33,12 +33,17 @@ export function SizeControl(
   const [chosen, setChosen] = React.useState<string | null>(null);
   const [refusal, setRefusal] = React.useState<{ size: string; reason: string } | null>(null);
   const [isSending, setIsSending] = React.useState(false);
+  const [applications, setApplications] = React.useState(0);
   const { sizes, failure } = useSizes(
     source,
     lease.id,
     sizesVersion(source),
-    source.connection.kind === 'connected'
+    source.connection.kind === 'connected',
+    // A change of the size is rare, and the slider must not show the former one.
+    `${lease.request.size} ${applications}`
   );
+  // The choice that was applied stays in the slider until the sizes follow.
+  React.useEffect(() => setChosen(null), [sizes?.applied, sizes?.requested]);
   const { currency } = lease.money;
   if (sizes === null || sizes.options.length === 0) {
     return (
@@ -65,12 +70,13 @@ export function SizeControl(
     setIsSending(true);
     try {
       await source.act('resize', { size: option.size });
+      setApplications(count => count + 1);
       props.onApplied?.();
     } catch (reason) {
       setRefusal({ size: option.size, reason: textOf(reason) });
+      setChosen(null);
     }
     setIsSending(false);
-    setChosen(null);
   };
   return (
     <>

@@ -291,6 +291,7 @@ export const MESSAGES = {
   'widget.busy': 'Too many requests of widgets wait. This one was not done; try again in a moment.',
   'widget.no_kernel': 'GPUWidget shows the lease of a notebook\'s kernel, and this process is none. Use it in a notebook with a FastGPU kernel; `jupyter fastgpu status` shows the pool in a terminal.',
   'widget.no_size': 'Give a size, like half or 24GiB.',
+  'widget.no_time': 'Give a time in milliseconds.',
   'widget.not_built': 'The front end of the widget was not built. Run `make .make/frontend` in the source tree.',
   'widget.snapshot': 'GPU lease at {time}',
   'widget.unknown_action': 'The widget of this kernel has no action {action}. Run its cell again.',
