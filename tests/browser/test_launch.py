@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import LabProcess
 from tests.browser.lab_page import LabPage
@@ -188,3 +188,31 @@ def test_size_is_chosen_at_launch_and_remembered(
         assert only(lab)["request"]["size"] == "full"
         expect(user.notification(text)).to_be_visible()
         user.close_notebook()
+
+    # While an answer takes long, the form says so; without one, a kernel starts without a GPU.
+    wait_until(lambda: not live(lab), "the lease ends")
+    held: list[Route] = []
+    page.route("**/fastgpu/api/sizes*", lambda route: held.append(route))  # noqa: PLW0108 (Playwright sets an attribute)
+    page.evaluate("() => { void window.jupyterapp.commands.execute('fastgpu:choose-size', {isNew: true}); }")
+    form = page.locator(".fg-ChooseSizeDialog")
+    expect(form.get_by_text("checking…")).to_be_visible()
+    expect(user.start()).to_be_disabled()
+    while held:
+        silent = {"message": "No pool manager answers.", "code": "pool_unreachable", "detail": ""}
+        held.pop().fulfill(status=503, json=silent)
+    expect(form.get_by_role("alert")).to_have_text("No pool manager answers.")
+    page.screenshot(path=screenshots / "launch-form-silent.png")
+    form.get_by_role("button", name="Start without a GPU").click()
+    user.wait_until_idle()
+    assert live(lab) == []
+    page.unroute("**/fastgpu/api/sizes*")
+
+    # Notebook 7 starts with what a notebook remembers, and has the form in its Kernel menu.
+    write_notebook(isolated, "classic.ipynb", {"version": 1, "kernel": "fastgpu", "size": "quarter"})
+    user.open("notebooks/classic.ipynb")
+    user.wait_until_idle()
+    assert only(lab)["request"]["size"] == "quarter"
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name="Choose size…").click()
+    expect(user.form().locator(".fg-Answer")).to_contain_text("quarter · 20 GiB")
+    page.screenshot(path=screenshots / "launch-notebook7.png")

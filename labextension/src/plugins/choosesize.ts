@@ -9,7 +9,15 @@ import { CommandIDs } from '../commands';
 import type { SizeOptions } from '../generated/api';
 import { chooseIcon } from '../icon';
 import type { IChoice } from '../launch/choice';
-import { bounded, defaultsOf, isFastGPU, raisedBy, readRemembered, rememberedOf } from '../launch/choice';
+import {
+  bounded,
+  defaultsOf,
+  isFastGPU,
+  METADATA_KEY,
+  raisedBy,
+  readRemembered,
+  rememberedOf
+} from '../launch/choice';
 import type { NotebookDocument } from '../launch/document';
 import { LeaseAPI } from '../leases/restapi';
 import { IKernelStart, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
@@ -53,6 +61,9 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
       return plain.find(spec => spec?.name === specs?.default) ?? plain[0] ?? null;
     };
 
+    /** Notebook 7 opens a notebook in another page, which knows only what its file says. */
+    const opensHere = () => commands.hasCommand('launcher:create');
+
     const documentOf = (args: ReadonlyPartialJSONObject): NotebookDocument | null => {
       if (args.isNew === true) {
         return null;
@@ -90,7 +101,12 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
         asked: raised.length > 0 ? { raised, choice: wanted } : null,
         isUnfolded: raised.length > 0,
         replaces: running !== undefined,
-        remember: document === null ? true : document.isWritable ? remembered.kind !== 'nothing' : null,
+        remember:
+          document === null
+            ? opensHere() || null
+            : document.isWritable
+              ? remembered.kind !== 'nothing'
+              : null,
         withoutGPU: plain?.display_name ?? null,
         currency: () => manager.state.pool?.currency ?? '',
         loadSizes: async query => (await api.sizes(query)) as SizeOptions,
@@ -137,6 +153,9 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
         return null;
       }
       await prepare(model.path, chosen);
+      if (!opensHere() && !chosen.withoutGPU) {
+        await rememberInFile(model.path, chosen);
+      }
       const widget: unknown = await commands.execute('docmanager:open', {
         path: model.path,
         factory: 'Notebook',
@@ -150,6 +169,14 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
         (document.widget as { isUntitled?: boolean }).isUntitled = true;
       }
       return widget;
+    };
+
+    const rememberInFile = async (path: string, chosen: IChosen): Promise<void> => {
+      const { contents, kernelspecs } = serviceManager;
+      const file = await contents.get(path, { content: true });
+      const defaults = defaultsOf(kernelspecs.specs?.kernelspecs[chosen.kernel]);
+      const metadata = { ...file.content.metadata, [METADATA_KEY]: rememberedOf(chosen, defaults) };
+      await contents.save(path, { ...file, content: { ...file.content, metadata } });
     };
 
     const startIn = async (
@@ -166,7 +193,7 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
     commands.addCommand(CommandIDs.chooseSize, {
       label: args =>
         args.isLauncher === true
-          ? [trans.__('Choose size…'), trans.__('model, memory, priority, budget')].join('\n')
+          ? [trans.__('Choose size…'), trans.__('model, memory, priority')].join('\n')
           : args.isNew === true
             ? trans.__('New Notebook with a GPU…')
             : trans.__('Choose size…'),
