@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import InvalidRequest, Message
-from ..messages import joined, say, sentence_of, sentences_of, word
+from ..messages import joined, render, say, sentence_of, sentences_of, word
 from ..text import shortened
 from ..units import format_duration, format_memory, format_money, parse_duration
 from ..wire.client import PoolClient
@@ -181,7 +181,7 @@ def _tables(status: StatusView) -> list[str]:
         else say("cli.pool", version=version, scope=scope)
     ]
     if differs := difference_in_status(pool["version"]):
-        lines.append(differs)
+        lines.append(render(differs))
     lines += [text for message in (pool["message"], pool["carried_over"]) if (text := sentence_of(message))]
     lines += ["", *device_lines(status["devices"])]
     lines += _messages(status["leases"], lambda lease: [lease["health"]["message"]])

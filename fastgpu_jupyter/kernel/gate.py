@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..core.model.lifecycle import BLOCKING_CELLS, OVER
 from ..errors import FastGPUError
-from ..messages import say, sentence_of, sentences_of
+from ..messages import render, say, sentence_of, sentences_of
 from ..wire import variables, version
 from ..wire.lease_view import explanation_of, with_reading
 from .cell_activity import CellActivity
@@ -118,7 +118,7 @@ class Gate:
             env[variables.ANCESTOR_LEASES] = variables.with_lease(env.get(variables.ANCESTOR_LEASES, ""), gate.lease_id)
         server = version.read(given[variables.VERSION])
         if gate.lease_id is not None and not server.fits:
-            gate.add_note(say("note.of_fastgpu", text=version.difference_from_server(server)))
+            gate.add_note(say("note.of_fastgpu", text=render(version.difference_from_server(server))))
         return gate
 
     @classmethod

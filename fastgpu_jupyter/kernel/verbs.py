@@ -217,7 +217,7 @@ def status(context: Context, _words: list[str]) -> Rendered:
 
     view = context.gate.pool.connect().status()
     differs = difference_in_status(view["pool"]["version"])
-    return render.with_hint(render.status(view), differs) if differs else render.status(view)
+    return render.with_hint(render.status(view), message_text(differs)) if differs else render.status(view)
 
 
 def show_help(_context: Context, _words: list[str]) -> Rendered:

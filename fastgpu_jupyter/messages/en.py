@@ -763,4 +763,57 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "its position was given up; try again later, or choose a FastGPU kernel, which starts at once and waits in its "
         "cells."
     ),
+    # -- a pool manager that cannot be reached, options, versions ------------------------------------------------------
+    "pool.socket_forbidden": (
+        "You may not use the pool's socket {path}; it belongs to another user. Unset FASTGPU_SOCKET to use "
+        "your own pool, or ask its administrator for access."
+    ),
+    "pool.no_answer": (
+        "No pool manager answers at {path} ({reason}). Start one with `jupyter fastgpu pool`; leases already "
+        "granted are kept."
+    ),
+    "pool.socket_of_another_user": (
+        "The socket {path} belongs to another user (uid {uid}). Nothing was sent to it. Set FASTGPU_SOCKET to "
+        "your own pool's socket, or unset it."
+    ),
+    "pool.went_away": "The pool manager went away; trying again.",
+    "pool.ended": "The pool manager ended; connecting again.",
+    "pool.events_unreadable": "The pool manager's events could not be read: {reason}",
+    "pool.not_startable": "The pool manager could not be started: {reason}.",
+    "pool.not_callable": "The pool manager could not be called: {reason}.",
+    "pool.not_started": (
+        "The pool manager did not start: {reason} Its log is {log}; `jupyter fastgpu pool` shows it in a terminal."
+    ),
+    "pool.ended_at_start": (
+        "The pool manager did not start: it ended with status {status}. Its log is {log}; `jupyter fastgpu "
+        "pool` shows it in a terminal."
+    ),
+    "server.too_many_streams": (
+        "This Jupyter server already has {count} open FastGPU event streams. Close a browser tab, or raise "
+        "FastGPUExtension.event_streams_max."
+    ),
+    "request.seen_size": "seen must be the size that the lease had, as a text.",
+    "request.budget_micro": "budget_micro must be a whole number of millionths of the currency, or null for none.",
+    "option.none_of": "{text} is none of {choices}.",
+    "option.yes_or_no": "{text} is neither yes nor no.",
+    "option.given_twice": "--{option} was given twice.",
+    "option.needs_value": "--{option} needs a value, like --{option} {example}.",
+    "option.unknown": "There is no option {text}; use one of {choices}.",
+    "version.of_older_pool": (
+        "The pool manager at {path} is {pool} and this program is {ours}: they do not understand each other. "
+        "Restart the pool manager with `jupyter fastgpu pool restart`; leases are kept."
+    ),
+    "version.of_newer_pool": (
+        "The pool manager at {path} is {pool} and this program is {ours}: they do not understand each other. "
+        "Upgrade fastgpu-jupyter in the environment of this program, and restart it; leases are kept."
+    ),
+    "version.of_server": (
+        "The Jupyter server is {server} and this kernel is {ours}: they do not understand each other. Install "
+        "the same version of fastgpu-jupyter in both environments, and restart them; cells run, and the lease "
+        "is kept."
+    ),
+    "version.differs": (
+        "The pool manager is FastGPU {pool} and this program FastGPU {ours}; they understand each other. "
+        "`jupyter fastgpu pool restart` starts the installed version; leases are kept."
+    ),
 }

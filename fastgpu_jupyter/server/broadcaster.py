@@ -14,9 +14,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import LimitReached
+from ..errors import LimitReached, Message
 from .pool_connector import PoolConnector
-from .pool_mirror import Message, PoolMirror
+from .pool_mirror import PoolMirror, StreamMessage
 from .stream_reader import StreamReader
 
 
@@ -24,11 +24,11 @@ class BrowserSubscriber:
     """One browser, and the messages that it has not been sent yet."""
 
     def __init__(self, queue_limit: int) -> None:
-        self._queue: asyncio.Queue[Message | None] = asyncio.Queue(queue_limit)
+        self._queue: asyncio.Queue[StreamMessage | None] = asyncio.Queue(queue_limit)
         #: The stream has ended; the connection is to be closed.
         self.ended = False
 
-    def put(self, message: Message) -> bool:
+    def put(self, message: StreamMessage) -> bool:
         """Queue a message; return False, and end the stream, if the queue is full because the browser does not read."""
         try:
             self._queue.put_nowait(message)
@@ -44,7 +44,7 @@ class BrowserSubscriber:
             self._queue.get_nowait()
         self._queue.put_nowait(None)
 
-    async def next(self, timeout_s: float) -> Message | None:
+    async def next(self, timeout_s: float) -> StreamMessage | None:
         """Return the next message, None at the end. Raises :class:`TimeoutError` if there is none in time."""
         if self.ended:
             return None
@@ -69,7 +69,7 @@ class EventBroadcaster:
         self._on_lease = on_lease
         self._subscribers: set[BrowserSubscriber] = set()
         self._mirror = PoolMirror()
-        self._unreachable: Message | None = None
+        self._unreachable: StreamMessage | None = None
         self._reader: StreamReader | None = None
 
     @property
@@ -80,10 +80,7 @@ class EventBroadcaster:
     def subscribe(self) -> BrowserSubscriber:
         """Return a new subscriber; its first message is a snapshot, as soon as there is one."""
         if len(self._subscribers) >= self._subscribers_max:
-            raise LimitReached(
-                f"This Jupyter server already has {self._subscribers_max} open FastGPU event streams. "
-                "Close a browser tab, or raise FastGPUExtension.event_streams_max."
-            )
+            raise LimitReached(Message.of("server.too_many_streams", count=self._subscribers_max))
         subscriber = BrowserSubscriber(self._queue_limit)
         self._subscribers.add(subscriber)
         if self._reader is None:
@@ -110,7 +107,7 @@ class EventBroadcaster:
             subscriber.end()
             self.unsubscribe(subscriber)
 
-    def _receive(self, reader: StreamReader, message: Message) -> None:
+    def _receive(self, reader: StreamReader, message: StreamMessage) -> None:
         if reader is not self._reader:
             return  # from a reader that was stopped
         if message["type"] == "unreachable":
@@ -124,7 +121,7 @@ class EventBroadcaster:
             if not subscriber.put(message):
                 self.unsubscribe(subscriber)
 
-    def _report_states(self, message: Message) -> None:
+    def _report_states(self, message: StreamMessage) -> None:
         # A snapshot has states that are not new: only a change is an event.
         if self._on_lease is None or message["type"] != "changed":
             return

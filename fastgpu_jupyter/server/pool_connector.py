@@ -73,7 +73,7 @@ class PoolConnector:
                 raise
             except OSError as error:
                 self._failed_at = time.monotonic()
-                self._failure = PoolUnreachable(f"The pool manager could not be started: {error}.")
+                self._failure = PoolUnreachable(Message.of("pool.not_startable", reason=str(error)))
                 raise self._failure from error
             self._failure = None
             return client
@@ -86,5 +86,5 @@ class PoolConnector:
         except PoolUnreachable:
             pass
         except OSError as error:
-            raise FastGPUError(f"The pool manager could not be called: {error}.") from error
+            raise FastGPUError(Message.of("pool.not_callable", reason=str(error))) from error
         return function(PoolClient(self.connect().path, key=key))

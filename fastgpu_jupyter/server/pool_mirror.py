@@ -7,7 +7,7 @@ from typing import Any
 from ..core.model.lifecycle import LeaseState
 from ..wire.lease_view import with_position, with_reading
 
-Message = dict[str, Any]
+StreamMessage = dict[str, Any]
 #: How many ended leases the mirror keeps; the oldest are dropped.
 ENDED_MAX = 500
 
@@ -17,12 +17,12 @@ class PoolMirror:
 
     def __init__(self) -> None:
         self._seq = 0
-        self._pool: Message | None = None
-        self._devices: dict[str, Message] = {}
-        self._leases: dict[str, Message] = {}
-        self._queue: list[Message] = []
+        self._pool: StreamMessage | None = None
+        self._devices: dict[str, StreamMessage] = {}
+        self._leases: dict[str, StreamMessage] = {}
+        self._queue: list[StreamMessage] = []
 
-    def apply(self, message: Message) -> None:
+    def apply(self, message: StreamMessage) -> None:
         """Apply one message of the pool's event stream."""
         kind = message.get("type")
         if kind == "snapshot":
@@ -47,7 +47,7 @@ class PoolMirror:
         view = self._leases.get(lease_id)
         return None if view is None else view["state"]
 
-    def snapshot(self) -> Message | None:
+    def snapshot(self) -> StreamMessage | None:
         """Return the first message for a new subscriber; None before the first snapshot of the pool."""
         if self._pool is None:
             return None

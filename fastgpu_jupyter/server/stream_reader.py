@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..errors import FastGPUError, PoolUnreachable, VersionMismatch
-from ..messages import text_of
+from ..errors import FastGPUError, Message, PoolUnreachable, VersionMismatch
+from ..messages import render
 from ..wire.client import EventStream
+from . import language
 from .pool_connector import PoolConnector
-from .pool_mirror import Message
+from .pool_mirror import StreamMessage
 
 PAUSE_FIRST_S = 0.2
 PAUSE_MOST_S = 5.0
@@ -29,7 +30,7 @@ class StreamReader(threading.Thread):
         self,
         connector: PoolConnector,
         loop: asyncio.AbstractEventLoop,
-        receive: Callable[[StreamReader, Message], None],
+        receive: Callable[[StreamReader, StreamMessage], None],
     ) -> None:
         super().__init__(name="fastgpu-events", daemon=True)
         self._connector = connector
@@ -54,7 +55,7 @@ class StreamReader(threading.Thread):
         """Connect and read until stopped."""
         pause_s = PAUSE_FIRST_S
         while not self._stopped.is_set():
-            reason = "The pool manager ended; connecting again."
+            reason = Message.of("pool.ended")
             try:
                 for message in self._open():
                     pause_s = PAUSE_FIRST_S
@@ -62,13 +63,14 @@ class StreamReader(threading.Thread):
                     self._received_at = round(1000 * time.time())
                     self._hand_over(message)
             except (PoolUnreachable, VersionMismatch) as error:
-                reason = text_of(error)
+                reason = error.message
             except FastGPUError as error:
-                reason = f"The pool manager's events could not be read: {text_of(error)}"
+                reason = Message.of("pool.events_unreadable", reason=error.message)
             except (OSError, ValueError) as error:
-                reason = f"The pool manager's events could not be read: {error}"
+                reason = Message.of("pool.events_unreadable", reason=str(error))
             if not self._stopped.is_set():
-                self._hand_over({"type": "unreachable", "message": reason, "since": self._received_at})
+                text = render(reason, language.of_user())
+                self._hand_over({"type": "unreachable", "message": text, "since": self._received_at})
                 self._stopped.wait(pause_s)
                 pause_s = min(pause_s * 2, PAUSE_MOST_S)
 
@@ -80,6 +82,6 @@ class StreamReader(threading.Thread):
             stream.close()
         return stream
 
-    def _hand_over(self, message: Message) -> None:
+    def _hand_over(self, message: StreamMessage) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server has stopped
             self._loop.call_soon_threadsafe(self._receive, self, message)

@@ -40,7 +40,7 @@ class ParsedRequest(NamedTuple):
 def _one_of(*choices: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text.lower() not in choices:
-            raise InvalidRequest(f"{text[:40]!r} is none of {', '.join(choices)}.")
+            raise InvalidRequest(Message.of("option.none_of", text=repr(text[:40]), choices=choices))
         return text.lower()
 
     return read
@@ -48,7 +48,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 def _yes_or_no(text: str) -> bool:
     if text.lower() not in _TRUTH:
-        raise InvalidRequest(f"{text[:40]!r} is neither yes nor no.")
+        raise InvalidRequest(Message.of("option.yes_or_no", text=repr(text[:40])))
     return _TRUTH[text.lower()]
 
 
@@ -96,7 +96,7 @@ def read_words(words: Sequence[str]) -> ParsedRequest:
         elif not equals:
             value = _next_word(name, rest)
         if name in given:
-            raise InvalidRequest(f"--{name} was given twice.")
+            raise InvalidRequest(Message.of("option.given_twice", option=name))
         given[name] = value
     return ParsedRequest(" ".join(size) or None, read_mapping(given))
 
@@ -106,7 +106,7 @@ def _next_word(name: str, rest: list[str]) -> str:
     if option is None or not option.argument:
         return "yes"
     if not rest or rest[0].startswith("--"):
-        raise InvalidRequest(f"--{name} needs a value, like --{name} {option.argument}.")
+        raise InvalidRequest(Message.of("option.needs_value", option=name, example=option.argument))
     return rest.pop(0)
 
 
@@ -120,7 +120,7 @@ def read_mapping(given: Mapping[str, Any]) -> LeaseOptions:
         name = key.replace("_", "-")
         option = OPTIONS.get(name)
         if option is None:
-            raise InvalidRequest(f"There is no option {key[:40]!r}; use {', '.join(OPTIONS)}.")
+            raise InvalidRequest(Message.of("option.unknown", text=repr(key[:40]), choices=tuple(OPTIONS)))
         try:
             options[option.field] = option.read(_as_text(value))
         except InvalidRequest as error:

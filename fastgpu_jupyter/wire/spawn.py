@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from ..errors import PoolSilent, PoolUnreachable
+from ..errors import Message, PoolSilent, PoolUnreachable
 from . import variables
 from .client import PoolClient
 from .locate import SOCKET_VARIABLE, pool_socket, user_socket, user_state_dir
@@ -98,13 +98,14 @@ def start_detached(
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise PoolUnreachable(f"The pool manager did not start: {error}. {_where_to_look()}") from error
+        raise PoolUnreachable(Message.of("pool.not_started", reason=f"{error}.", log=_log())) from error
     if done.returncode not in (0, ALREADY_RUNNING):
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = said[-1][:REASON_CHARS_MAX] if said else f"it ended with status {done.returncode}"
-        raise PoolUnreachable(f"The pool manager did not start: {reason} {_where_to_look()}")
+        if not said:
+            raise PoolUnreachable(Message.of("pool.ended_at_start", status=done.returncode, log=_log()))
+        raise PoolUnreachable(Message.of("pool.not_started", reason=said[-1][:REASON_CHARS_MAX], log=_log()))
     return done.returncode
 
 
-def _where_to_look() -> str:
-    return f"Its log is {user_state_dir() / 'pool.log'}; `jupyter fastgpu pool` shows it in a terminal."
+def _log() -> str:
+    return str(user_state_dir() / "pool.log")

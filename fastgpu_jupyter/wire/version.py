@@ -3,7 +3,7 @@
 Two versions understand each other if their interface has the same number. It is raised by a change after which one side
 could not read what the other sends; a new field is no such change, because fields that are not known are ignored.
 
-This module imports the standard library only, because the kernel imports it.
+This module imports little, because the kernel imports it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from typing import NamedTuple
 
 from .. import __version__
+from ..errors import Message
 
 #: The number of the interface between the processes, and between the Jupyter server and the page.
 INTERFACE = 2
@@ -53,32 +54,21 @@ def read(text: str | None) -> StatedVersion:
     return StatedVersion(found[1], int(found[2])) if found else StatedVersion(None, UNSTATED)
 
 
-def difference_from_pool(pool: str, theirs: StatedVersion) -> str:
+def difference_from_pool(path: str, theirs: StatedVersion) -> Message:
     """Return the sentence that a pool manager and this process do not understand each other, and what to do."""
-    what_to_do = (
-        "Restart the pool manager with `jupyter fastgpu pool restart`"
-        if theirs.interface < INTERFACE
-        else "Upgrade fastgpu-jupyter in the environment of this program, and restart it"
-    )
-    return (
-        f"{pool} is {theirs} and this program is {OURS}: they do not understand each other. "
-        f"{what_to_do}; leases are kept."
-    )
+    pool, ours = str(theirs), str(OURS)
+    if theirs.interface < INTERFACE:
+        return Message.of("version.of_older_pool", path=path, pool=pool, ours=ours)
+    return Message.of("version.of_newer_pool", path=path, pool=pool, ours=ours)
 
 
-def difference_from_server(theirs: StatedVersion) -> str:
+def difference_from_server(theirs: StatedVersion) -> Message:
     """Return the sentence that a Jupyter server and the kernel that it started here do not understand each other."""
-    return (
-        f"The Jupyter server is {theirs} and this kernel is {OURS}: they do not understand each other. Install the "
-        "same version of fastgpu-jupyter in both environments, and restart them; cells run, and the lease is kept."
-    )
+    return Message.of("version.of_server", server=str(theirs), ours=str(OURS))
 
 
-def difference_in_status(pool_version: str) -> str | None:
+def difference_in_status(pool_version: str) -> Message | None:
     """Return the sentence that a pool manager, which this process understands, is of another version; else None."""
     if pool_version == __version__:
         return None
-    return (
-        f"The pool manager is FastGPU {pool_version} and this program FastGPU {__version__}; they understand each "
-        "other. `jupyter fastgpu pool restart` starts the installed version; leases are kept."
-    )
+    return Message.of("version.differs", pool=pool_version, ours=__version__)

@@ -13,7 +13,7 @@ import pytest
 from fastgpu_jupyter.errors import LimitReached, PoolUnreachable
 from fastgpu_jupyter.server import pool_mirror, stream_reader
 from fastgpu_jupyter.server.broadcaster import BrowserSubscriber, EventBroadcaster
-from fastgpu_jupyter.server.pool_mirror import Message, PoolMirror
+from fastgpu_jupyter.server.pool_mirror import PoolMirror, StreamMessage
 from tests.waiting import DEADLINE_S
 
 
@@ -23,7 +23,7 @@ class Stream:
     def __init__(self) -> None:
         self.messages: queue.Queue[Any] = queue.Queue()
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[StreamMessage]:
         while (message := self.messages.get(timeout=DEADLINE_S)) is not None:
             if isinstance(message, Exception):
                 raise message
@@ -52,11 +52,11 @@ class FakeConnector:
         return self.stream
 
 
-def lease(lease_id: str, state: str, cost_micro: int = 0, ended_at: int | None = None) -> Message:
+def lease(lease_id: str, state: str, cost_micro: int = 0, ended_at: int | None = None) -> StreamMessage:
     return {"id": lease_id, "state": state, "money": {"cost_micro": cost_micro}, "times": {"ended_at": ended_at}}
 
 
-def snapshot(*leases: Message) -> Message:
+def snapshot(*leases: StreamMessage) -> StreamMessage:
     return {
         "type": "snapshot",
         "seq": 1,
@@ -87,7 +87,7 @@ def wait_dead(thread: threading.Thread) -> bool:
     return thread.is_alive()
 
 
-async def until(kind: str, subscriber: BrowserSubscriber) -> Message:
+async def until(kind: str, subscriber: BrowserSubscriber) -> StreamMessage:
     while True:
         message = await subscriber.next(DEADLINE_S)
         assert message is not None
@@ -204,7 +204,7 @@ def test_broadcaster_at_its_limit_refuses_subscribers(connector: FakeConnector) 
         broadcaster = make_broadcaster(connector, subscribers_max=2)
         first = broadcaster.subscribe()
         broadcaster.subscribe()
-        with pytest.raises(LimitReached, match="already has 2 open"):
+        with pytest.raises(LimitReached, match=r"server\.too_many_streams \(count=2\)"):
             broadcaster.subscribe()
         broadcaster.unsubscribe(first)
         broadcaster.subscribe()

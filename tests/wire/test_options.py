@@ -55,7 +55,7 @@ def test_read_words_joins_other_words_as_the_size() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("--colour red", "There is no option 'colour'; use priority, hold"),
+        ("--colour red", "There is no option 'colour'; use one of priority, hold"),
         ("--no-priority", "There is no option 'no-priority'"),
         ("--priority", "--priority needs a value, like --priority low"),
         ("--priority --hold", "--priority needs a value"),

@@ -15,7 +15,7 @@ import pytest
 from fastgpu_jupyter import __version__
 from fastgpu_jupyter.errors import VersionMismatch
 from fastgpu_jupyter.kernel.gate import Gate
-from fastgpu_jupyter.messages import text_of
+from fastgpu_jupyter.messages import render, text_of
 from fastgpu_jupyter.wire import variables, version
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.version import INTERFACE, OURS, UNSTATED, StatedVersion, read, stated
@@ -96,7 +96,9 @@ def test_later_version_of_the_same_interface_is_understood(tmp_path: Path) -> No
     headers = {version.HEADER: f"9.8.7; interface={INTERFACE}"}
     with answering(tmp_path, (headers, {"leases": [], "new": True})) as client:
         assert client.leases() == []
-    assert "FastGPU 9.8.7" in str(version.difference_in_status("9.8.7"))
+    differs = version.difference_in_status("9.8.7")
+    assert differs is not None
+    assert "FastGPU 9.8.7" in render(differs)
     assert version.difference_in_status(__version__) is None
 
 

@@ -123,4 +123,4 @@ class HistoryHandler(FastGPUHandler):
         try:
             return self.get_query_argument("resolution", "1s"), None if since is None else int(since)
         except ValueError:
-            raise InvalidRequest("since must be a whole number.") from None
+            raise InvalidRequest(Message.of("request.not_integer", field="since")) from None

@@ -22,17 +22,17 @@ LeaseAction = Callable[[PoolClient, str, Mapping[str, Any]], "LeaseView"]
 def _resize(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseView:
     size = body.get("size")
     if not isinstance(size, str):
-        raise InvalidRequest("size must be the new size, such as half or 24GiB.")
+        raise InvalidRequest(Message.of("request.new_size"))
     seen = body.get("seen")
     if not (seen is None or isinstance(seen, str)):
-        raise InvalidRequest("seen must be the size that the lease had, as a text.")
+        raise InvalidRequest(Message.of("request.seen_size"))
     return client.resize(lease_id, size, seen)
 
 
 def _pin(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseView:
     pinned = body.get("pinned")
     if not isinstance(pinned, bool):
-        raise InvalidRequest("pinned must be true or false.")
+        raise InvalidRequest(Message.of("request.not_boolean", field="pinned"))
     return client.pin(lease_id, pinned=pinned)
 
 
@@ -46,14 +46,14 @@ def _snooze(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> Lease
 def _cpu_meanwhile(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseView:
     on = body.get("on")
     if not isinstance(on, bool):
-        raise InvalidRequest("on must be true or false.")
+        raise InvalidRequest(Message.of("request.not_boolean", field="on"))
     return client.cpu_meanwhile(lease_id, on=on)
 
 
 def _budget(client: PoolClient, lease_id: str, body: Mapping[str, Any]) -> LeaseView:
     amount = body.get("budget_micro")
     if "budget_micro" not in body or not (amount is None or type(amount) is int):
-        raise InvalidRequest("budget_micro must be a whole number of millionths of the currency, or null for none.")
+        raise InvalidRequest(Message.of("request.budget_micro"))
     return client.set_lease_budget(lease_id, amount)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, Message
 from ...text import spreadsheet_cell
 from .base import LEASES, FastGPUHandler
 
@@ -38,7 +38,7 @@ class SpendingHandler(MoneyHandler):
         try:
             started_at = None if since is None else int(since)
         except ValueError:
-            raise InvalidRequest("since must be a whole number.") from None
+            raise InvalidRequest(Message.of("request.not_integer", field="since")) from None
         self.answer(await self.reader.spending(started_at))
 
 

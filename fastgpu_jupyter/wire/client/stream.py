@@ -34,7 +34,7 @@ class EventStream:
             raise errors.PoolSilent(Message.of("pool.no_message")) from error
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             if not self._closed:
-                raise errors.PoolUnreachable("The pool manager went away; trying again.") from error
+                raise errors.PoolUnreachable(Message.of("pool.went_away")) from error
         finally:
             self.close()
 

@@ -63,10 +63,7 @@ def _require_trusted_peer(sock: socket.socket, path: Path) -> None:
     if uid in {0, os.getuid()} or (path == SYSTEM_SOCKET and uid == path.parent.stat().st_uid):
         return
     sock.close()
-    raise errors.PoolUnreachable(
-        f"The socket {path} belongs to another user (uid {uid}). Nothing was sent to it. "
-        "Set FASTGPU_SOCKET to your own pool's socket, or unset it."
-    )
+    raise errors.PoolUnreachable(Message.of("pool.socket_of_another_user", path=str(path), uid=uid))
 
 
 class Transport:
@@ -143,7 +140,7 @@ class Transport:
         if not theirs.fits:
             response.close()
             known = theirs if theirs.version else theirs._replace(version=self._older_version())
-            raise errors.VersionMismatch(version.difference_from_pool(f"The pool manager at {self.path}", known))
+            raise errors.VersionMismatch(version.difference_from_pool(str(self.path), known))
 
     def _older_version(self) -> str | None:
         """Return the version of a pool manager that does not state it in a header, None if it says none."""
@@ -163,13 +160,9 @@ class Transport:
                 return errors.OutcomeUnknown(Message.of("pool.outcome_unknown", seconds=seconds))
             return errors.PoolSilent(Message.of("pool.silent", seconds=seconds))
         if isinstance(error, PermissionError):
-            return errors.PoolUnreachable(
-                f"You may not use the pool's socket {self.path}; it belongs to another user. "
-                "Unset FASTGPU_SOCKET to use your own pool, or ask its administrator for access."
-            )
+            return errors.PoolUnreachable(Message.of("pool.socket_forbidden", path=str(self.path)))
         return errors.PoolUnreachable(
-            f"No pool manager answers at {self.path} ({type(error).__name__}: {error}). "
-            "Start one with `jupyter fastgpu pool`; leases already granted are kept."
+            Message.of("pool.no_answer", path=str(self.path), reason=f"{type(error).__name__}: {error}")
         )
 
 
