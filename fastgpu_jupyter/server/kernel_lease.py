@@ -55,7 +55,7 @@ BIND_S = 3.0
 #: How long after a call without an answer the pool manager is taken for silent, and the longest time then of a call
 #: that is not needed: a restart or a shutdown makes several, and waits for the first one only.
 SILENCE_S = 10.0
-AGAIN_S = 0.2
+AGAIN_S = 0.5
 #: End reasons after which an automatic restart must not request another lease silently.
 _INVOLUNTARY_ENDS = {"device_lost", "over_limit"}
 
@@ -192,8 +192,7 @@ class KernelLease:
         try:
             try:
                 with self._silence_noted():
-                    client = self._client(BIND_S) if pid is None else PoolClient(pool_socket(), TIMEOUT_S)
-                    client.bind(self.lease_id, self.token, pid)
+                    self._client(BIND_S if pid is None else TIMEOUT_S).bind(self.lease_id, self.token, pid)
             except PoolSilent:
                 raise
             except PoolUnreachable:

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import psutil
 import pytest
 
 from fastgpu_jupyter.wire.client.transport import TIMEOUT_S
@@ -47,7 +48,11 @@ def test_stopped_pool_delays_no_other_kernel_and_no_request_beyond_its_limit(run
     path = f"fastgpu/api/leases/{lease['id']}"
     with stopped(pool.pid):
         before_ms = 1000 * time.time()
+        server = psutil.Process(jupyter.pid)
+        connections = server.num_fds()
         release = Request(jupyter, "DELETE", path, key="once")
+        # One connection from the browser, and one to the pool manager: the release is under way, before the reads.
+        wait_until(lambda: server.num_fds() >= connections + 2, "the server has sent it")
         reads = [Request(jupyter, "GET", "fastgpu/api/leases") for _ in range(REQUESTS)]
         # A kernel of another kind starts and runs a cell while all of them wait.
         other = jupyter.kernel(jupyter.start_session("b.ipynb", "python3"))
