@@ -21,6 +21,21 @@ class FrameworkMemory(NamedTuple):
     reserved_bytes: int  #: the most that was taken from the device for it
 
 
+#: The counters of frameworks before a profile of a cell restarted them, by the name of the module.
+_KEPT: dict[str, FrameworkMemory] = {}
+
+
+def keep(name: str, module: Any) -> None:
+    """Remember the counters of an imported framework, because they are about to be restarted. Raises its errors."""
+    one = _COUNTERS[name](module) if name in _COUNTERS else None
+    if one is not None:
+        _KEPT[name] = _highest(one, _KEPT.get(name, one))
+
+
+def _highest(one: FrameworkMemory, other: FrameworkMemory) -> FrameworkMemory:
+    return FrameworkMemory(*map(max, zip(one, other, strict=True)))
+
+
 def read(modules: Mapping[str, Any] = sys.modules) -> FrameworkMemory | None:
     """Return what the frameworks among ``modules`` count together; None where none does.
 
@@ -32,7 +47,8 @@ def read(modules: Mapping[str, Any] = sys.modules) -> FrameworkMemory | None:
         if module is None:
             continue
         try:
-            found += [one] if (one := counters(module)) is not None else []
+            one = counters(module)
+            found += [_highest(one, _KEPT.get(name, one))] if one is not None else []
         except Exception:  # noqa: BLE001 (whatever a framework raises)
             return None
     return FrameworkMemory(*map(sum, zip(*found, strict=True))) if found else None

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..compat import jax as compat_jax
+from . import framework_memory
 
 
 class Counter(NamedTuple):
@@ -73,7 +74,10 @@ def begin(modules: Mapping[str, Any] = sys.modules) -> dict[str, int | None]:
     before: dict[str, int | None] = {}
     for module, counter in COUNTERS.items():
         if module in modules:
-            with suppress(Exception):  # a framework whose interface changed must not keep a cell from running
+            # A framework whose interface changed must not keep a cell from running.
+            with suppress(Exception):
+                framework_memory.keep(module, modules[module])
+            with suppress(Exception):
                 before[module] = counter.begin(modules[module])
     return before
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 #: The span that is shown, and the least and the most that can be; up to this one by the second.
 SPAN_MS, SPAN_MS_MIN, SPAN_MS_MAX, BY_SECOND_MS = 300_000, 10_000, 7 * 86_400_000, 300_000
-WIDTH, HEIGHT, LEFT, BOTTOM = 560, 160, 44, 18
+WIDTH, HEIGHT = 560, 140
+#: Lines are as thick in a narrow output as in a wide one.
+_FIXED = 'vector-effect="non-scaling-stroke"'
 #: Points of a line, and letters of the line of text.
 POINTS_MAX, LETTERS_MAX = 280, 60
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -102,12 +104,11 @@ def _blocks(values: Sequence[float | None], steps: int) -> str:
 def _path(values: Sequence[float | None], steps: int) -> str:
     """Return the path of a line, which is interrupted where a value is not known."""
     points = means(values, steps, POINTS_MAX)
-    step = (WIDTH - LEFT) / max(1, len(points) - 1)
+    step = WIDTH / max(1, len(points) - 1)
     path, pen_is_down = [], False
     for index, value in enumerate(points):
         if value is not None:
-            y = (HEIGHT - BOTTOM) * (1 - min(1.0, max(0.0, value)))
-            place = f"{LEFT + index * step:.1f} {y + 1:.1f}"
+            place = f"{index * step:.1f} {HEIGHT * (1 - min(1.0, max(0.0, value))):.1f}"
             path.append(f"{'L' if pen_is_down else 'M'}{place}")
             if not pen_is_down:
                 path.append(f"L{place}")  # so that a single point is drawn, too
@@ -116,34 +117,34 @@ def _path(values: Sequence[float | None], steps: int) -> str:
 
 
 def _svg(lines_of: _Lines, summary: str, span_ms: int) -> str:
-    ink, grid = "var(--jp-ui-font-color1, currentColor)", "var(--jp-border-color2, #bdbdbd)"
-    base = HEIGHT - BOTTOM + 1
+    """Return the figure: only its lines are stretched to the width of the output, so that text stays readable."""
+    grid = "var(--jp-border-color2, #bdbdbd)"
+    marks = "".join(
+        f'<line x1="0" x2="{WIDTH}" y1="{y}" y2="{y}" stroke="{grid}" stroke-width="1" {_FIXED}/>'
+        for y in (0, HEIGHT // 2, HEIGHT)
+    )
     lines = "".join(
-        f'<path d="{_path(values, lines_of.steps)}" fill="none" stroke="{colour}" stroke-width="1.5" {dash}'
+        f'<path d="{_path(values, lines_of.steps)}" fill="none" stroke="{colour}" stroke-width="1.5" {dash}{_FIXED} '
         'stroke-linecap="round"/>'
         for values, colour, dash in (
             (lines_of.used, "var(--jp-brand-color1, #1976d2)", ""),
             (lines_of.memory, "var(--jp-warn-color0, #a04a00)", 'stroke-dasharray="5 3" '),
         )
     )
-    label = f'fill="{ink}" font-size="11" font-family="var(--jp-ui-font-family, sans-serif)"'
-    marks = "".join(
-        f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y}" y2="{y}" stroke="{grid}" stroke-width="1"/>'
-        f'<text x="{LEFT - 5}" y="{y + place}" text-anchor="end" {label}>{text}</text>'
-        for y, place, text in ((1, 10, "100 %"), (base // 2, 4, "50 %"), (base, 0, "0 %"))
-    )
-    legend = say(
-        "history.legend",
-        whole=say("value.unknown") if lines_of.whole_bytes is None else format_memory(lines_of.whole_bytes),
-    )
-    ago = say("history.ago", span_ms=span_ms)
-    axis = (
-        f'<text x="{LEFT}" y="{HEIGHT - 3}" {label}>{escape(ago)}</text>'
-        f'<text x="{WIDTH}" y="{HEIGHT - 3}" text-anchor="end" {label}>{escape(say("history.now"))}</text>'
-    )
+    whole = lines_of.whole_bytes
+    legend = say("history.legend", whole=say("value.unknown") if whole is None else format_memory(whole))
+    ago, now = escape(say("history.ago", span_ms=span_ms)), escape(say("history.now"))
+    spread = "display: flex; justify-content: space-between"
     return (
         f'<figure class="fastgpu" style="margin: 0; max-width: {WIDTH}px">'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" role="img" aria-label="{escape(summary, quote=True)}">'
-        f"{marks}{lines}{axis}</svg>"
+        '<div style="display: grid; grid-template-columns: auto 1fr; gap: 4px 6px; font-size: 11px; line-height: 1">'
+        f'<div aria-hidden="true" style="{spread}; flex-direction: column; text-align: right">'
+        "<span>100 %</span><span>50 %</span><span>0 %</span></div>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" '
+        f'style="width: 100%; height: {HEIGHT}px; display: block" role="img" '
+        f'aria-label="{escape(summary, quote=True)}">'
+        f"{marks}{lines}</svg>"
+        f'<span></span><div aria-hidden="true" style="{spread}">'
+        f"<span>{ago}</span><span>{now}</span></div></div>"
         f"<figcaption>{escape(summary)}<br><small>{escape(legend)}</small></figcaption></figure>"
     )

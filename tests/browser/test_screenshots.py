@@ -120,7 +120,7 @@ def test_every_surface(surfaces: Surfaces) -> None:
     tab.take("waiting-cell")
     attempt(lambda: tab.take_with("waiting-popover", "fastgpu:show-controls", ".fg-Popover, .fg-Controls"))
     attempt(lambda: tab.take_with("dashboard", "fastgpu:open-dashboard", "#fastgpu-dashboard, .fg-Dashboard"))
-    tab.show_tab("Untitled.ipynb")  # a notebook out of sight is told of
+    tab.show_tab("Untitled.ipynb")  # JupyterLab notifies of a notebook out of sight
     lease = next(lease for lease in tab.server.pool.leases() if lease["state"] == "active")
     tab.server.pool.release(lease["id"])
     expect(tab.page.locator(".Toastify__toast").first).to_be_visible()

@@ -12,7 +12,7 @@ import pytest
 from IPython.core.error import UsageError
 
 from fastgpu_jupyter.errors import FastGPUError, PoolSilent
-from fastgpu_jupyter.kernel import cell_profile, cpu_cell, magics, memory_peaks, out_of_memory
+from fastgpu_jupyter.kernel import cell_profile, cpu_cell, framework_memory, magics, memory_peaks, out_of_memory
 from fastgpu_jupyter.kernel.cell_cost import Cell, Known
 from fastgpu_jupyter.kernel.cell_kinds import cell_verb, only_asks, without_cell_verb
 from fastgpu_jupyter.kernel.completion import PROFILES, Sizes, complete
@@ -187,13 +187,18 @@ def test_profile_shows_energy_only_of_a_device_without_other_leases(gate: Gate, 
     assert "120 J, of the whole device" in profile.end(Cell(1, 0, 4000, None, None)).text
 
 
-def test_peaks_are_those_of_the_frameworks_and_unknown_where_they_did_not_rise() -> None:
+def test_peaks_are_those_of_the_frameworks_and_unknown_where_they_did_not_rise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(framework_memory, "_KEPT", {})
     reset: list[int] = []
+    highest = 5 * GIB
     cuda = SimpleNamespace(
         is_initialized=lambda: True,
         device_count=lambda: 2,
         reset_peak_memory_stats=reset.append,
-        max_memory_allocated=lambda index: GIB * (index + 1),
+        max_memory_allocated=lambda index: highest * (index + 1),
+        max_memory_reserved=lambda index: highest * (index + 1),
     )
     stats = {"peak_bytes_in_use": 5}
     bridge = SimpleNamespace(xla_bridge=SimpleNamespace(backends_are_initialized=lambda: True))
@@ -201,6 +206,9 @@ def test_peaks_are_those_of_the_frameworks_and_unknown_where_they_did_not_rise()
     modules = {"torch": SimpleNamespace(cuda=cuda), "jax": jax, "tensorflow": object()}
     before = memory_peaks.begin(modules)
     assert reset == [0, 1]
+    highest = GIB
+    # What the advice reads does not get less by that.
+    assert framework_memory.read({"torch": modules["torch"]}) == (15 * GIB, 15 * GIB)
     assert memory_peaks.end(before, modules) == [("PyTorch", 3 * GIB), ("TensorFlow", None), ("JAX", None)]
     stats["peak_bytes_in_use"] = 7
     assert memory_peaks.end(before, modules)[-1] == ("JAX", 7)
