@@ -51,6 +51,14 @@ class Accounts:
         """The user's own tenant; None if the user has none yet, or the pool manager does not say which it is."""
         return next((one for one in self.tenants if one.get("mine")), None)
 
+    @property
+    def spent_micro(self) -> int | None:
+        """What the user has spent this month: nothing before the first lease; None if it is not known."""
+        if self.own is not None:
+            return self.own["spent_micro"]
+        # A pool manager of another version does not say which tenant is the user's.
+        return 0 if all("mine" in one for one in self.tenants) else None
+
     def rate_micro(self, tenant: TenantView) -> int:
         """Return what the tenant's leases and reservations cost an hour now."""
         key = tenant["tenant"]["key"]
@@ -95,7 +103,7 @@ class SpendingReader:
         await asyncio.wait([one.task for one in answers.values()], timeout=STATEMENT_WAIT_S)
         own = accounts.own
         made = {one: _own_statement(answer) for one, answer in answers.items()}
-        current, spent = made[month], None if own is None else own["spent_micro"]
+        current, spent = made[month], accounts.spent_micro
         return {
             "month": month,
             "currency": accounts.currency,

@@ -135,6 +135,16 @@ def test_amounts_without_a_statement_are_unknown_and_not_zero() -> None:
     assert [view[name] for name in ("today_micro", "busy_micro", "idle_micro", "observed_at")] == [None] * 4
 
 
+@pytest.mark.parametrize(("other", "spent"), [({"mine": False}, 0), ({}, None)])
+def test_user_without_a_tenant_has_spent_nothing_unless_the_own_tenant_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, other: dict[str, Any], spent: int | None
+) -> None:
+    connector = FakeConnector()
+    monkeypatch.setattr(connector.client, "tenants", lambda: [{"tenant": {"key": "uid:2"}, **other}])
+    view = asyncio.run(SpendingReader(connector).spending(now()))
+    assert (view["month_micro"], view["today_micro"], view["budget_micro"]) == (spent, spent, None)
+
+
 def test_day_that_does_not_go_on_is_refused() -> None:
     for since in (0, now() - 72 * HOUR, now() + 2 * HOUR):
         with pytest.raises(InvalidRequest):

@@ -8,7 +8,7 @@ import { Signal } from '@lumino/signaling';
 import type { SpendingView } from '../generated/api';
 
 /** The interval between requests while the amounts are shown. */
-export const SPENDING_REFRESH_MS = 30_000;
+export const SPENDING_REFRESH_MS = 10_000;
 
 /** The interval while an amount is not known yet, because the pool manager reads its history. */
 export const SPENDING_RETRY_MS = 6_000;
