@@ -188,6 +188,7 @@ def test_size_is_chosen_at_launch_and_remembered(
         assert only(lab)["request"]["size"] == "full"
         expect(user.notification(text)).to_be_visible()
         user.close_notebook()
+        expect(user.notification(text)).to_have_count(0)
 
     # While an answer takes long, the form says so; without one, a kernel starts without a GPU.
     wait_until(lambda: not live(lab), "the lease ends")

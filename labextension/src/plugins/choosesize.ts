@@ -82,6 +82,9 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
         return null;
       }
       const document = documentOf(args);
+      if (typeof args.path === 'string' && document === null) {
+        return null; // it was closed
+      }
       const remembered = readRemembered(document?.remembered);
       const running = document?.context.sessionContext.session?.kernel?.name;
       const named = [args.kernel, remembered.kind === 'choice' ? remembered.kernel : null, running];

@@ -10,6 +10,7 @@ import { METADATA_KEY } from '../launch/choice';
 import { Consent } from '../launch/consent';
 import { NotebookDocument } from '../launch/document';
 import { StartAPI } from '../launch/startapi';
+import type { INotebook } from '../launch/starter';
 import { KernelStarter } from '../launch/starter';
 import { LeaseAPI } from '../leases/restapi';
 import { noticeTexts } from '../texts/start';
@@ -31,26 +32,29 @@ export const startPlugin: JupyterFrontEndPlugin<IKernelStart> = {
     const { sessions, kernelspecs, serverSettings } = app.serviceManager;
     const consent = new Consent(state);
     const documents = new Set<NotebookDocument>();
+    /** The notifications about each notebook, which say nothing any more once it is closed. */
+    const notices = new Map<INotebook, string[]>();
     const starter = new KernelStarter({
       sessions,
       specs: kernelspecs,
       api: new StartAPI(new LeaseAPI({ serverSettings }), serverSettings),
       consent,
-      onNotice: (notice, { path }) => {
+      onNotice: (notice, notebook) => {
         const { text, action } = noticeTexts(notice, trans);
-        Notification.warning(toastText(text).text, {
+        const id = Notification.warning(toastText(text).text, {
           autoClose: false,
           actions: [
             {
               label: action,
               callback: () => {
                 if (app.commands.hasCommand(CommandIDs.chooseSize)) {
-                  void app.commands.execute(CommandIDs.chooseSize, { path });
+                  void app.commands.execute(CommandIDs.chooseSize, { path: notebook.path });
                 }
               }
             }
           ]
         });
+        notices.set(notebook, [...(notices.get(notebook) ?? []), id]);
       }
     });
 
@@ -70,6 +74,8 @@ export const startPlugin: JupyterFrontEndPlugin<IKernelStart> = {
         panel.disposed.connect(() => {
           sessionContext.sessionChanged.disconnect(wrap);
           documents.delete(document);
+          notices.get(document)?.forEach(id => Notification.dismiss(id));
+          notices.delete(document);
           untrack();
         });
       }
