@@ -194,7 +194,8 @@ def _choice(body: Mapping[str, Any], name: str, default: _Choice) -> _Choice:
 
 
 def _priority(body: Mapping[str, Any]) -> Priority:
-    name = body.get("priority") or "normal"
+    given = body.get("priority")
+    name = "normal" if given is None else given
     found = next((priority for priority in Priority if priority.name.lower() == name), None)
     if found is None:
         raise InvalidRequest(Message.of("request.priority", value=repr(str(name)[:40])))
