@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
 from tests.helpers import ServerProcess
@@ -48,6 +49,14 @@ class LabProcess(ServerProcess):
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         self.url = re.sub(r"(lab|tree)/?$", "", wait_until(self._find_url, f"JupyterLab answers; see {self._log}", 60))
+
+    def pool_answers(self) -> bool:
+        """Return whether the pool manager, which the server starts in the background, answers."""
+        try:
+            self.pool.health()
+        except FastGPUError:
+            return False
+        return True
 
     @property
     def pool(self) -> PoolClient:

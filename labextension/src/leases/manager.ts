@@ -1,9 +1,9 @@
 /**
  * The page's model of the pool: one event stream, one state, one signal.
  *
- * A page has at most one open stream, and none while it is hidden; the pages of a browser share one. The last known state is preserved while the
- * connection is down, which `connection` reports; after a reconnection a new snapshot replaces the whole state. The
- * manager neither polls the server nor renders anything.
+ * The pages of a browser share one open stream, and none is open while they are hidden. The last known state is preserved
+ * while the connection is down, which `connection` reports; after a reconnection a new snapshot replaces the whole state.
+ * The manager neither polls the server nor renders anything.
  */
 
 import { UUID } from '@lumino/coreutils';
@@ -14,6 +14,7 @@ import type { ILeaseManager } from '../tokens';
 import type { LeaseView, UnreachableMessage } from '../generated/api';
 import type { LeaseAction } from './actions';
 import type { Connection, IPoolState, StreamMessage } from './lease';
+import type { IPage } from './page';
 import { EMPTY_STATE, reduce } from './reduce';
 import type { ILeaseAPI } from './restapi';
 import { FastGPUError } from './restapi';
@@ -37,16 +38,6 @@ export const GRACE_PERIOD_MS = 2_000;
 
 /** The retry delay is reset after a connection that lasted at least this long. */
 const STABLE_CONNECTION_MS_MIN = 5_000;
-
-/** The browser functions that the manager needs; tests provide a fake. */
-export interface IPage {
-  readonly visible: boolean;
-  readonly visibilityChanged: ISignal<IPage, void>;
-  now(): number;
-  random(): number;
-  /** Call a function once after a delay; returns the function that cancels the call. */
-  after(delayMs: number, run: () => void): () => void;
-}
 
 /** Follows the event stream and sends requests that change leases. */
 export class LeaseManager implements ILeaseManager {

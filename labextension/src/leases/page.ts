@@ -3,10 +3,20 @@
  */
 
 import type { IDisposable } from '@lumino/disposable';
+import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
-import type { IPage } from './manager';
 import type { IBrowser, IChannel, ILocks } from './sharedstream';
+
+/** The browser functions that the manager needs; tests provide a fake. */
+export interface IPage {
+  readonly visible: boolean;
+  readonly visibilityChanged: ISignal<IPage, void>;
+  now(): number;
+  random(): number;
+  /** Call a function once after a delay; returns the function that cancels the call. */
+  after(delayMs: number, run: () => void): () => void;
+}
 
 /** The implementation for real pages. */
 export class BrowserPage implements IPage, IBrowser, IDisposable {

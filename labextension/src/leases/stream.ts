@@ -18,35 +18,46 @@ export const RETRY_MS_MAX = 30_000;
 export class EventStreamParser {
   /** Return the data of the events that this part of the stream completes. */
   push(text: string): string[] {
-    const buffer = this._buffer + text;
-    // A CR at the end may be the first half of a CR LF, so it stays in the buffer.
-    const end = buffer.endsWith('\r') ? buffer.length - 1 : buffer.length;
-    const lines = buffer.slice(0, end).split(/\r\n|\n|\r/);
-    this._buffer = (lines.pop() ?? '') + buffer.slice(end);
-
+    // Only the new part is searched for line ends: an event of megabytes comes in many parts. A CR at the end may be the
+    // first half of a CR LF, so it is searched again with the next part.
+    const start = this._pendingCR ? '\r' : '';
+    const part = start + text;
+    this._pendingCR = part.endsWith('\r');
+    const lines = part.slice(0, this._pendingCR ? -1 : undefined).split(/\r\n|\n|\r/);
     const events: string[] = [];
-    for (const line of lines) {
-      if (line === '') {
-        if (this._data.length > 0) {
-          events.push(this._data.join('\n'));
-        }
-        this._data = [];
-        this._size = 0;
-      } else if (line.startsWith('data:')) {
-        const data = line.slice(line.startsWith('data: ') ? 6 : 5);
-        this._data.push(data);
-        this._size += data.length;
+    lines.forEach((end, index) => {
+      this._line.push(end);
+      this._size += end.length;
+      if (index < lines.length - 1) {
+        this._endLine(events);
       }
-    }
-    if (this._buffer.length + this._size > EVENT_CHARS_MAX) {
+    });
+    if (this._size > EVENT_CHARS_MAX) {
       throw new RangeError('an event of the stream is too large');
     }
     return events;
   }
 
-  private _buffer = '';
+  private _endLine(events: string[]): void {
+    const line = this._line.join('');
+    this._line = [];
+    if (line === '') {
+      if (this._data.length > 0) {
+        events.push(this._data.join('\n'));
+      }
+      this._data = [];
+      this._size = 0;
+    } else if (line.startsWith('data:')) {
+      this._data.push(line.slice(line.startsWith('data: ') ? 6 : 5));
+    }
+  }
+
+  /** The parts of the line that is not complete. */
+  private _line: string[] = [];
   private _data: string[] = [];
+  /** The length of the lines of the event so far. */
   private _size = 0;
+  private _pendingCR = false;
 }
 
 /**

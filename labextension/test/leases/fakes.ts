@@ -5,7 +5,7 @@ import { Signal } from '@lumino/signaling';
 import type { LeaseView } from '../../src/generated/api';
 import type { LeaseAction } from '../../src/leases/actions';
 import type { StreamMessage } from '../../src/leases/lease';
-import type { IPage } from '../../src/leases/manager';
+import type { IPage } from '../../src/leases/page';
 import type { ILeaseAPI } from '../../src/leases/restapi';
 import { FastGPUError } from '../../src/leases/restapi';
 import { lease } from '../samples';
