@@ -96,13 +96,14 @@ def format_memory(memory_bytes: int) -> str:
 
 
 def format_duration(duration_ms: int) -> str:
-    """``"45 s"``, ``"2 min 05 s"``, ``"3 h 07 min"``; parts of a second are cut off."""
+    """``"45 s"``, ``"2 min 05 s"``, ``"3 h 07 min"``, ``"30 min"``; parts of a second are cut off."""
     seconds = duration_ms // 1000
-    if seconds < 60:
+    minutes, hours = seconds // 60, seconds // 3600
+    if minutes == 0:
         return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    if hours == 0:
+        return f"{minutes} min {seconds % 60:02d} s" if seconds % 60 else f"{minutes} min"
+    return f"{hours} h {minutes % 60:02d} min" if minutes % 60 else f"{hours} h"
 
 
 def format_money(amount_micro: int, currency: str) -> str:

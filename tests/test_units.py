@@ -47,6 +47,7 @@ def test_quantities_are_written_for_people() -> None:
     assert [format_memory(n) for n in (80 * GIB, GIB * 3 // 2, 512 * MIB, 17)] == [
         "80 GiB", "1.5 GiB", "512 MiB", "17 B",
     ]  # fmt: skip
+    assert [format_duration(n) for n in (120_000, 7_200_000)] == ["2 min", "2 h"]
     assert [format_duration(n) for n in (999, 45_000, 125_000, 11_220_000)] == [
         "0 s", "45 s", "2 min 05 s", "3 h 07 min",
     ]  # fmt: skip

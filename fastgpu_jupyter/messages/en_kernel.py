@@ -203,7 +203,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "history.memory": "At most {most_bytes} of memory were in use.",
     "history.memory_of": "At most {most_bytes} of {limit_bytes} of memory were in use.",
     "history.memory_unknown": "How much memory was in use is not known.",
-    "history.known": "Known are {known_ms} of {span_ms}.",
+    "history.known": "It is known for {known_ms} of {span_ms}.",
     "history.nothing": "Nothing is known of the last {span_ms}: the lease had no GPU, or it was not measured.",
     "history.legend": "Solid: time in use. Dashed: memory; 100 % are {whole}.",
     "history.ago": "{span_ms} ago",

@@ -97,8 +97,8 @@ def test_verb_cost_shows_cells_sum_and_lease(tmp_path: Path) -> None:
     assert "No cell has run yet." in magics.run(context, "cost").text
     cells.end((now - 3_600_000, Known.of(pool.view)), pool.view, 7)
     shown = magics.run(context, "cost")
-    assert re.search(r"\[7\] +1 h 00 min +1\.00 USD", shown.text)
-    assert re.search(r"Sum +1 h 00 min +1\.00 USD", shown.text)
+    assert re.search(r"\[7\] +1 h +1\.00 USD", shown.text)
+    assert re.search(r"Sum +1 h +1\.00 USD", shown.text)
     assert "costs 1.00 USD an hour now; 0.5 GPU of it is reserved and paid for. Half is gone." in shown.text
     assert "<td" in shown.html
     assert "not started as a FastGPU kernel" in magics.run(Context(gate, gated=False), "cost").text

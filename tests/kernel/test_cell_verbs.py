@@ -222,9 +222,9 @@ def test_history_shows_a_chart_with_its_numbers_and_gaps(gate: Gate, pool: Pool)
     pool.history = history([None] * 100 + [0] * 100 + [100] * 100)
     shown = magics.run(context, "history")
     assert "used 50 % of the time on average, at most 100 %. At most 10 GiB of 20 GiB" in shown.text
-    assert "Known are 3 min 20 s of 5 min 00 s." in shown.text
+    assert "It is known for 3 min 20 s of 5 min." in shown.text
     assert "·····▁" in shown.text
-    assert 'role="img" aria-label="In the last 5 min 00 s' in shown.html
+    assert 'role="img" aria-label="In the last 5 min' in shown.html
     assert shown.html.count("<path") == 2
     assert "stroke-dasharray" in shown.html
     pool.history = {**pool.history, "resolution_ms": 60_000}

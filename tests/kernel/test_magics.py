@@ -141,7 +141,7 @@ def test_pin_and_unpin(context: Context, pool: FakePool) -> None:
 
 
 def test_snooze_takes_a_time_or_half_an_hour(context: Context, pool: FakePool) -> None:
-    assert "for the next 2 h 00 min because this kernel is idle" in magics.run(context, "snooze 2h").text
+    assert "for the next 2 h because this kernel is idle" in magics.run(context, "snooze 2h").text
     magics.run(context, "snooze")
     assert pool.calls == [("snooze", 7_200_000), ("snooze", 1_800_000)]
     with pytest.raises(UsageError, match="is not a time; write it like 90s"):
@@ -201,7 +201,7 @@ def test_headline_states_position_and_reason() -> None:
     queue = {**view["queue"], "estimate_ms": 240_000, "estimate_basis": basis}
     expected: Any = {**view, "queue": queue}
     assert headline(expected, None).endswith(
-        "Every GPU is in use. Expected wait: about 4 min 00 s (12 leases lasted 8 min on average)."
+        "Every GPU is in use. Expected wait: about 4 min (12 leases lasted 8 min on average)."
     )
     assert headline(view, "No pool manager answers.") == "Waiting for a GPU. No pool manager answers."
     assert "asking" in headline(None, None)

@@ -86,10 +86,14 @@ export function formatDuration(ms: number): string {
     return `${days} d ${hours % 24} h`;
   }
   if (hours > 0) {
-    return `${hours} h ${String(minutes % 60).padStart(2, '0')} min`;
+    return minutes % 60 === 0
+      ? `${hours} h`
+      : `${hours} h ${String(minutes % 60).padStart(2, '0')} min`;
   }
   if (minutes > 0) {
-    return `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
+    return seconds % 60 === 0
+      ? `${minutes} min`
+      : `${minutes} min ${String(seconds % 60).padStart(2, '0')} s`;
   }
   return `${seconds} s`;
 }

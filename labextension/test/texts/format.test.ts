@@ -47,7 +47,9 @@ test('formatDuration: seconds to days, never negative', () => {
   assert.equal(formatDuration(-5_000), '0 s');
   assert.equal(formatDuration(42_999), '42 s');
   assert.equal(formatDuration(252_000), '4 min 12 s');
+  assert.equal(formatDuration(240_000), '4 min');
   assert.equal(formatDuration(3 * 3_600_000 + 5 * 60_000), '3 h 05 min');
+  assert.equal(formatDuration(3 * 3_600_000), '3 h');
   assert.equal(formatDuration(52 * 3_600_000), '2 d 4 h');
 });
 

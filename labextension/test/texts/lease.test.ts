@@ -78,7 +78,7 @@ test('estimateText: the expected wait with its basis, or why it is unknown', () 
   const known = { estimate_ms: 240_000, estimate_basis: message('12 leases lasted 8 min on average') };
   assert.equal(
     estimateText(known, trans, 'en'),
-    'Expected wait: about 4 min 00 s (12 leases lasted 8 min on average).'
+    'Expected wait: about 4 min (12 leases lasted 8 min on average).'
   );
   const unknown = { estimate_ms: null, estimate_basis: message('no estimate: too few leases') };
   assert.equal(estimateText(unknown, trans, 'en'), 'Expected wait: unknown (no estimate: too few leases).');
