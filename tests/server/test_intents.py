@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -230,3 +232,9 @@ def test_intent_of_another_user_starts_nothing_and_is_kept(pool: PoolProcess, ju
     status, _ = jupyter.call("POST", "api/sessions", body, token=None, headers=ann)
     assert status == 201
     assert [view["request"]["size"] for view in pool.live()] == ["half"]
+
+
+@pytest.mark.slow
+def test_provisioner_of_a_program_without_a_server_imports_no_server() -> None:
+    code = "import sys, fastgpu_jupyter.server.provisioner; print({'jupyter_server', 'msgspec'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
