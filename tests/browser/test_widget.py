@@ -32,6 +32,11 @@ while True:
     time.sleep(0.1)
 """
 
+#: A page with an object of another interface has none that the widget could use: as in VS Code, it asks its kernel.
+ANOTHER_PAGE = """Object.defineProperty(globalThis, Symbol.for('fastgpu_jupyter:page'), {
+    get: () => ({ interface: 99 }), set: () => undefined
+})"""
+
 
 class CommCounter:
     """The comm messages of a page's kernels, in both directions."""
@@ -117,7 +122,7 @@ def test_widgets_work_while_a_cell_runs_and_do_not_keep_the_kernel_awake(
     button(first, "Apply quarter").click()
     alert = first.get_by_role("alert")
     expect(alert).to_contain_text("Resize to quarter refused. 31.2 GiB are in use and quarter has 20 GiB.")
-    expect(alert).to_contain_text("half stays")
+    expect(alert).to_contain_text("stays half")
     expect(first.locator(".fg-Pending")).to_have_count(0)
     page.screenshot(path=screenshots / "widget-refused.png")
     button(first, "Dismiss").click()
@@ -153,9 +158,7 @@ def test_widgets_work_while_a_cell_runs_and_do_not_keep_the_kernel_awake(
     assert sum("GPU lease at 20" in text for text in texts) == 2
 
 
-def test_widget_in_notebook_7_leaves_shift_enter_to_the_notebook(
-    page: Page, lab: LabProcess, screenshots: Path
-) -> None:
+def test_widget_in_notebook_7_and_without_the_page(page: Page, lab: LabProcess, screenshots: Path) -> None:
     lab.start()
     spec = {"display_name": "Python 3 (FastGPU)", "language": "python", "name": "fastgpu"}
     cells = [nbformat.v4.new_code_cell(code) for code in ("%fastgpu widget", "6 * 7")]
@@ -179,3 +182,36 @@ def test_widget_in_notebook_7_leaves_shift_enter_to_the_notebook(
     assert comms.count == 0
     button(widget, "Park").press("Shift+Enter")  # runs the cell, and nothing else
     expect(page.locator(".jp-CodeCell").nth(1)).to_contain_class("jp-mod-active")
+
+    # In a page that the widget does not know, it asks its kernel, and only when the user acts.
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.add_init_script(ANOTHER_PAGE)
+    user.open("notebooks/job.ipynb")
+    user.wait_until_idle()
+    output = user.run(SHOW_AND_RUN)
+    first, second = output.locator(".fg-Widget").first, output.locator(".fg-Widget").nth(1)
+    expect(second).to_contain_text("80 GiB of A100-80GB")
+    table = output.locator(".fastgpu-snapshot").first
+    expect(table).to_contain_text("GPU lease at 20")
+    before = table.inner_text()
+    comms.count = 0
+    expect(table).not_to_have_text(before)  # it is updated while the cell runs, and the widgets send nothing
+    assert comms.count == 0
+    button(first, "Pin").click()
+    for widget in (first, second):
+        expect(button(widget, "Unpin")).to_be_visible()
+    slider = first.get_by_role("slider")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    button(first, "Apply half").click()
+    for widget in (first, second):
+        expect(widget).to_contain_text("40 GiB of A100-80GB")
+    page.screenshot(path=screenshots / "widget-comm.png")
+    sent = comms.count
+
+    def has_asked() -> bool:
+        page.wait_for_timeout(50)  # events of the page arrive only inside such a call
+        return comms.count > sent
+
+    button(second, "Refresh").click()
+    wait_until(has_asked, "the widget asks its kernel")

@@ -25,8 +25,8 @@ SOURCE = LABEXTENSION / "locale/zh_CN.json"
 NOT_IN_BROWSER = frozenset({
     "config", "http", "intent", "kernelspec", "launch", "lease", "option", "rates", "request", "size", "tenant",
     "transfer", "units", "users", "version",
-    "cell", "cli", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "size_effect",
-    "state", "summary", "title", "value",
+    "cell", "cli", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "progress", "size_effect",
+    "state", "summary", "title", "value", "widget",
     "wait",
 })  # fmt: skip
 #: The module that translates the templates of ``fastgpu_jupyter/messages``, which are not literals there.

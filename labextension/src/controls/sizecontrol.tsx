@@ -43,7 +43,8 @@ export function SizeControl(
     `${lease.request.size} ${applications}`
   );
   // The choice that was applied stays in the slider until the sizes follow.
-  React.useEffect(() => setChosen(null), [sizes?.applied, sizes?.requested]);
+  const current = sizes?.requested ?? sizes?.applied ?? null;
+  React.useEffect(() => setChosen(size => (size === current ? null : size)), [current]);
   const { currency } = lease.money;
   if (sizes === null || sizes.options.length === 0) {
     return (

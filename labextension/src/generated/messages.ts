@@ -208,12 +208,6 @@ export const MESSAGES = {
   'processes.not_listed': 'The driver does not list the processes on this GPU here.',
   'processes.other_namespace': 'This pool does not see the processes of the machine, by whose numbers the driver lists them. In a container, start it with the machine\'s processes (docker run --pid=host).',
   'processes.unowned': '{in_use_bytes} of it is in use, and no process is listed that has it.',
-  'progress.active': 'The GPU is active: {size}, {model}.',
-  'progress.over': 'The lease has ended. {reason}',
-  'progress.parked': 'Parked. {reason} Variables and GPU memory are kept; nothing is billed meanwhile.',
-  'progress.parking': 'Parking: the GPU memory of this kernel is being moved to host memory.',
-  'progress.resuming': 'Resuming: the GPU memory of this kernel is being moved back to a GPU.',
-  'progress.resuming_memory': 'Resuming: {parked_bytes} of GPU memory are being moved back to a GPU.',
   'queue.next': 'it is next',
   'queue.requests_ahead': {
     plural: 'count',
@@ -297,16 +291,7 @@ export const MESSAGES = {
   'unfit.not_resizable': 'the size of such a lease of a {model} does not change while its kernel runs.',
   'unfit.not_resizable_so': 'a {model} cannot be resized so.',
   'unfit.partitioned': 'the {model} is divided by MIG, and a program sees one partition at most; this takes whole GPUs.',
-  'unfit.too_expensive': 'a {model} costs more than the {most_micro} per hour that it may.',
-  'widget.asking': 'The pool manager has not answered yet.',
-  'widget.busy': 'Too many requests of widgets wait. This one was not done; try again in a moment.',
-  'widget.no_kernel': 'GPUWidget shows the lease of a notebook\'s kernel, and this process is none. Use it in a notebook with a FastGPU kernel; `jupyter fastgpu status` shows the pool in a terminal.',
-  'widget.no_size': 'Give a size, like half or 24GiB.',
-  'widget.no_time': 'Give a time in milliseconds.',
-  'widget.not_built': 'The front end of the widget was not built. Run `make .make/frontend` in the source tree.',
-  'widget.snapshot': 'GPU lease at {time}',
-  'widget.unknown_action': 'The widget of this kernel has no action {action}. Run its cell again.',
-  'widget.view': 'Widget of this kernel\'s GPU lease; the table below shows the lease at a given time.'
+  'unfit.too_expensive': 'a {model} costs more than the {most_micro} per hour that it may.'
 } satisfies Record<string, MessageTemplate>;
 
 export type MessageCode = keyof typeof MESSAGES;

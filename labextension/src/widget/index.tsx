@@ -30,9 +30,10 @@ function render({ model, el }: IRenderContext): () => void {
   node.className = 'fg-Widget';
   el.appendChild(node);
   const root = createRoot(node);
-  keepKeys(node);
+  const endKeys = keepKeys(node);
   root.render((<Widget model={model} />) as never);
   return () => {
+    endKeys();
     root.unmount();
     node.remove();
   };
