@@ -41,9 +41,19 @@ const TEXT_MAX = 4096;
 
 /** The server sent a value that does not match the schema. */
 export class InvalidMessage extends Error {
-  constructor(field: string, expected: string) {
-    super(`${field} is not ${expected}`);
+  constructor(
+    private readonly _expected: string,
+    private _field = ''
+  ) {
+    super(`${_field} is not ${_expected}`);
     this.name = 'InvalidMessage';
+  }
+
+  /** Name the part of a value that has this one: fields are named only where one is wrong, which is rare. */
+  within(part: string): this {
+    this._field = part + this._field;
+    this.message = `${this._field} is not ${this._expected}`;
+    return this;
   }
 }
 
@@ -51,116 +61,149 @@ function isObject(value: any): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Return a validated copy of a value that is named `field` in errors. */
+function read(schema: ISchema, value: unknown, field: string): any {
+  try {
+    return validate(schema, value);
+  } catch (reason) {
+    throw reason instanceof InvalidMessage ? reason.within(field) : reason;
+  }
+}
+
 /** Return a copy of `value` with the fields of the schema; throws an `InvalidMessage` if it does not match. */
-function validate(schema: ISchema, value: any, field: string): any {
+function validate(schema: ISchema, value: any): any {
   if (schema.$ref !== undefined) {
-    return validate(SCHEMAS[schema.$ref], value, field);
+    return validate(SCHEMAS[schema.$ref], value);
   }
   if (schema.anyOf !== undefined) {
-    return validateAny(schema.anyOf, value, field);
+    return validateAny(schema.anyOf, value);
   }
   if (schema.enum !== undefined) {
     if (!schema.enum.includes(value)) {
-      throw new InvalidMessage(field, `one of ${schema.enum.join(', ')}`);
+      throw new InvalidMessage(`one of ${schema.enum.join(', ')}`);
     }
     return value;
   }
   switch (schema.type) {
     case 'string':
       if (typeof value !== 'string') {
-        throw new InvalidMessage(field, 'a text');
+        throw new InvalidMessage('a text');
       }
       return value.slice(0, TEXT_MAX);
     case 'boolean':
       if (typeof value !== 'boolean') {
-        throw new InvalidMessage(field, 'true or false');
+        throw new InvalidMessage('true or false');
       }
       return value;
     case 'integer':
-      return validateInteger(schema, value, field);
+      return validateInteger(schema, value);
     case 'number':
       if (typeof value !== 'number') {
-        throw new InvalidMessage(field, 'a number');
+        throw new InvalidMessage('a number');
       }
       return value;
     case 'array':
-      if (!Array.isArray(value) || value.length > LIST_MAX) {
-        throw new InvalidMessage(field, `a list of at most ${LIST_MAX}`);
-      }
-      return value.map((item, index) => validate(schema.items ?? {}, item, `${field}[${index}]`));
+      return validateArray(schema.items ?? {}, value);
     case 'object':
-      return validateObject(schema, value, field);
+      return validateObject(schema, value);
     default:
-      throw new InvalidMessage(field, 'of a supported type');
+      throw new InvalidMessage('of a supported type');
   }
 }
 
-function validateInteger(schema: ISchema, value: any, field: string): number {
+function validateInteger(schema: ISchema, value: any): number {
   const { minimum = Number.MIN_SAFE_INTEGER, maximum = Number.MAX_SAFE_INTEGER } = schema;
   if (!Number.isSafeInteger(value) || value < minimum || value > maximum) {
-    throw new InvalidMessage(field, `an integer from ${minimum} to ${maximum}`);
+    throw new InvalidMessage(`an integer from ${minimum} to ${maximum}`);
   }
   return value;
 }
 
+function validateArray(items: ISchema, value: any): any[] {
+  if (!Array.isArray(value) || value.length > LIST_MAX) {
+    throw new InvalidMessage(`a list of at most ${LIST_MAX}`);
+  }
+  let index = 0;
+  try {
+    const result: any[] = [];
+    for (; index < value.length; index++) {
+      result.push(validate(items, value[index]));
+    }
+    return result;
+  } catch (reason) {
+    throw reason instanceof InvalidMessage ? reason.within(`[${index}]`) : reason;
+  }
+}
+
 /** Validate against the alternatives in order; a missing value becomes null if null is one of them. */
-function validateAny(alternatives: ReadonlyArray<ISchema>, value: any, field: string): any {
-  const others = alternatives.filter(({ type }) => type !== 'null');
-  if ((value === null || value === undefined) && others.length < alternatives.length) {
+function validateAny(alternatives: ReadonlyArray<ISchema>, value: any): any {
+  if ((value === null || value === undefined) && alternatives.some(({ type }) => type === 'null')) {
     return null;
   }
+  const others = alternatives.filter(({ type }) => type !== 'null');
   for (const alternative of others.slice(0, -1)) {
     try {
-      return validate(alternative, value, field);
+      return validate(alternative, value);
     } catch {
       // The error of the last alternative is reported.
     }
   }
-  return validate(others[others.length - 1], value, field);
+  return validate(others[others.length - 1], value);
 }
 
-function validateObject(schema: ISchema, value: any, field: string): any {
+function validateObject(schema: ISchema, value: any): any {
   if (!isObject(value)) {
-    throw new InvalidMessage(field, 'an object');
+    throw new InvalidMessage('an object');
   }
-  const { additionalProperties, properties = {}, optional = [] } = schema;
+  const { additionalProperties, properties = NO_PROPERTIES, optional = NO_NAMES } = schema;
   const result: any = {};
-  if (additionalProperties !== undefined) {
-    for (const [name, item] of Object.entries(value)) {
-      result[name] = validate(additionalProperties, item, `${field}.${name}`);
+  let field = '';
+  try {
+    if (additionalProperties !== undefined) {
+      for (const name of Object.keys(value)) {
+        field = name;
+        result[name] = validate(additionalProperties, value[name]);
+      }
     }
-  }
-  for (const [name, property] of Object.entries(properties)) {
-    if (value[name] !== undefined || !optional.includes(name)) {
-      result[name] = validate(property, value[name], `${field}.${name}`);
+    for (const name in properties) {
+      field = name;
+      if (value[name] !== undefined || !optional.includes(name)) {
+        result[name] = validate(properties[name], value[name]);
+      }
     }
+  } catch (reason) {
+    throw reason instanceof InvalidMessage ? reason.within(`.${field}`) : reason;
   }
   return result;
 }
 
+const NO_PROPERTIES: Readonly<Record<string, ISchema>> = {};
+
+const NO_NAMES: ReadonlyArray<string> = [];
+
 /** Return a validated lease. */
 export function readLease(value: unknown): LeaseView {
-  return validate(SCHEMAS.LeaseView, value, 'lease');
+  return read(SCHEMAS.LeaseView, value, 'lease');
 }
 
 /** Return the validated answer to an intent. */
 export function readIntent(value: unknown): IntentView {
-  return validate(SCHEMAS.IntentView, value, 'intent');
+  return read(SCHEMAS.IntentView, value, 'intent');
 }
 
 /** Return a validated quota. */
 export function readQuota(value: unknown): QuotaView {
-  return validate(SCHEMAS.QuotaView, value, 'quota');
+  return read(SCHEMAS.QuotaView, value, 'quota');
 }
 
 /** Return a validated advice. */
 export function readAdvice(value: unknown): AdviceView {
-  return validate(SCHEMAS.AdviceView, value, 'advice');
+  return read(SCHEMAS.AdviceView, value, 'advice');
 }
 
 /** Return validated sizes. */
 export function readSizes(value: unknown): SizeOptions {
-  return validate(SCHEMAS.SizeOptions, value, 'sizes');
+  return read(SCHEMAS.SizeOptions, value, 'sizes');
 }
 
 /** Return whether an answer of the server's `api/me` allows an action; true if it does not say. */
@@ -171,16 +214,16 @@ export function readPermission(value: any, resource: string, action: string): bo
 
 /** Return the validated amounts of what the user has spent. */
 export function readSpending(value: unknown): SpendingView {
-  return validate(SCHEMAS.SpendingView, value, 'spending');
+  return read(SCHEMAS.SpendingView, value, 'spending');
 }
 
 /** Return a validated history, whose series must have the same length. */
 export function readHistory(value: unknown): HistoryView {
-  const history: HistoryView = validate(SCHEMAS.HistoryView, value, 'history');
+  const history: HistoryView = read(SCHEMAS.HistoryView, value, 'history');
   const { length } = history.utilization_percent;
   for (const name of SERIES) {
     if (history[name].length !== length) {
-      throw new InvalidMessage(`history.${name}`, `a list of ${length}`);
+      throw new InvalidMessage(`a list of ${length}`, `history.${name}`);
     }
   }
   return history;
@@ -198,10 +241,10 @@ const MESSAGE_SCHEMAS: Readonly<Record<string, ISchema>> = {
 /** Return a validated message of the event stream; null if its type is unknown. */
 export function readMessage(value: any): StreamMessage | null {
   if (!isObject(value) || typeof value.type !== 'string') {
-    throw new InvalidMessage('message.type', 'a text');
+    throw new InvalidMessage('a text', 'message.type');
   }
   const schema = MESSAGE_SCHEMAS[value.type];
-  return schema === undefined ? null : validate(schema, value, value.type);
+  return schema === undefined ? null : read(schema, value, value.type);
 }
 
 /** Return the sentence of an error answer; null if it has none. */

@@ -79,12 +79,15 @@ class RunningLeases implements IRunningSessions.IManager {
 
   private _item(lease: LeaseView): IRunningSessions.IRunningItem {
     const { commands, trans, language } = this._options;
-    const size =
-      lease.memory.limit_bytes === null ? lease.request.size : formatMemory(lease.memory.limit_bytes, language);
+    // Called for the leases that are in view only.
+    const size = () =>
+      lease.memory.limit_bytes === null
+        ? lease.request.size
+        : formatMemory(lease.memory.limit_bytes, language);
     return {
       label: () => notebookName(lease.holder, trans),
       labelTitle: () => lease.holder.notebook ?? lease.id,
-      detail: () => `${size}, ${stateName(lease.state, trans).toLowerCase()}`,
+      detail: () => `${size()}, ${stateName(lease.state, trans).toLowerCase()}`,
       icon: () => fastgpuIcon,
       open: () => {
         void commands.execute(CommandIDs.openNotebook, { leaseId: lease.id });
@@ -104,7 +107,10 @@ class RunningLeases implements IRunningSessions.IManager {
   /** Emit a change only if the displayed values changed, not for each usage sample. */
   private _onChanged(): void {
     const shown = this._leases()
-      .map(lease => `${lease.id} ${lease.version}`)
+      .map(
+        ({ id, state, holder, memory, request }) =>
+          `${id} ${state} ${memory.limit_bytes} ${request.size} ${holder.notebook}`
+      )
       .join('\n');
     if (shown !== this._shown) {
       this._shown = shown;
