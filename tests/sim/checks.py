@@ -7,6 +7,7 @@ from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model.entities import (
     EndReason,
+    IdleStep,
     Instant,
     Lease,
     ScrubOutcome,
@@ -106,6 +107,7 @@ class Checks(SimulationState):
             EndReason.DEVICE_LOST: any(map(self.host.may_be_lost, lease_seen.granted_on)),
             EndReason.PREPARE_FAILED: lease_seen.generation in self.host.refused,
             EndReason.RESUME_FAILED: lease_seen.generation in self.host.refused,
+            EndReason.IDLE: lease.busy is False and lease.idle_step in (IdleStep.RELEASE, IdleStep.SHUT_DOWN),
             EndReason.EXPIRED: lease.request.wait_ms_max is not None
             and self.host.true_ms - lease_seen.requested_ms >= lease.request.wait_ms_max - 5000,
         }

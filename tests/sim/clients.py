@@ -110,16 +110,30 @@ class Clients(Checks):
         self.submit(call)
 
     def change_lease(self) -> None:
-        """Release, bind, resize, transfer, park, resume, use or migrate a lease."""
+        """Release, bind, resize, transfer, park, resume, use, migrate or snooze a lease, or end it as idle."""
         if not self.observed:
             return
         lease_id = self.rng.choice(list(self.observed)[-12:])
         kind = self.rng.choice(
-            ("release", "release", "bind", "resize", "transfer", "park", "resume", "use", "use", "move")
+            (
+                "release",
+                "release",
+                "bind",
+                "resize",
+                "transfer",
+                "park",
+                "resume",
+                "use",
+                "use",
+                "move",
+                "snooze",
+                "idle",
+            )
         )
         holder = self.rng.choice(self.processes).holder if self.processes else None
         profile, tenant = self.rng.choice(("half", "quarter", "full")), self.rng.choice("abc")
         busy = self.rng.random() < 0.4
+        snooze_ms = self.rng.choice((0, 60_000, 600_000))
         if kind == "bind" and holder is None:
             return
         commands: dict[str, Callable[[], c.Command]] = {
@@ -131,6 +145,7 @@ class Clients(Checks):
             "park": lambda: c.ParkLease(lease_id),
             "resume": lambda: c.ResumeLease(lease_id),
             "use": lambda: c.ReportActivity(lease_id, busy),
+            "snooze": lambda: c.SnoozeLease(lease_id, snooze_ms) if snooze_ms else c.EndIdleLease(lease_id),
         }
         self.submit(ClientCall(f"key-{self.next_number()}", commands[kind], kind, lease_id=lease_id))
 

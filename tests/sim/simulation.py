@@ -24,6 +24,9 @@ from unittest import mock
 
 from fastgpu_jupyter.core.accounting import ledger, meter
 from fastgpu_jupyter.core.model.entities import (
+    IdlePolicy,
+    IdleTimes,
+    Policy,
     State,
 )
 from fastgpu_jupyter.core.model.events import LeaseRequested
@@ -62,6 +65,10 @@ def _reraise(error: Exception) -> None:
     raise error
 
 
+#: Steps of the idle policy come soon, so that a simulation has them.
+POLICY = Policy(idle_policy=IdlePolicy(IdleTimes(10_000, 20_000, 60_000), window_ms=3000, warning_ms=5000))
+
+
 class Simulation(HostEvents):
     """One simulation, and whether the pool manager keeps its guarantees in it."""
 
@@ -79,7 +86,7 @@ class Simulation(HostEvents):
             journal = self.journal = Journal(self.path)
             self.release_log = PreallocatedReleaseLog(self.folder / "releases.preallocated")
             self.driver = self.host.driver()
-            pool, _ = recover(journal, DriverAtStartup(self.driver), self.host, self.release_log)
+            pool, _ = recover(journal, DriverAtStartup(self.driver), self.host, self.release_log, POLICY)
         except Crash:
             self._end_process()
             return False

@@ -4,7 +4,7 @@ import * as React from 'react';
 
 import type { LeaseView } from '../generated/api';
 import { formatDuration, formatTime } from '../texts/format';
-import { idleProgress, idleText, SNOOZES_MS, stepTexts } from '../texts/idle';
+import { idleMessage, idleProgress, idleText, SNOOZES_MS, stepTexts } from '../texts/idle';
 import { messageText } from '../texts/message';
 import { FormattedText } from './components';
 import type { IActing } from './hooks';
@@ -26,6 +26,7 @@ export function IdleSection(
     return null;
   }
   const text = idleText(lease, source.now(), trans);
+  const message = idleMessage(lease, source.now());
   const progress = idleProgress(lease, source.now());
   return (
     <section className="fg-Controls-section fg-Idle" aria-label={trans.__('Idle')}>
@@ -55,9 +56,9 @@ export function IdleSection(
           ))}
         </div>
       )}
-      {idle.message !== null && (
+      {message !== null && (
         <p className="fg-Note" data-kind="warning">
-          <FormattedText text={messageText(idle.message, trans, language)} />
+          <FormattedText text={messageText(message, trans, language)} />
         </p>
       )}
       <p className="fg-Note">

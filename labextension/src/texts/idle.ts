@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { IdleStepView, LeaseView } from '../generated/api';
+import type { IdleStepView, LeaseView, MessageView } from '../generated/api';
 import { formatDuration } from './format';
 
 /** For how long the steps can be put off with one choice, in milliseconds. */
@@ -51,6 +51,20 @@ function nextText(step: IdleStepView['step'], time: string, trans: TranslationBu
     default:
       return trans.__('notification in %1', time);
   }
+}
+
+/** Return the message of the idle policy with the durations of now; null if there is none. */
+export function idleMessage(lease: LeaseView, now: number): MessageView | null {
+  const { message, next } = lease.idle;
+  const since = idleSince(lease);
+  if (message === null || since === null) {
+    return message;
+  }
+  const params: Record<string, number> = { idle_ms: now - since };
+  if (next !== null) {
+    params.left_ms = Math.max(0, next.at - now);
+  }
+  return { ...message, params: { ...message.params, ...params } };
 }
 
 /** Return the steps that apply to a lease with their times: `Notify after 30 min; park after 1 h.` */

@@ -7,7 +7,7 @@ import { renderToStaticMarkup } from 'react-dom/server';
 import { LeaseControls } from '../../src/controls/leasecontrols';
 import type { LeaseView } from '../../src/generated/api';
 import { findTransitions } from '../../src/leases/transitions';
-import { idleProgress, idleText, stepTexts } from '../../src/texts/idle';
+import { idleMessage, idleProgress, idleText, stepTexts } from '../../src/texts/idle';
 import { transitionText } from '../../src/texts/transition';
 import { lease, message } from '../samples';
 import { trans } from '../translation';
@@ -45,6 +45,16 @@ test('idleProgress: the bar ends at the next step that changes something, and ma
   assert.deepEqual(snoozed, { part: 0.5, marks: [10 / 24, 15 / 24] });
   assert.equal(idleProgress(idle(6, null), NOW), null);
   assert.equal(idleProgress(idle(6, null, { gpu_idle_since: null }), NOW), null);
+});
+
+test('idleMessage: its durations are those of now', () => {
+  const next = { step: 'park' as const, at: NOW + 2 * MINUTE };
+  const announced = message('', 'idle.park_ahead', { idle_ms: 1, left_ms: 300_000 });
+  assert.deepEqual(idleMessage(idle(6, next, { message: announced }), NOW)?.params, {
+    idle_ms: 6 * MINUTE,
+    left_ms: 2 * MINUTE
+  });
+  assert.equal(idleMessage(idle(6, next), NOW), null);
 });
 
 test('stepTexts: each step with its time', () => {
