@@ -3,8 +3,8 @@
 import * as React from 'react';
 
 import type { LeaseView } from '../generated/api';
-import { formatDuration, formatTime } from '../texts/format';
-import { idleMessage, idleProgress, idleText, SNOOZES_MS, stepTexts } from '../texts/idle';
+import { formatTime } from '../texts/format';
+import { idleMessage, idleProgress, idleText, SNOOZES_MS, snoozeText, stepTexts } from '../texts/idle';
 import { messageText } from '../texts/message';
 import { FormattedText } from './components';
 import type { IActing } from './hooks';
@@ -94,34 +94,39 @@ export function SnoozeButton(
     }
   };
   React.useEffect(() => {
-    if (!isOpen) {
+    const element = menu.current;
+    if (!isOpen || element === null) {
       return;
     }
-    menu.current?.querySelector('button')?.focus();
+    const items = [...element.querySelectorAll('button')];
+    items[0].focus();
     const onPointerDown = (event: PointerEvent) => {
       if (!root.current?.contains(event.target as Node)) {
         setIsOpen(false);
       }
     };
-    document.addEventListener('pointerdown', onPointerDown, true);
-    return () => document.removeEventListener('pointerdown', onPointerDown, true);
-  }, [isOpen]);
-
-  const onKeyDown = (event: React.KeyboardEvent) => {
-    if (event.key === 'Escape') {
+    // Not React's event, which comes after those of the popover around: Escape would close that as well.
+    const onKeyDown = (event: KeyboardEvent) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (event.key === 'Escape') {
+        close(true);
+      } else if (step !== undefined) {
+        const at = items.indexOf(document.activeElement as HTMLButtonElement);
+        items[(at + step + items.length) % items.length].focus();
+      } else {
+        return;
+      }
       event.stopPropagation();
       event.preventDefault();
-      close(true);
-      return;
-    }
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step !== undefined && menu.current !== null) {
-      event.preventDefault();
-      const items = [...menu.current.querySelectorAll('button')];
-      const at = items.indexOf(document.activeElement as HTMLButtonElement);
-      items[(at + step + items.length) % items.length].focus();
-    }
-  };
+    };
+    document.addEventListener('pointerdown', onPointerDown, true);
+    element.addEventListener('keydown', onKeyDown);
+    return () => {
+      document.removeEventListener('pointerdown', onPointerDown, true);
+      element.removeEventListener('keydown', onKeyDown);
+    };
+  }, [isOpen]);
+
   return (
     <span ref={root} className="fg-Snooze">
       <button
@@ -142,7 +147,6 @@ export function SnoozeButton(
           className="fg-Snooze-menu"
           role="menu"
           aria-label={trans.__('Snooze')}
-          onKeyDown={onKeyDown}
         >
           {SNOOZES_MS.map(forMs => (
             <button
@@ -155,7 +159,7 @@ export function SnoozeButton(
                 onSnooze(forMs);
               }}
             >
-              {formatDuration(forMs)}
+              {snoozeText(forMs)}
             </button>
           ))}
         </span>

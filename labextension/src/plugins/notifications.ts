@@ -10,8 +10,7 @@ import type { LeaseView } from '../generated/api';
 import { isShown } from '../leases/current';
 import type { ILeaseTransition } from '../leases/transitions';
 import { budgetKey, findTransitions } from '../leases/transitions';
-import { formatDuration } from '../texts/format';
-import { SNOOZES_MS } from '../texts/idle';
+import { SNOOZES_MS, snoozeText } from '../texts/idle';
 import { notebookName } from '../texts/lease';
 import { toastName, toastText } from '../texts/toast';
 import { transitionText } from '../texts/transition';
@@ -128,7 +127,7 @@ function notify(
       }
     }
   };
-  return Notification.emit(text, type, { autoClose, actions: [...actions, ...(isShortened ? [details] : [])] });
+  return Notification.emit(text, type, { autoClose, actions: actions.length === 0 && isShortened ? [details] : [...actions] });
 }
 
 /** Return what can be done about an idle lease from its notification. */
@@ -143,7 +142,7 @@ function idleActions(
   }
   const failed = (reason: unknown) => void showFailure(trans.__('Nothing was changed'), reason, trans);
   const snooze = {
-    label: trans.__('Snooze %1', formatDuration(SNOOZES_MS[0])),
+    label: trans.__('Snooze %1', snoozeText(SNOOZES_MS[0])),
     callback: () => void manager.change(lease.id, 'snooze', { for_ms: SNOOZES_MS[0] }).catch(failed)
   };
   const park = {

@@ -8,6 +8,11 @@ import { formatDuration } from './format';
 /** For how long the steps can be put off with one choice, in milliseconds. */
 export const SNOOZES_MS: ReadonlyArray<number> = [30 * 60_000, 2 * 3_600_000, 8 * 3_600_000];
 
+/** Format a time of {@link SNOOZES_MS}: `30 min`, `2 h`. */
+export function snoozeText(ms: number): string {
+  return ms < 3_600_000 ? `${ms / 60_000} min` : `${ms / 3_600_000} h`;
+}
+
 /** Where the time of an idle lease is between its last use and the next step that changes something. */
 export interface IIdleProgress {
   /** From 0 to 1. */
