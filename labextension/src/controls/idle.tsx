@@ -66,10 +66,10 @@ export function IdleSection(
           {stepTexts(idle.steps, trans).map(step => (
             <span key={step}>{step}</span>
           ))}
+          {idle.snoozed_until !== null && (
+            <span>{trans.__('Snoozed until %1.', formatTime(idle.snoozed_until, language))}</span>
+          )}
         </span>
-        {idle.snoozed_until !== null && (
-          <span> {trans.__('Snoozed until %1.', formatTime(idle.snoozed_until, language))}</span>
-        )}
       </p>
     </section>
   );

@@ -67,7 +67,9 @@ export const notificationsPlugin: JupyterFrontEndPlugin<void> = {
         dismissOthers(budgets, new Set(leases.map(budgetKey)));
       }
       if (idle.size > 0) {
-        const announced = leases.filter(lease => lease.idle.message !== null);
+        const announced = leases.filter(
+          lease => lease.idle.message !== null && lease.idle.snoozed_until === null
+        );
         dismissOthers(idle, new Set(announced.map(({ id }) => id)));
       }
       for (const { kind, lease } of transitions) {
