@@ -60,6 +60,7 @@ export function RequestControl(
         onRequest={setChosen}
         disabled={!live}
         label={trans.__('Size')}
+        takesFocus
         trans={trans}
         language={language}
       />

@@ -19,18 +19,28 @@ export function sizesVersion(source: ILeaseSource): string {
   return `${lease?.id} ${lease?.version} ${source.queueLength}`;
 }
 
+/** The size that the user chose, and the size that the lease had then. */
+interface IChoice {
+  readonly size: string;
+  readonly seen: string;
+  /** Whether it was applied, so that it is shown only until the sizes follow. */
+  readonly isApplied?: boolean;
+}
+
 export function SizeControl(
   props: ITextContext & {
     readonly source: ILeaseSource;
     readonly lease: LeaseView;
     /** Whether the size can be changed now: connected, allowed, and no request is pending. */
     readonly live: boolean;
+    /** Whether the slider takes the focus when it appears. */
+    readonly takesFocus?: boolean;
     /** Called when a size was applied. */
     readonly onApplied?: () => void;
   }
 ): React.JSX.Element {
   const { source, lease, live, trans, language } = props;
-  const [chosen, setChosen] = React.useState<string | null>(null);
+  const [choice, setChoice] = React.useState<IChoice | null>(null);
   const [refusal, setRefusal] = React.useState<{ size: string; reason: string } | null>(null);
   const [isSending, setIsSending] = React.useState(false);
   const [applications, setApplications] = React.useState(0);
@@ -43,8 +53,10 @@ export function SizeControl(
     `${lease.request.size} ${applications}`
   );
   // The choice that was applied stays in the slider until the sizes follow.
-  const current = sizes?.requested ?? sizes?.applied ?? null;
-  React.useEffect(() => setChosen(size => (size === current ? null : size)), [current]);
+  React.useEffect(
+    () => setChoice(current => (current?.isApplied === true ? null : current)),
+    [sizes?.applied, sizes?.requested]
+  );
   const { currency } = lease.money;
   if (sizes === null || sizes.options.length === 0) {
     return (
@@ -62,20 +74,24 @@ export function SizeControl(
   const find = (size: string | null): SizeOption | null =>
     sizes.options.find(option => option.size === size) ?? null;
   // The lease is newer than the sizes, which are asked for again after a while; it may write a size in another way.
-  const kept = find(lease.request.size)?.size ?? sizes.requested ?? sizes.applied;
-  const applied = lease.gpu === null ? null : find(kept);
-  const requested = find(chosen ?? kept);
-  const isChange = chosen !== null && chosen !== kept && requested !== null;
-  const apply = async (option: SizeOption) => {
+  const held = find(lease.request.size)?.size ?? sizes.applied ?? sizes.requested;
+  const deferred = lease.size.requested;
+  const kept = deferred === null ? held : (find(deferred)?.size ?? sizes.requested);
+  const applied = lease.gpu === null ? null : find(held);
+  const requested = find(choice?.size ?? kept);
+  const isChange =
+    choice !== null && choice.isApplied !== true && choice.size !== kept && requested !== null;
+  const apply = async ({ size, seen }: IChoice) => {
     setRefusal(null);
     setIsSending(true);
     try {
-      await source.act('resize', { size: option.size });
+      await source.act('resize', { size, seen });
       setApplications(count => count + 1);
+      setChoice({ size, seen: size, isApplied: true });
       props.onApplied?.();
     } catch (reason) {
-      setRefusal({ size: option.size, reason: textOf(reason) });
-      setChosen(null);
+      setRefusal({ size, reason: textOf(reason) });
+      setChoice(null);
     }
     setIsSending(false);
   };
@@ -86,11 +102,14 @@ export function SizeControl(
         applied={applied?.size ?? null}
         requested={requested?.size ?? null}
         onRequest={size => {
-          setChosen(size);
+          // The size that the user saw first: another page may change it before this choice is applied.
+          const seen = choice === null || choice.isApplied === true ? lease.request.size : choice.seen;
+          setChoice({ size, seen });
           setRefusal(null);
         }}
         disabled={!live || isSending}
         label={trans.__('Size')}
+        takesFocus={props.takesFocus}
         trans={trans}
         language={language}
       />
@@ -100,17 +119,31 @@ export function SizeControl(
           requested={requested}
           currency={currency}
           disabled={!live || isSending}
-          onApply={() => void apply(requested)}
-          onKeep={() => setChosen(null)}
+          onApply={() => void apply(choice)}
+          onKeep={() => setChoice(null)}
           keeps={kept}
           trans={trans}
           language={language}
         />
       ) : (
         lease.size.message !== null && (
-          <p className="fg-Note" data-kind="warning">
-            <FormattedText text={messageText(lease.size.message, trans, language)} />
-          </p>
+          <>
+            <p className="fg-Note" data-kind="warning">
+              <FormattedText text={messageText(lease.size.message, trans, language)} />
+            </p>
+            {deferred !== null && held !== null && (
+              <div className="fg-Buttons">
+                <button
+                  type="button"
+                  className="fg-Button"
+                  disabled={!live || isSending}
+                  onClick={() => void apply({ size: held, seen: lease.request.size })}
+                >
+                  {trans.__('Keep %1', held)}
+                </button>
+              </div>
+            )}
+          </>
         )
       )}
       {refusal !== null && (

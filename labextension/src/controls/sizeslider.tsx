@@ -48,9 +48,17 @@ export function SizeSlider(
     readonly disabled: boolean;
     /** The accessible name. */
     readonly label: string;
+    /** Whether the slider takes the focus when it appears, as the first control of a dialog. */
+    readonly takesFocus?: boolean;
   }
 ): React.JSX.Element {
-  const { options, applied, requested, onRequest, disabled, trans, language } = props;
+  const { options, applied, requested, onRequest, disabled, takesFocus, trans, language } = props;
+  const input = React.useRef<HTMLInputElement>(null);
+  React.useEffect(() => {
+    if (takesFocus === true) {
+      input.current?.focus();
+    }
+  }, [takesFocus]);
   const found = options.findIndex(option => option.size === requested);
   const index = Math.max(0, found);
   const last = options.length - 1;
@@ -66,6 +74,7 @@ export function SizeSlider(
           <span key={option.size} className="fg-Slider-tick" style={left(step)} />
         ))}
         <input
+          ref={input}
           type="range"
           style={{ left: `${50 / options.length}%`, right: `${50 / options.length}%` }}
           min={0}

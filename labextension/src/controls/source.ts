@@ -27,7 +27,8 @@ export interface ISizesQuery {
 /** The arguments of each action of a source; those of `LEASE_ACTIONS` have none. */
 export interface ISourceActions extends Record<LeaseAction, undefined> {
   readonly release: undefined;
-  readonly resize: { readonly size: string };
+  /** Refused if the lease has another size by now than `seen`, the one that its user saw. */
+  readonly resize: { readonly size: string; readonly seen?: string };
   readonly snooze: { readonly for_ms: number };
   /** Run the cells of a waiting lease on the CPU until the grant. */
   readonly cpu_meanwhile: { readonly on: boolean };

@@ -56,6 +56,7 @@ function ResizeBody(props: IDialogProps): React.JSX.Element {
       <SizeControl
         {...props}
         lease={lease}
+        takesFocus
         live={connection.kind === 'connected' && source.canAct && !source.isPending}
         onApplied={props.onDone}
       />
@@ -106,6 +107,7 @@ async function show(
     body,
     buttons: [Dialog.cancelButton({ label: trans.__('Close') })],
     hasClose: true,
+    // Where the slider is there already; otherwise it takes the focus when it appears.
     focusNodeSelector: '.fg-SizeDialog input'
   });
   await dialog.launch();

@@ -79,7 +79,8 @@ export class ToolbarItem extends ReactWidget {
     const texts = toolbarTexts(lease, manager.connection.kind, manager.now(), trans, language);
     const isActive = lease !== null && lease.state === 'active';
     const samples = lease === null ? [] : (manager.state.samples[lease.id] ?? []);
-    const hasSparkline = this._width === 'sparkline' && isActive && !texts.isUrgent;
+    const isKnown = texts.shape !== 'diamond';
+    const hasSparkline = this._width === 'sparkline' && isActive && isKnown && !texts.isUrgent;
     const hasWord = this._width !== 'narrow';
     const hasCost = hasWord && this._width !== 'word';
     const parts = hasWord
