@@ -140,15 +140,35 @@ function validateAny(alternatives: ReadonlyArray<ISchema>, value: any): any {
   if ((value === null || value === undefined) && alternatives.some(({ type }) => type === 'null')) {
     return null;
   }
+  // An error costs much more than a comparison of types, and parameters of messages have many alternatives.
   const others = alternatives.filter(({ type }) => type !== 'null');
-  for (const alternative of others.slice(0, -1)) {
+  const possible = others.filter(({ type }) => hasType(value, type));
+  for (const alternative of possible.slice(0, -1)) {
     try {
       return validate(alternative, value);
     } catch {
       // The error of the last alternative is reported.
     }
   }
-  return validate(others[others.length - 1], value);
+  return validate(possible[possible.length - 1] ?? others[others.length - 1], value);
+}
+
+/** Return whether a value may have a type of JSON Schema; true if that says nothing. */
+function hasType(value: any, type: string | undefined): boolean {
+  switch (type) {
+    case 'string':
+    case 'boolean':
+      return typeof value === type;
+    case 'integer':
+    case 'number':
+      return typeof value === 'number';
+    case 'array':
+      return Array.isArray(value);
+    case 'object':
+      return isObject(value);
+    default:
+      return true;
+  }
 }
 
 function validateObject(schema: ISchema, value: any): any {
