@@ -84,6 +84,12 @@ def test_idle_notebook_is_announced_and_snoozed_by_keyboard(page: Page, lab: Lab
     expect(popover.get_by_role("button", name=re.compile("^Use quarter"))).to_have_count(0)
     wait_until(lambda: lab.pool.advice(lease["id"])["silenced"], "the pool knows that")
 
+    popover.get_by_role("button", name="Close").click()
+    advice = notebook.panel().get_by_text("Peak of 38 cells")
+    advice.scroll_into_view_if_needed()
+    expect(advice).to_be_visible()
+    page.screenshot(path=screenshots / "idle-panel-advice.png")
+
 
 def _advise(route: Route) -> None:
     route.fulfill(response=route.fetch(), body=json.dumps(ADVICE))  # with the headers of the answer

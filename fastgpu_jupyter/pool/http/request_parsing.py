@@ -24,7 +24,7 @@ from ...core.model.size import Size, SizeUnit, parse_size
 from ...errors import InvalidRequest, Message
 from ...wire.schemas import common
 from ...wire.schemas.common import INTEGER_MAX, TEXT_MAX
-from ..monitors.use import FrameworkMemory
+from ..monitors.use import FrameworkCounters
 
 NAMES_MAX = 16
 #: More cells do not end between two reports of a kernel.
@@ -144,7 +144,7 @@ def integer(body: dict[str, Any], name: str) -> int | None:
     return value
 
 
-def cells_ended(body: dict[str, Any]) -> tuple[int, FrameworkMemory | None]:
+def cells_ended(body: dict[str, Any]) -> tuple[int, FrameworkCounters | None]:
     """Return how many cells ended, and what the frameworks of the kernel count. Raises :class:`InvalidRequest`.
 
     A kernel that does not count says that one has.
@@ -158,7 +158,7 @@ def cells_ended(body: dict[str, Any]) -> tuple[int, FrameworkMemory | None]:
     peak_bytes, reserved_bytes = integer(memory, "peak_bytes"), integer(memory, "reserved_bytes")
     if peak_bytes is None or reserved_bytes is None or min(peak_bytes, reserved_bytes) < 0:
         return count, None
-    return count, FrameworkMemory(peak_bytes, reserved_bytes)
+    return count, FrameworkCounters(peak_bytes, reserved_bytes)
 
 
 def optional_truth(body: dict[str, Any], name: str) -> bool | None:

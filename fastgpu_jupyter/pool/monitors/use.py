@@ -27,7 +27,7 @@ RECORD_INTERVAL_MS = 3_600_000
 GAP_MS_MAX = 5000
 
 
-class FrameworkMemory(NamedTuple):
+class FrameworkCounters(NamedTuple):
     """What the frameworks in a kernel count themselves: the most that they needed, and what they have reserved."""
 
     peak_bytes: int
@@ -42,7 +42,7 @@ class LeaseUse:
         self.since_ms: int | None = None  #: of the first reading that is not recorded
         self._last_ms: int | None = None
         self._sampled_bytes: int | None = None  #: the most at a reading since the last report of a cell
-        self._frameworks: FrameworkMemory | None = None
+        self._frameworks: FrameworkCounters | None = None
 
     def add(self, at_ms: int, usage: DeviceUsage | None, *, busy: bool | None) -> None:
         """Add a reading; ``busy``: whether a cell runs."""
@@ -69,7 +69,7 @@ class LeaseUse:
             if not busy:
                 self._settle()
 
-    def end_cells(self, cells: int, frameworks: FrameworkMemory | None) -> None:
+    def end_cells(self, cells: int, frameworks: FrameworkCounters | None) -> None:
         """Count cells that ended, with what the frameworks of the process count."""
         self._frameworks = frameworks
         self.use = self.use.plus(MeasuredUse(cells=cells))
@@ -100,7 +100,7 @@ class LeaseUse:
         self.use = self.use.plus(MeasuredUse(peak_bytes=needed_bytes))
 
 
-class _Watched(NamedTuple):
+class _Measured(NamedTuple):
     """An active lease of a notebook."""
 
     lease_id: str
@@ -124,7 +124,7 @@ class UseRecorder:
         self._sample = sample, at
         self._read.set()
 
-    def end_cells(self, lease_id: str, cells: int, frameworks: FrameworkMemory | None) -> None:
+    def end_cells(self, lease_id: str, cells: int, frameworks: FrameworkCounters | None) -> None:
         """Count cells of a lease that ended, with what the frameworks of its kernel count."""
         if lease_id in self._uses:
             self._uses[lease_id].end_cells(cells, frameworks)
@@ -168,10 +168,10 @@ class UseRecorder:
             await self._commands.submit(command)
 
 
-def _watched(state: State, _: Instant) -> list[_Watched]:
+def _watched(state: State, _: Instant) -> list[_Measured]:
     """Return the active leases of notebooks."""
     return [
-        _Watched(lease.id, lease.busy)
+        _Measured(lease.id, lease.busy)
         for lease in state.leases.values()
         if lease.state is LeaseState.ACTIVE and lease.request.notebook is not None
     ]

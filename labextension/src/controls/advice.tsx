@@ -8,7 +8,7 @@ import { messageText } from '../texts/message';
 import { rateText } from '../texts/size';
 import { FormattedText } from './components';
 import type { IActing } from './hooks';
-import { useActing } from './hooks';
+import { useActing, useSource } from './hooks';
 import type { ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
 
@@ -66,14 +66,15 @@ export function AdviceNote(
 
 /** The advice for all active leases of a source, with the names of the notebooks and what a refusal says. */
 export function AdviceList(
-  props: ITextContext & { readonly source: ILeaseSource; readonly leases: ReadonlyArray<LeaseView> }
+  props: ITextContext & { readonly source: ILeaseSource }
 ): React.JSX.Element {
-  const { source, leases, trans } = props;
+  const { source, trans } = props;
+  useSource(source);
   const acting = useActing(source);
   const live = source.connection.kind === 'connected' && source.canAct;
   return (
     <>
-      {leases
+      {source.leases
         .filter(({ state }) => state === 'active')
         .slice(0, LISTED_MAX)
         .map(lease => (

@@ -7,14 +7,17 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONValue } from '@lumino/coreutils';
+import * as React from 'react';
 
 import { CommandIDs } from '../commands';
+import { AdviceList } from '../controls/advice';
 import type { LeaseView } from '../generated/api';
 import { fastgpuIcon } from '../icon';
 import { LEASE_ACTIONS } from '../leases/actions';
 import { LEASE_GROUPS, LEASE_ORDERS } from '../leases/grouping';
 import { QuotaModel } from '../leases/quota';
 import { LeaseAPI } from '../leases/restapi';
+import { PageSource } from '../leases/source';
 import { SpendingModel } from '../leases/spending';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 import type { IPanelChoices } from '../views/panel';
@@ -63,6 +66,11 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       current,
       quota: new QuotaModel({ manager, api }),
       spending: new SpendingModel(api),
+      advice: React.createElement(AdviceList, {
+        source: new PageSource({ manager, api, find: () => null, kernelId: null }),
+        trans,
+        language: used.languageCode
+      }),
       trans,
       language: used.languageCode,
       onRelease: lease => {

@@ -13,7 +13,7 @@ from fastgpu_jupyter.core.model.entities import Instant, State
 from fastgpu_jupyter.core.model.use import MeasuredUse
 from fastgpu_jupyter.errors import StoreFault
 from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
-from fastgpu_jupyter.pool.monitors.use import FrameworkMemory, LeaseUse, UseRecorder
+from fastgpu_jupyter.pool.monitors.use import FrameworkCounters, LeaseUse, UseRecorder
 from fastgpu_jupyter.units import GIB
 from tests.core.world import World, spec
 
@@ -36,13 +36,13 @@ def test_peak_without_counters_is_the_highest_reading() -> None:
 @pytest.mark.parametrize(
     ("counters", "peak_gib"),
     [
-        (FrameworkMemory(5 * GIB, 60 * GIB), 5),  # 60 GiB were taken in advance, and 5 needed
-        (FrameworkMemory(5 * GIB, 57 * GIB), 8),  # 3 GiB are another library's
-        (FrameworkMemory(58 * GIB, 60 * GIB), 58),
+        (FrameworkCounters(5 * GIB, 60 * GIB), 5),  # 60 GiB were taken in advance, and 5 needed
+        (FrameworkCounters(5 * GIB, 57 * GIB), 8),  # 3 GiB are another library's
+        (FrameworkCounters(58 * GIB, 60 * GIB), 58),
     ],
 )
 def test_peak_of_a_framework_that_allocates_in_advance_is_by_its_own_counters(
-    counters: FrameworkMemory, peak_gib: int
+    counters: FrameworkCounters, peak_gib: int
 ) -> None:
     use = LeaseUse()
     readings(use, 0, (0, 0), (60, 50), (60, 50), busy=True)
