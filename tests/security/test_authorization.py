@@ -175,8 +175,8 @@ def test_each_caller_is_answered_as_documented(pool: ServedPool, held: Held, ope
     found = [call_as(pool, uid, [one])[0][0] for uid, one in tries]
     other_user, without, wrong, right, root = found
     wanted = [operation.status if code is None else code for code in ANSWERS[TABLE[operation.name]]]
-    # Its GPU is healthy and there, so callers that may migrate it, or give it up, are refused for that.
-    if operation.path.endswith("/migrate") or operation.name == "DELETE /v1/devices/{device_id}":
+    # Its GPU is healthy and there, and it is not idle: callers that may migrate it, give it up or end it are refused.
+    if operation.path.endswith(("/migrate", "/end_idle")) or operation.name == "DELETE /v1/devices/{device_id}":
         wanted = [409 if code == operation.status else code for code in wanted]
     if operation.path.endswith("/bind"):
         # The lease ends with the caller that bound itself: after the right one there is nothing left to bind.
