@@ -127,7 +127,6 @@ class Clients(Checks):
                 "use",
                 "move",
                 "snooze",
-                "idle",
             )
         )
         holder = self.rng.choice(self.processes).holder if self.processes else None
