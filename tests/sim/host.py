@@ -22,6 +22,7 @@ from fastgpu_jupyter.errors import HostFault, Message, NotFound
 from fastgpu_jupyter.pool.devices.driver import (
     NOT_PARTITIONABLE,
     DeviceProcess,
+    DeviceUsage,
     ListedProcesses,
     ProcessList,
     ReserveHostMemory,
@@ -322,7 +323,8 @@ class SimulatedHost:
         )
 
     def _sample(self, subjects: Sequence[SampledLease]) -> Sample:
-        return Sample()
+        """Return that no lease uses its device: the idle policy acts where no cell runs."""
+        return Sample(leases={one.lease_id: DeviceUsage(0, 0) for one in subjects})
 
     # -- disk -------------------------------------------------------------------------------------------------------
 
