@@ -1,44 +1,13 @@
 /**
- * Reusable components: a collapsible section, a meter, a sparkline, a tag, a text with inline code.
+ * Reusable components: a meter, a sparkline, a tag, a text with inline code.
  *
- * They have no state except whether a section is open. Names are text nodes, never markup.
+ * They have no state. Names are text nodes, never markup.
  */
 
 import * as React from 'react';
 
 import { UTILIZATION_SAMPLES_MAX } from '../leases/reduce';
 import { SPARKLINE_HEIGHT, sparklinePaths } from './sparkline';
-
-/** A section that can be collapsed, with the number of its entries in the title. */
-export function Section(props: {
-  readonly title: string;
-  readonly count: number | null;
-  readonly children: React.ReactNode;
-}): React.JSX.Element {
-  const [open, setOpen] = React.useState(true);
-  const id = React.useId();
-  return (
-    <section className="fg-Section" tabIndex={-1} aria-labelledby={`${id}-title`}>
-      <h3 className="fg-Section-title">
-        <button
-          type="button"
-          id={`${id}-title`}
-          aria-label={props.count === null ? props.title : `${props.title}: ${props.count}`}
-          aria-expanded={open}
-          aria-controls={`${id}-body`}
-          onClick={() => setOpen(!open)}
-        >
-          <span className="fg-Section-caret" aria-hidden="true" />
-          <span className="fg-ellipsis">{props.title}</span>
-          {props.count !== null && <span className="fg-Section-count">{props.count}</span>}
-        </button>
-      </h3>
-      <div id={`${id}-body`} className="fg-Section-body" hidden={!open}>
-        {open && props.children}
-      </div>
-    </section>
-  );
-}
 
 /** A sentence of the server, with the text between backticks shown as code. */
 export function FormattedText(props: { readonly text: string }): React.JSX.Element {
