@@ -124,7 +124,7 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
       const name = value.withoutGPU ? (plain?.name ?? '') : value.kernel;
       return document === null
         ? startNew(name, value, typeof args.cwd === 'string' ? args.cwd : '')
-        : startIn(document, name, value);
+        : startForDocument(document, name, value);
     };
 
     /** Choose for the next start of a document's kernel; the user has seen and confirmed all values. */
@@ -182,7 +182,7 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
       await contents.save(path, { ...file, content: { ...file.content, metadata } });
     };
 
-    const startIn = async (
+    const startForDocument = async (
       document: NotebookDocument,
       name: string,
       chosen: IChosen
