@@ -8,7 +8,7 @@ reservations would then lack.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -102,10 +102,10 @@ def rate_of(state: State, milli: int, model: str | None, discount_percent: int) 
 class ReservationGuard:
     """What of a state's devices others may have beside what is reserved; good for as long as the state is the same.
 
-    ``but`` is a lease that is looked at as if it were not there yet.
+    ``but`` are leases that are looked at as if they were not there.
     """
 
-    def __init__(self, state: State, but: str = "") -> None:
+    def __init__(self, state: State, but: Collection[str] = ()) -> None:
         self._state = state
         self._but = but
         #: Who has reservations, and what of each it does not hold.
@@ -162,13 +162,13 @@ class ReservationGuard:
         if self._kept is None:
             state = self._state
             held = dict.fromkeys(name for device in state.devices.values() for name in device.lease_ids)
-            leases = [state.leases[name] for name in held if name != self._but]
+            leases = [state.leases[name] for name in held if name not in self._but]
             self._unused = {name: meter.unused(state, name, leases) for name in self._unused}
             borrowed: dict[str, bool] = {}
             self._kept = []
             for device in state.devices.values():
                 if device.grantable:
-                    holding = [state.leases[name] for name in device.lease_ids if name != self._but]
+                    holding = [state.leases[name] for name in device.lease_ids if name not in self._but]
                     borrowed.update((one.id, _is_borrowed(state, one)) for one in holding if one.id not in borrowed)
                     kept_bytes = sum(_bytes_on(device, one) for one in holding if not borrowed[one.id])
                     self._kept.append((device, kept_bytes))
@@ -334,7 +334,7 @@ def require_not_reserved_by_others(state: State, lease: Lease, size: Size) -> No
     """Raise where the lease, of that size, would have for good what is reserved for others."""
     request = replace(lease.request, profile=str(size), memory_bytes=None, retention=Retention.HOLD)
     held = replace(lease, request=request)
-    if not ReservationGuard(state, but=lease.id).leaves_room(held, device_share.devices_of(state, lease)):
+    if not ReservationGuard(state, but={lease.id}).leaves_room(held, device_share.devices_of(state, lease)):
         raise Conflict(Message.of("reservation.capacity_borrowed"))
 
 

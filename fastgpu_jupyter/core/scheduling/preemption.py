@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from ..accounting.fairshare import FairShareKey
+from ..accounting.reservations import ReservationGuard
 from ..model.entities import Lease, Priority, Requirements, State
 from ..placement import eligibility
 from ..placement.parkability import ParkDecision
@@ -80,6 +81,18 @@ class PreemptionPlan:
 
     def options_for(self, lease: Lease) -> list[PreemptionOption]:
         """Return the least disruptive options, one for each device that a request takes; none where there are not."""
+        options = self._least_disruptive(lease)
+        return options if self._leave_reserved(lease, options) else []
+
+    def _leave_reserved(self, lease: Lease, options: list[PreemptionOption]) -> bool:
+        """Return whether reservations of others allow the grant; else what was parked for it would only resume."""
+        if not options or not any(one.runs for one in self._state.reservations.values()):
+            return True
+        parked = frozenset(parking.lease.id for option in options for parking in option.parkings)
+        devices = tuple(self._state.devices[option.device_id] for option in options)
+        return ReservationGuard(self._state, parked).leaves_room(lease, devices)
+
+    def _least_disruptive(self, lease: Lease) -> list[PreemptionOption]:
         state, requirements = self._state, lease.requirements
         if requirements not in self._nominal:
             self._nominal[requirements] = eligibility.nominal_milli(self._devices, requirements)

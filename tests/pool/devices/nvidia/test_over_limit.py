@@ -97,7 +97,7 @@ def test_lease_over_its_limit_is_notified_and_resumes_with_a_larger_size(
         view["parking"]["parked_bytes"],
         text(view["enforcement"]["message"]) in said,
     ) == ("over_limit", 2 * GIB, True)
-    with pytest.raises(Conflict, match=r"more than the 1\.5 GiB"):
+    with pytest.raises(Conflict, match=r"2 GiB are parked and 1\.5GiB has 1\.5 GiB"):
         pool.client.resize(kernel.lease_id, "1.5GiB")
     assert str(text(view["enforcement"]["message"])) in fastgpu("status").stdout
     shown = fastgpu("resize", kernel.lease_id, "4GiB")
