@@ -270,9 +270,14 @@ class FastGPUProvisioner(LocalProvisioner):
 
         Raises :class:`FastGPUError` if its lease could be lost by it; then the kernel goes on as it was.
         """
-        if self._restart is None or self._restart.done():
+        if self._restart is None or not self.restarts:
             self._restart = asyncio.create_task(self._restart_with_lease(restart))
         await asyncio.shield(self._restart)
+
+    @property
+    def restarts(self) -> bool:
+        """Return whether a restart is under way."""
+        return self._restart is not None and not self._restart.done()
 
     async def _restart_with_lease(self, restart: Callable[[], Awaitable[object]]) -> None:
         # Jupyter asks the kernel to end before it calls the provisioner: the lease needs its next holder before that.

@@ -1,7 +1,9 @@
-"""``POST /api/kernels/KERNEL_ID/restart`` for kernels that have a lease; Jupyter's own handler for all others.
+"""``POST /api/kernels/KERNEL_ID/restart`` and ``interrupt`` for kernels that have a lease.
+
+Jupyter's own handler answers for all others.
 
 Jupyter lets restarts of one kernel overlap, which fails in most of them, and answers "Exception restarting kernel"
-without the reason.
+without the reason. An interrupt fails where it finds no process, because the kernel restarts.
 """
 
 from __future__ import annotations
@@ -20,21 +22,33 @@ from ..launch_error import launch_error
 from ..provisioner import FastGPUProvisioner
 
 #: Goes before Jupyter's own route, as the handlers of extensions do.
-RESTART_ROUTE = r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)/(?P<action>restart)"
+RESTART_ROUTE = r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)/(?P<action>restart|interrupt)"
 
 
 class RestartHandler(KernelActionHandler):
-    """Restarts a kernel once for all requests at a time, if nothing is lost by it, and says why it failed."""
+    """Restarts a kernel once for all requests at a time, if nothing is lost by it, and says why it failed.
+
+    While the kernel restarts there is no cell to interrupt.
+    """
 
     @web.authenticated
     @authorized(action="write", resource="kernels")  # type: ignore[untyped-decorator]
     async def post(self, kernel_id: str, action: str) -> None:
-        """Restart the kernel, and answer with its model."""
+        """Restart the kernel and answer with its model, or interrupt it."""
         kernels: Any = self.kernel_manager
+        stock: Any = super()
         provisioner = provisioner_of(kernels, kernel_id)
         if provisioner is None:
-            stock: Any = super()
             await stock.post(kernel_id, action)
+            return
+        if action == "interrupt":
+            try:
+                await stock.post(kernel_id, action)
+            except RuntimeError:  # jupyter_client: no kernel is running
+                if not provisioner.restarts:
+                    raise
+                self.set_status(204)
+                self.finish()
             return
         try:
             await provisioner.restart(partial(kernels.restart_kernel, kernel_id))
