@@ -19,7 +19,7 @@ Run = Callable[..., str]
 
 # From a clone, the front end is fetched and compiled.
 #: All code and styles that a page may load from us, compressed, with everything open: panel, dialogs and widget.
-PAGE_BYTES_MAX = 170 * 1024
+PAGE_BYTES_MAX = 170_000
 patient = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
