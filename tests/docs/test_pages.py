@@ -76,5 +76,7 @@ def test_source_files_that_the_map_of_the_code_names_exist() -> None:
     assert [name for name in sorted(mentioned) if not (ROOT / "fastgpu_jupyter" / name).exists()] == []
 
 
-def test_screenshot_is_small() -> None:
-    assert (ROOT / "docs/screenshot.png").stat().st_size < 150_000
+def test_pictures_are_small() -> None:
+    pictures = list((ROOT / "docs/pictures").glob("*.png"))
+    assert pictures
+    assert [picture.name for picture in pictures if picture.stat().st_size >= 100_000] == []
