@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,8 @@ class Transport:
         if payload is not None:
             headers = {**headers, "Content-Type": "application/json"}
         try:
-            connection.request(method, path, payload, headers)
+            with suppress(BrokenPipeError):  # it refused before it had read all, and the answer says why
+                connection.request(method, path, payload, headers)
             response = connection.getresponse()
             self._require_same_interface(response)
             if response.status < 400:
