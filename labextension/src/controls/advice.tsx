@@ -8,7 +8,7 @@ import { messageText } from '../texts/message';
 import { rateText } from '../texts/size';
 import { FormattedText } from './components';
 import type { IActing } from './hooks';
-import { useActing, useSource } from './hooks';
+import { loadRepeatedly, useActing, useSource } from './hooks';
 import type { ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
 
@@ -107,24 +107,8 @@ function useAdvice(
       setView(null);
       return;
     }
-    let cancelled = false;
-    const load = () => {
-      void loadAdvice(id).then(
-        loaded => {
-          if (!cancelled) {
-            setView(loaded);
-          }
-        },
-        // Advice that cannot be had now is not shown.
-        () => undefined
-      );
-    };
-    load();
-    const timer = window.setInterval(load, REFRESH_MS);
-    return () => {
-      cancelled = true;
-      window.clearInterval(timer);
-    };
+    // Advice that cannot be had now is not shown.
+    return loadRepeatedly(() => loadAdvice(id), REFRESH_MS, setView);
   }, [source, id, size, isAsked]);
   const silence = () => {
     void source.silenceAdvice?.(id, true).then(setView, () => undefined);

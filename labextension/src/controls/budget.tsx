@@ -4,6 +4,7 @@ import * as React from 'react';
 
 import type { LeaseView } from '../generated/api';
 import { formatMoney } from '../texts/format';
+import { loadRepeatedly } from './hooks';
 import type { IBudget, ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
 
@@ -60,24 +61,8 @@ function useMonthly(source: ILeaseSource): IBudget | null {
     if (loadBudget === undefined || !isConnected) {
       return;
     }
-    let cancelled = false;
-    const load = () => {
-      void loadBudget().then(
-        loaded => {
-          if (!cancelled) {
-            setBudget(loaded);
-          }
-        },
-        // A budget that cannot be read now is unknown, and not shown.
-        () => undefined
-      );
-    };
-    load();
-    const timer = window.setInterval(load, REFRESH_MS);
-    return () => {
-      cancelled = true;
-      window.clearInterval(timer);
-    };
+    // A budget that cannot be read now is unknown, and not shown.
+    return loadRepeatedly(loadBudget, REFRESH_MS, setBudget);
   }, [source, isConnected]);
   return budget;
 }

@@ -27,6 +27,31 @@ export function useClock(): void {
   }, []);
 }
 
+/**
+ * Load a value now and at an interval, and pass on what was loaded, until the returned function is called.
+ *
+ * A load that fails passes nothing on.
+ */
+export function loadRepeatedly<T>(
+  load: () => Promise<T>,
+  intervalMs: number,
+  onLoaded: (loaded: T) => void
+): () => void {
+  let cancelled = false;
+  const pass = (loaded: T) => {
+    if (!cancelled) {
+      onLoaded(loaded);
+    }
+  };
+  const reload = () => void load().then(pass, () => undefined);
+  reload();
+  const timer = window.setInterval(reload, intervalMs);
+  return () => {
+    cancelled = true;
+    window.clearInterval(timer);
+  };
+}
+
 /** The sizes of the source's lease, and why they are unknown; null while they are asked for the first time. */
 export interface IKnownSizes {
   readonly sizes: SizeOptions | null;

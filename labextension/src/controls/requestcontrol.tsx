@@ -7,6 +7,7 @@ import { FormattedText } from './components';
 import { useActing, useSizes, useSource } from './hooks';
 import { isApplicable } from './pendingchange';
 import { EffectMark, SizeSlider } from './sizeslider';
+import { SizesNote } from './sizesnote';
 import type { ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
 
@@ -22,26 +23,17 @@ export function RequestControl(
   const acting = useActing(source);
   const [chosen, setChosen] = React.useState<string | null>(null);
   const isConnected = source.connection.kind === 'connected';
-  const { sizes, failure } = useSizes(
+  const known = useSizes(
     source,
     null,
     `${source.queueLength} ${source.leases.map(({ version }) => version).join(' ')}`,
     isConnected
   );
+  const { sizes } = known;
   const currency = source.pool?.currency ?? '';
   const live = isConnected && source.canAct && !source.isPending;
   if (sizes === null || sizes.options.length === 0) {
-    return (
-      <p className="fg-Note" role="status">
-        {failure !== null ? (
-          <FormattedText text={failure} />
-        ) : sizes === null ? (
-          trans.__('Checking the sizes…')
-        ) : (
-          trans.__('This pool has no GPUs that could be requested.')
-        )}
-      </p>
-    );
+    return <SizesNote known={known} none={trans.__('This pool has no GPUs that could be requested.')} trans={trans} />;
   }
   const { options } = sizes;
   const option =

@@ -9,6 +9,7 @@ import { FormattedText } from './components';
 import { textOf, useSizes } from './hooks';
 import { PendingChange } from './pendingchange';
 import { SizeSlider } from './sizeslider';
+import { SizesNote } from './sizesnote';
 import type { ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
 import type { LeaseView, SizeOption } from '../generated/api';
@@ -44,7 +45,7 @@ export function SizeControl(
   const [refusal, setRefusal] = React.useState<{ size: string; reason: string } | null>(null);
   const [isSending, setIsSending] = React.useState(false);
   const [applications, setApplications] = React.useState(0);
-  const { sizes, failure } = useSizes(
+  const known = useSizes(
     source,
     lease.id,
     sizesVersion(source),
@@ -52,6 +53,7 @@ export function SizeControl(
     // A change of the size is rare, and the slider must not show the former one.
     `${lease.request.size} ${applications}`
   );
+  const { sizes } = known;
   // The choice that was applied stays in the slider until the sizes follow.
   React.useEffect(
     () => setChoice(current => (current?.isApplied === true ? null : current)),
@@ -59,17 +61,7 @@ export function SizeControl(
   );
   const { currency } = lease.money;
   if (sizes === null || sizes.options.length === 0) {
-    return (
-      <p className="fg-Note" role="status">
-        {failure !== null ? (
-          <FormattedText text={failure} />
-        ) : sizes === null ? (
-          trans.__('Checking the sizes…')
-        ) : (
-          trans.__('The sizes of this lease are unknown.')
-        )}
-      </p>
-    );
+    return <SizesNote known={known} none={trans.__('The sizes of this lease are unknown.')} trans={trans} />;
   }
   const find = (size: string | null): SizeOption | null =>
     sizes.options.find(option => option.size === size) ?? null;

@@ -14,6 +14,7 @@ import { isReleasable } from '../leases/lease';
 import { notebookName, releaseDialogTexts } from '../texts/lease';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 import { showFailure } from '../views/failuredialog';
+import { leaseArguments, leaseFinder } from './leasecommand';
 
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {
   id: 'fastgpu-jupyter:commands',
@@ -31,33 +32,8 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load(TRANSLATION_DOMAIN);
     const { commands } = app;
 
-    const withId = (leaseId: string | undefined): LeaseView | null =>
-      manager.state.leases.find(lease => lease.id === leaseId) ?? null;
-
-    /** Return the lease of the arguments, that of the context menu, or that of the current notebook. */
-    const target = (args: ReadonlyPartialJSONObject): LeaseView | null => {
-      if (args.fromContextMenu === true) {
-        const item = app.contextMenuHitTest(node => node.dataset.leaseId !== undefined);
-        return withId(item?.dataset.leaseId);
-      }
-      return typeof args.leaseId === 'string' ? withId(args.leaseId) : (current?.lease ?? null);
-    };
-
-    const describedBy = {
-      args: {
-        type: 'object',
-        properties: {
-          leaseId: {
-            type: 'string',
-            description: trans.__('The lease; the default is that of the current notebook.')
-          },
-          fromContextMenu: {
-            type: 'boolean',
-            description: trans.__('Whether to use the lease on which the context menu was opened.')
-          }
-        }
-      }
-    };
+    const target = leaseFinder(app, manager, current);
+    const describedBy = { args: { type: 'object', properties: leaseArguments(trans) } };
 
     commands.addCommand(CommandIDs.refresh, {
       label: trans.__('Refresh GPU Leases'),

@@ -6,7 +6,6 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { CommandIDs } from '../commands';
-import type { LeaseView } from '../generated/api';
 import { isGated } from '../leases/kernelspec';
 import { isOpen, isReleasable, leaseOfKernel } from '../leases/lease';
 import { LeaseAPI } from '../leases/restapi';
@@ -15,6 +14,7 @@ import { notebookName } from '../texts/lease';
 import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 import { showFailure } from '../views/failuredialog';
 import { showRequestDialog, showResizeDialog } from '../views/sizedialog';
+import { leaseArguments, leaseFinder } from './leasecommand';
 
 export const resizePlugin: JupyterFrontEndPlugin<void> = {
   id: 'fastgpu-jupyter:resize',
@@ -35,18 +35,7 @@ export const resizePlugin: JupyterFrontEndPlugin<void> = {
     const api = new LeaseAPI({ serverSettings: app.serviceManager.serverSettings });
     const { commands } = app;
 
-    const withId = (leaseId: string | undefined): LeaseView | null =>
-      manager.state.leases.find(lease => lease.id === leaseId) ?? null;
-
-    /** Return the lease of the arguments, that of the context menu, or that of the current notebook. */
-    const target = (args: ReadonlyPartialJSONObject): LeaseView | null => {
-      if (args.fromContextMenu === true) {
-        const item = app.contextMenuHitTest(node => node.dataset.leaseId !== undefined);
-        return withId(item?.dataset.leaseId);
-      }
-      return typeof args.leaseId === 'string' ? withId(args.leaseId) : (current?.lease ?? null);
-    };
-
+    const target = leaseFinder(app, manager, current);
     const isConnected = () => manager.connection.kind === 'connected' && manager.canAct;
 
     commands.addCommand(CommandIDs.resize, {
@@ -56,17 +45,10 @@ export const resizePlugin: JupyterFrontEndPlugin<void> = {
         args: {
           type: 'object',
           properties: {
-            leaseId: {
-              type: 'string',
-              description: trans.__('The lease; the default is that of the current notebook.')
-            },
+            ...leaseArguments(trans),
             size: {
               type: 'string',
               description: trans.__('The new size; without it a dialog asks for it.')
-            },
-            fromContextMenu: {
-              type: 'boolean',
-              description: trans.__('Whether to use the lease on which the context menu was opened.')
             }
           }
         }

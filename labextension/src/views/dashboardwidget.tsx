@@ -3,7 +3,7 @@
  */
 
 import { MainAreaWidget } from '@jupyterlab/apputils';
-import { ReactWidget, refreshIcon } from '@jupyterlab/ui-components';
+import { ReactWidget } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
@@ -18,6 +18,7 @@ import type { ILeaseManager } from '../tokens';
 import type { IDashboardChoices, IDashboardProps } from './dashboard';
 import { Dashboard, DASHBOARD_RANGES } from './dashboard';
 import { FocusRestorer } from './focus';
+import { RefreshButton } from './refreshbutton';
 import { saveFile } from './savefile';
 
 const TICK_MS = 1000;
@@ -55,15 +56,7 @@ function DashboardTools(
       >
         {trans.__('Export CSV')}
       </button>
-      <button
-        type="button"
-        className="fg-IconButton"
-        title={trans.__('Reconnect and reload all data')}
-        aria-label={trans.__('Refresh')}
-        onClick={props.onRefresh}
-      >
-        <refreshIcon.react tag="span" width="16px" height="16px" />
-      </button>
+      <RefreshButton trans={trans} onRefresh={props.onRefresh} />
     </div>
   );
 }

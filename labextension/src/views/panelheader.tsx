@@ -2,7 +2,6 @@
  * The head of the side panel: the connection, and what the pool manager or the page has to say.
  */
 
-import { refreshIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { FormattedText } from '../controls/components';
@@ -14,6 +13,7 @@ import { formatDuration, formatTime } from '../texts/format';
 import { messageText } from '../texts/message';
 import { SimulatedTag } from './devices';
 import { QueueStatus } from './queue';
+import { RefreshButton } from './refreshbutton';
 
 export interface IPanelHeaderProps extends ITextContext {
   readonly state: IPoolState;
@@ -34,15 +34,7 @@ export function PanelHeader(props: IPanelHeaderProps): React.JSX.Element {
         <h2 className="fg-ellipsis">FastGPU</h2>
         {pool?.simulated && <SimulatedTag trans={trans} />}
         <ConnectionLabel {...props} />
-        <button
-          type="button"
-          className="fg-IconButton"
-          title={trans.__('Reconnect and reload all data')}
-          aria-label={trans.__('Refresh')}
-          onClick={props.onRefresh}
-        >
-          <refreshIcon.react tag="span" width="16px" height="16px" />
-        </button>
+        <RefreshButton trans={trans} onRefresh={props.onRefresh} />
       </header>
       <div role="status" aria-live="polite">
         {connection.kind === 'unreachable' && (

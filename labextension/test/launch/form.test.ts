@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import type { SizeOption, SizeOptions } from '../../src/generated/api';
+import type { SizeOptions } from '../../src/generated/api';
 import { defaultsOf } from '../../src/launch/choice';
 import {
   largestThatFits,
@@ -15,27 +15,11 @@ import {
 import type { ILauncherItem } from '../../src/launch/launcheritems';
 import { LauncherItems } from '../../src/launch/launcheritems';
 import { advancedSummary, itemCaption, itemLabel, kernelName, noticeTexts } from '../../src/texts/start';
+import { option } from '../controls/samples';
+import { GIB } from '../samples';
 import { trans } from '../translation';
 
-const GIB = 2 ** 30;
 const STANDARD = defaultsOf(undefined);
-
-function option(size: string, gib: number, changes: Partial<SizeOption> = {}): SizeOption {
-  return {
-    size,
-    devices: 1,
-    model: 'NVIDIA A100-SXM4-80GB',
-    memory_bytes: gib * GIB,
-    rate_micro: gib * 31_250,
-    effect: 'now',
-    reason: null,
-    position: null,
-    estimate: null,
-    mechanism: null,
-    enforcement: null,
-    ...changes
-  };
-}
 
 const QUARTER = option('quarter', 20);
 const HALF = option('half', 40, { effect: 'queued', position: 3 });
