@@ -91,14 +91,14 @@ class StopApp(PoolProcessApp):
             pool.end()
             write("Stopped. No lease lives.")
             return
-        outlook = _SIMULATED_ARE_MISSING if any(map(is_simulated, leases or [])) else _LEASES_GO_ON
+        consequence = _SIMULATED_ARE_MISSING if any(map(is_simulated, leases or [])) else _LEASES_GO_ON
         if not self.yes:
-            self._ask(leases, outlook)
+            self._ask(leases, consequence)
         pool.end()
-        write(f"Stopped. {outlook}")
+        write(f"Stopped. {consequence}")
 
-    def _ask(self, leases: list[LeaseView] | None, outlook: str) -> None:
-        write(_leases_text(leases), outlook)
+    def _ask(self, leases: list[LeaseView] | None, consequence: str) -> None:
+        write(_leases_text(leases), consequence)
         if not sys.stdin.isatty():
             raise Conflict("Nothing was done. --yes stops it without a question.")
         write("Stop it? [y/N] ")

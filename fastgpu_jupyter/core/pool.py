@@ -19,7 +19,7 @@ from .model.events import Event
 from .model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY, LeaseState
 from .placement import idleness, logical_gpus, parkability
 from .scheduling import preemption
-from .scheduling.outlook import Outlook, Prospect
+from .scheduling.expected_decision import ExpectedDecision, QueueContext
 from .scheduling.preemption import PreemptionPlan
 from .scheduling.scheduler import Scheduler
 
@@ -96,33 +96,33 @@ class Pool:
         granted = e.LeaseResuming if lease.has_image else e.LeaseGranted
         return [granted(lease.id, logical_gpu)]
 
-    def outlooks(self, lease: Lease, at: Instant, devices: State) -> Callable[[Lease], Outlook]:
+    def expected_decisions(self, lease: Lease, at: Instant, devices: State) -> Callable[[Lease], ExpectedDecision]:
         """Return a function of a lease with other sizes: what would become of it if it waited now.
 
         ``lease`` waits, or is one that does not exist yet; ``devices`` is a state with a device of each kind. The
         function is valid until the state changes.
         """
-        prospect = self._scheduler.prospect(lease, at.ms, devices)
+        context = self._scheduler.queue_context(lease, at.ms, devices)
         plan: PreemptionPlan | None = None
 
-        def outlook(of_other_size: Lease) -> Outlook:
+        def expected(of_other_size: Lease) -> ExpectedDecision:
             nonlocal plan
-            devices, has_room = self._scheduler.devices_for(of_other_size, prospect)
+            devices, has_room = self._scheduler.devices_for(of_other_size, context)
             if devices is not None or not self._parkable:
-                return Outlook(devices, has_room)
+                return ExpectedDecision(devices, has_room)
             if plan is None:
-                plan = self._plan_behind(lease, prospect, at)
-            may_hold = self._scheduler.may_make_room_for(of_other_size, prospect)
-            return Outlook(None, has_room, parks=may_hold and bool(plan.options_for(of_other_size)))
+                plan = self._plan_behind(lease, context, at)
+            may_hold = self._scheduler.may_make_room_for(of_other_size, context)
+            return ExpectedDecision(None, has_room, parks=may_hold and bool(plan.options_for(of_other_size)))
 
-        return outlook
+        return expected
 
-    def _plan_behind(self, lease: Lease, prospect: Prospect, at: Instant) -> PreemptionPlan:
+    def _plan_behind(self, lease: Lease, context: QueueContext, at: Instant) -> PreemptionPlan:
         """Return the plan of what a request can preempt, after the requests that come before it."""
         highest = max(self._scheduler.highest_priority(), lease.request.priority)
         in_need = {lease.tenant} if idleness.needs_now(lease) else ()
-        plan = PreemptionPlan(self.state, highest, self._parkable, at.ms, in_need=in_need, devices=prospect.devices)
-        for other, reserved in self._scheduler.unserved_before(prospect):
+        plan = PreemptionPlan(self.state, highest, self._parkable, at.ms, in_need=in_need, devices=context.devices)
+        for other, reserved in self._scheduler.unserved_before(context):
             if plan.is_exhausted():
                 break
             plan.take(plan.options_for(other), reserved)

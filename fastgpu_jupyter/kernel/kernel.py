@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .cell_cost import Cell
     from .cell_profile import Profile
     from .completion import Sizes
-    from .widget.hub import WidgetHub
+    from .widget.kernel_widgets import KernelWidgets
 
 #: A wait shorter than this shows no display, which would only flicker.
 DISPLAY_AFTER_S = 0.15
@@ -51,7 +51,7 @@ class FastGPUKernel(IPythonKernel):
         os.register_at_fork(after_in_child=self.gate.abandon)
         self.cells = Cells()
         #: What the widgets of this kernel share; None before the first.
-        self.widgets: WidgetHub | None = None
+        self.widgets: KernelWidgets | None = None
         self._interrupts = Interrupts()
         self._sizes: Sizes | None = None
         ipykernel: Any = super()  # its methods carry no types

@@ -21,7 +21,9 @@ def has_room(device: Device, lease: Lease, request: LeaseRequest) -> bool:
     """Return whether a lease of the device can have the size of ``request`` there now."""
     size, others_bytes = request.size, device.promised_bytes - logical_gpu_of(lease).memory_bytes
     alone = len(device.lease_ids) == 1
-    return (alone or not size.whole) and device_share.memory_bytes(device, size) + others_bytes <= _all_of(device)
+    return (alone or not size.whole) and device_share.memory_bytes(
+        device, size
+    ) + others_bytes <= device.spec.memory_bytes
 
 
 def defer(state: State, lease: Lease, request: LeaseRequest, device: Device, at: Instant) -> list[Event]:
@@ -35,7 +37,7 @@ def defer(state: State, lease: Lease, request: LeaseRequest, device: Device, at:
         (other for other in staying if _yields(state, other, lease, at)),
         key=lambda other: (other.last_activity_ms, other.id),
     )
-    free_bytes = _all_of(device) - sum(logical_gpu_of(other).memory_bytes for other in staying)
+    free_bytes = device.spec.memory_bytes - sum(logical_gpu_of(other).memory_bytes for other in staying)
     needed_bytes = device_share.memory_bytes(device, request.size)
     parked: list[Event] = []
     for other in yielding:
@@ -52,10 +54,6 @@ def defer(state: State, lease: Lease, request: LeaseRequest, device: Device, at:
 def _yields(state: State, other: Lease, lease: Lease, at: Instant) -> bool:
     yields = other.request.retention is Retention.YIELD and parkability.may_park(state, other, at.ms)
     return yields and idleness.yields_to(state, other, lease.tenant, at.ms)
-
-
-def _all_of(device: Device) -> int:
-    return device.spec.memory_bytes
 
 
 def message(lease: Lease) -> Message | None:

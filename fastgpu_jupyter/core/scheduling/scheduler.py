@@ -20,7 +20,7 @@ from ..placement.placer import SHADOW_PRICES_EVERY, Placer
 from . import defragmentation, tenant_limits
 from .backfill import RESERVATIONS_MAX, BackfillReservation, BackfillReservations
 from .candidates import Candidates
-from .outlook import Prospect
+from .expected_decision import QueueContext
 from .queue import Candidate, Queue
 from .rank import Rank, aging_grants, is_overdue
 from .request_class import RequestClass
@@ -212,7 +212,7 @@ class Scheduler:
 
     # -- questions, which change nothing that a decision depends on ---------------------------------------------------
 
-    def prospect(self, lease: Lease, now_ms: int, devices: State) -> Prospect:
+    def queue_context(self, lease: Lease, now_ms: int, devices: State) -> QueueContext:
         """Return what the place of a lease in the queue gives it, whether it waits or would begin to wait now.
 
         ``devices``: a state with a device of each kind.
@@ -227,7 +227,7 @@ class Scheduler:
                 if head_rank >= rank:
                     break
                 self._reserve_for_head(request_class, guard, reserved)
-        return Prospect(rank, guard, reserved, self._is_blocked(lease, rank, reserved), devices)
+        return QueueContext(rank, guard, reserved, self._is_blocked(lease, rank, reserved), devices)
 
     def _is_blocked(self, lease: Lease, rank: Rank, reserved: BackfillReservations) -> bool:
         """Return whether an earlier request of its tenant exceeds the limits now and blocks the later ones."""
@@ -256,33 +256,33 @@ class Scheduler:
     def _rank(self, lease: Lease) -> Rank:
         return Rank.overdue(lease) if self._is_overdue(lease) else Rank.of(lease, self._usage(lease.tenant))
 
-    def devices_for(self, lease: Lease, prospect: Prospect) -> tuple[Devices | None, bool]:
+    def devices_for(self, lease: Lease, context: QueueContext) -> tuple[Devices | None, bool]:
         """Return the devices that a lease would be granted at once, and whether any are free beside reservations."""
-        if not tenant_limits.may_hold_more(self._state, lease, self._now_ms, prospect.devices):
+        if not tenant_limits.may_hold_more(self._state, lease, self._now_ms, context.devices):
             return None, False
         requirements = lease.requirements
         demand = self._placer.make_demand(requirements)
         if demand is None:
             return None, False
-        excluded = prospect.reserved.excluded_for(prospect.rank)
+        excluded = context.reserved.excluded_for(context.rank)
         placement = self._placer.place(requirements, demand, excluded)
         if placement is None:
             return None, bool(excluded) and self._placer.place(requirements, demand, {}) is not None
         devices = self._placer.devices(placement)
-        allowed = not prospect.blocked and tenant_limits.may_hold(self._state, lease, devices)
-        return devices if allowed and prospect.guard.leaves_room(lease, devices) else None, True
+        allowed = not context.blocked and tenant_limits.may_hold(self._state, lease, devices)
+        return devices if allowed and context.guard.leaves_room(lease, devices) else None, True
 
-    def may_make_room_for(self, lease: Lease, prospect: Prospect) -> bool:
+    def may_make_room_for(self, lease: Lease, context: QueueContext) -> bool:
         """Return whether other leases may be parked for a request, as far as its tenant decides that."""
-        if prospect.blocked:
+        if context.blocked:
             return False
-        may_hold = tenant_limits.may_hold_more(self._state, lease, self._now_ms, prospect.devices)
-        return may_hold and prospect.guard.may_hope(lease)
+        may_hold = tenant_limits.may_hold_more(self._state, lease, self._now_ms, context.devices)
+        return may_hold and context.guard.may_hope(lease)
 
-    def unserved_before(self, prospect: Prospect) -> Iterator[tuple[Lease, tuple[str, ...]]]:
+    def unserved_before(self, context: QueueContext) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Yield of :meth:`unserved` what comes before that place of the queue."""
-        for other, devices in self._unserved(prospect.reserved, prospect.guard):
-            if self._rank(other) >= prospect.rank:
+        for other, devices in self._unserved(context.reserved, context.guard):
+            if self._rank(other) >= context.rank:
                 return
             yield other, devices
 

@@ -26,7 +26,7 @@ from ..model.lifecycle import HOLDING_CAPACITY, WITHOUT_CAPACITY, LeaseState
 from ..model.size import Size, SizeEffect, SizeUnit
 from ..placement import device_share, eligibility, mechanisms
 from ..placement.device_share import Devices
-from ..scheduling.outlook import Outlook
+from ..scheduling.expected_decision import ExpectedDecision
 from ..scheduling.queue_report import Estimate, QueueReport, explain
 from .kinds import DeviceKinds, ModelCount
 from .steps import steps
@@ -38,7 +38,7 @@ _CHANGE_KINDS = {e.HostAppeared, e.DeviceAppeared, e.DeviceVanished}
 FRESH_MS = 1000
 #: How many answers are kept.
 ANSWERS_MAX = 256
-#: The id of a request that is only thought of; no lease has it.
+#: The id of a request that does not exist yet; no lease has it.
 _NEW = ""
 _NO_HOLDER = Holder("", 0, 0, 0, 0)
 
@@ -75,10 +75,10 @@ class _Effect(NamedTuple):
     position: int | None = None
 
 
-class Outlooks(Protocol):
+class DecisionSource(Protocol):
     """Where the report asks what would become of leases if they waited now; a pool."""
 
-    def outlooks(self, lease: Lease, at: Instant, devices: State, /) -> Callable[[Lease], Outlook]:
+    def expected_decisions(self, lease: Lease, at: Instant, devices: State, /) -> Callable[[Lease], ExpectedDecision]:
         """Return what tells it of ``lease`` with other sizes; valid until the state changes.
 
         ``devices`` is a state with a device of each kind.
@@ -88,27 +88,27 @@ class Outlooks(Protocol):
 class _Queue:
     """What becomes of one place in the queue with the sizes that are asked about."""
 
-    def __init__(self, report: QueueReport, pool: Outlooks, lease: Lease, devices: State, at: Instant) -> None:
+    def __init__(self, report: QueueReport, pool: DecisionSource, lease: Lease, devices: State, at: Instant) -> None:
         self._report, self._lease, self._devices = report, lease, devices
-        self._outlook_of = pool.outlooks(lease, at, devices)
+        self._expected_of = pool.expected_decisions(lease, at, devices)
         self._position: int | None = None  #: the same for all sizes
 
     def effect_of(self, lease: Lease) -> _Effect:
         """Return what becomes of the lease with another size."""
-        outlook = self._outlook_of(lease)
-        if outlook.devices is not None:
-            return _Effect(SizeEffect.NOW, devices=outlook.devices)
+        expected = self._expected_of(lease)
+        if expected.devices is not None:
+            return _Effect(SizeEffect.NOW, devices=expected.devices)
         if self._position is None:
             self._position = self._report.position_of(self._lease)
-        reason = self._report.reason_of(lease, has_room=outlook.has_room, devices=self._devices)
-        effect = SizeEffect.AFTER_PARKING if outlook.parks else SizeEffect.QUEUED
+        reason = self._report.reason_of(lease, has_room=expected.has_room, devices=self._devices)
+        effect = SizeEffect.AFTER_PARKING if expected.parks else SizeEffect.QUEUED
         return _Effect(effect, explain(self._position, reason), position=self._position)
 
 
 class SizeReport:
     """The options on the devices of ``state``; :meth:`update` follows every change of it."""
 
-    def __init__(self, state: State, queue: QueueReport, pool: Outlooks) -> None:
+    def __init__(self, state: State, queue: QueueReport, pool: DecisionSource) -> None:
         self._state, self._queue, self._pool = state, queue, pool
         self._kinds: DeviceKinds | None = None
         self._answers: dict[object, SizeChoices] = {}  #: of the state as it is, while time has hardly passed

@@ -6,7 +6,7 @@ it was, with its time (:mod:`.snapshot`): it is what a saved notebook, nbconvert
 while a cell runs. The module hides it where it shows the lease itself.
 
 Elsewhere (VS Code) the module sends one message for each action of the user, which :mod:`.requests` serves in a thread
-of its own, so that it works while a cell runs or waits. :mod:`.hub` is what the widgets of a kernel share.
+of its own, so that it works while a cell runs or waits. :mod:`.kernel_widgets` is what the widgets of a kernel share.
 
 Importing this package imports neither ipywidgets nor anywidget.
 """

@@ -12,7 +12,7 @@ from IPython import display
 from ...messages import say
 from ..lease_commands import LeaseCommands
 from .facts import LeaseFacts
-from .hub import current_hub
+from .kernel_widgets import current_widgets
 from .state import asked_state
 
 if TYPE_CHECKING:
@@ -75,13 +75,17 @@ class GPUWidget(anywidget.AnyWidget):
     def __init__(self) -> None:
         self._esm = _built("widget.js", NOT_BUILT % say("widget.not_built"))
         self._css = _built("widget.css", "")
-        self._hub = current_hub()
-        self._commands = LeaseCommands(self._hub.gate)
-        initial = {"kernel_id": self._hub.kernel_id, "gated": self._hub.gated, **asked_state(self._hub)}
+        self._kernel_widgets = current_widgets()
+        self._commands = LeaseCommands(self._kernel_widgets.gate)
+        initial = {
+            "kernel_id": self._kernel_widgets.kernel_id,
+            "gated": self._kernel_widgets.gated,
+            **asked_state(self._kernel_widgets),
+        }
         super().__init__(_initial=initial)
-        self.on_msg(lambda _widget, content, _buffers: self._hub.requests.submit(self, content))
-        self._hub.add(self)
-        self._hub.refresh()
+        self.on_msg(lambda _widget, content, _buffers: self._kernel_widgets.requests.submit(self, content))
+        self._kernel_widgets.add(self)
+        self._kernel_widgets.refresh()
 
     # ---- what the user can do ------------------------------------------------------------------------------------
 
@@ -109,9 +113,9 @@ class GPUWidget(anywidget.AnyWidget):
         self._changed(self._commands.release())
 
     def _changed(self, _view: LeaseView | None) -> None:
-        self._hub.refresh()
+        self._kernel_widgets.refresh()
 
-    # ---- for the hub ---------------------------------------------------------------------------------------------
+    # ---- called by KernelWidgets ------------------------------------------------------------------------------------
 
     def show(self, facts: LeaseFacts) -> None:
         """Set the traits; an observer that fails is reported as the kernel reports errors of callbacks."""
@@ -132,7 +136,7 @@ class GPUWidget(anywidget.AnyWidget):
     def close(self) -> None:
         """Remove the widget from the page and from the kernel."""
         if self.comm is not None:
-            self._hub.remove(self.model_id)
+            self._kernel_widgets.remove(self.model_id)
         super().close()
 
     # ---- display -------------------------------------------------------------------------------------------------
@@ -145,6 +149,6 @@ class GPUWidget(anywidget.AnyWidget):
         """Display the module, and below it the table that stays where there is no kernel."""
         data, metadata = self._repr_mimebundle_()
         _publish(data, metadata)
-        content = self._hub.new_snapshot().content()
+        content = self._kernel_widgets.new_snapshot().content()
         if content is not None:
             _publish(content["data"], content["metadata"], transient=content["transient"])

@@ -17,7 +17,7 @@ from ...text import printable
 from ...wire.lease_view import position_of
 from ..gate import Gate
 from ..wait_display import headline, is_parked
-from .hub import WidgetHub, current_hub
+from .kernel_widgets import KernelWidgets, current_widgets
 
 if TYPE_CHECKING:
     from ...wire.schemas import LeaseView
@@ -42,9 +42,9 @@ class LeaseStep(NamedTuple):
 class LeaseProgress:
     """The progress of this kernel's lease; see :func:`lease_progress`."""
 
-    def __init__(self, hub: WidgetHub) -> None:
-        self._hub = hub
-        self._gate = hub.gate
+    def __init__(self, kernel_widgets: KernelWidgets) -> None:
+        self._kernel_widgets = kernel_widgets
+        self._gate = kernel_widgets.gate
         self._display_id = uuid4().hex
         self._shown: LeaseStep | None = None
 
@@ -72,14 +72,14 @@ class LeaseProgress:
     def __enter__(self) -> Self:
         """Show the line, and update it with each change of the lease until the block ends."""
         self._show()
-        self._hub.add_line(self)
+        self._kernel_widgets.add_line(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the line as it is at the end of the block."""
-        self._hub.remove_line(self)
+        self._kernel_widgets.remove_line(self)
         self._show()
 
     @property
@@ -124,7 +124,7 @@ def lease_progress() -> LeaseProgress:
 
     Raises :class:`~fastgpu_jupyter.errors.Conflict` where it is not called in the kernel of a notebook.
     """
-    return LeaseProgress(current_hub())
+    return LeaseProgress(current_widgets())
 
 
 def step_of(gate: Gate) -> LeaseStep:

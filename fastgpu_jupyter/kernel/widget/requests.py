@@ -19,7 +19,7 @@ from .state import asked_state
 
 if TYPE_CHECKING:
     from .gpu_widget import GPUWidget
-    from .hub import WidgetHub
+    from .kernel_widgets import KernelWidgets
 
 #: The kind of all messages of this protocol.
 KIND = "fastgpu"
@@ -35,8 +35,8 @@ Action = Callable[[LeaseCommands, Mapping[str, Any]], object]
 class WidgetRequests:
     """The queue of one kernel's widgets, and the thread that serves it."""
 
-    def __init__(self, hub: WidgetHub) -> None:
-        self._hub = hub
+    def __init__(self, kernel_widgets: KernelWidgets) -> None:
+        self._kernel_widgets = kernel_widgets
         self._queue: queue.Queue[tuple[GPUWidget, dict[str, Any]]] = queue.Queue(WAITING_MAX)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -68,7 +68,7 @@ class WidgetRequests:
             action = ACTIONS.get(name)
             if action is None:
                 raise InvalidRequest(Message.of("widget.unknown_action", action=name))
-            action(LeaseCommands(self._hub.gate), args if isinstance(args, dict) else {})
+            action(LeaseCommands(self._kernel_widgets.gate), args if isinstance(args, dict) else {})
         except FastGPUError as error:
             return {"error": _error(error)}
         except OSError as error:
@@ -79,10 +79,10 @@ class WidgetRequests:
 
     def _answer(self, widget: GPUWidget, content: Mapping[str, Any], fields: dict[str, Any]) -> None:
         """Send the answer to ``widget``, and what the lease is now to the other widgets of this kernel."""
-        state = asked_state(self._hub)
-        self._hub.refresh()
+        state = asked_state(self._kernel_widgets)
+        self._kernel_widgets.refresh()
         widget.send({"kind": KIND, "id": str(content.get("id"))[:ID_MAX], **state, **fields})
-        for other in self._hub.widgets():
+        for other in self._kernel_widgets.widgets():
             if other is not widget:
                 other.send({"kind": KIND, "id": None, **state})
 

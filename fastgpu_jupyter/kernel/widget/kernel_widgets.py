@@ -36,7 +36,7 @@ SNAPSHOTS_MAX = 20
 Publish = Callable[[str, dict[str, Any]], None]
 
 
-class WidgetHub:
+class KernelWidgets:
     """The widgets of one kernel. Safe to use from several threads."""
 
     def __init__(self, gate: Gate, publish: Publish, *, kernel_id: str | None, gated: bool) -> None:
@@ -153,7 +153,7 @@ class WidgetHub:
                         self._publish("update_display_data", content)
 
 
-def current_hub() -> WidgetHub:
+def current_widgets() -> KernelWidgets:
     """Return what the widgets of this kernel share. Raises :class:`Conflict` where there is no kernel."""
     from IPython import get_ipython
 
@@ -161,14 +161,14 @@ def current_hub() -> WidgetHub:
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         raise Conflict(Message.of("widget.no_kernel"))
-    hub = getattr(kernel, "widgets", None)
-    if not isinstance(hub, WidgetHub):
-        hub = kernel.widgets = _new_hub(kernel)
-        shell.events.register("post_run_cell", hub.end_cell)
-    return hub
+    kernel_widgets = getattr(kernel, "widgets", None)
+    if not isinstance(kernel_widgets, KernelWidgets):
+        kernel_widgets = kernel.widgets = _new_widgets(kernel)
+        shell.events.register("post_run_cell", kernel_widgets.end_cell)
+    return kernel_widgets
 
 
-def _new_hub(kernel: Any) -> WidgetHub:
+def _new_widgets(kernel: Any) -> KernelWidgets:
     from ...compat.ipykernel import iopub_topic
 
     def publish(kind: str, content: dict[str, Any]) -> None:
@@ -178,5 +178,5 @@ def _new_hub(kernel: Any) -> WidgetHub:
 
     gate = getattr(kernel, "gate", None)
     if isinstance(gate, Gate):
-        return WidgetHub(gate, publish, kernel_id=gate.kernel_id, gated=True)
-    return WidgetHub(Gate.of_kernel_without_gate(), publish, kernel_id=None, gated=False)
+        return KernelWidgets(gate, publish, kernel_id=gate.kernel_id, gated=True)
+    return KernelWidgets(Gate.of_kernel_without_gate(), publish, kernel_id=None, gated=False)

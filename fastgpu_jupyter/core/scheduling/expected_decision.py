@@ -11,7 +11,7 @@ from .backfill import BackfillReservations
 from .rank import Rank
 
 
-class Prospect(NamedTuple):
+class QueueContext(NamedTuple):
     """The rank of a request in the queue, and what it must leave alone because of that."""
 
     rank: Rank
@@ -21,7 +21,7 @@ class Prospect(NamedTuple):
     devices: State  #: a state with a device of each kind
 
 
-class Outlook(NamedTuple):
+class ExpectedDecision(NamedTuple):
     """What would become of a request now; it waits where neither ``devices`` nor ``parks`` is set."""
 
     devices: Devices | None = None  #: it would be granted these at once
