@@ -28,8 +28,8 @@ export interface ILeaseManager extends IDisposable {
   readonly pendingActions: ReadonlySet<string>;
   /** The ids of leases with a request that was not answered in time and may have been done. */
   readonly unanswered: ReadonlySet<string>;
-  /** Whether the stream stays open while the page is hidden; false at first. */
-  followsWhileHidden: boolean;
+  /** Set whether someone needs the stream to stay open while the page is hidden. */
+  followWhileHidden(by: object, isNeeded: boolean): void;
   /**
    * Return the server's time, to which the times in `state` refer. While the pool manager is unreachable it is that of
    * the last message: how long a kernel has been idle is not known from then on.
@@ -83,17 +83,20 @@ export const IKernelStart = new Token<IKernelStart>(
   'Starts the kernels of notebooks with the sizes that users choose.'
 );
 
-/** The leases whose grant the user wants to be notified of. */
-export interface IGrantNotifier {
-  /** Return whether the grant of a waiting lease will be announced. */
-  isChosen(leaseId: string | null): boolean;
-  /** Return whether the notifier announces the grant of a lease, or has done so. */
-  handles(leaseId: string): boolean;
-  /** Set whether the grant of a lease is announced. Call it in an event of the user: the browser may ask then. */
-  choose(leaseId: string | null, isChosen: boolean): void;
+/** What the user wants to be notified of, by id. */
+export interface IChoiceNotifier {
+  /** Return whether what happens next to a lease or a job will be announced. */
+  isChosen(id: string | null): boolean;
+  /** Return whether the notifier will announce that, or has done so. */
+  handles(id: string): boolean;
+  /** Set whether it is announced. Call it in an event of the user: the browser may ask then. */
+  choose(id: string | null, isChosen: boolean): void;
   /** Emitted when a choice has changed. */
-  readonly changed: ISignal<IGrantNotifier, void>;
+  readonly changed: ISignal<IChoiceNotifier, void>;
 }
+
+/** The leases whose grant the user wants to be notified of. */
+export type IGrantNotifier = IChoiceNotifier;
 
 export const IGrantNotifier = new Token<IGrantNotifier>(
   'fastgpu-jupyter:IGrantNotifier',

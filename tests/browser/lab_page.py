@@ -92,7 +92,7 @@ class LabPage:
 
     def expand(self, item: Locator) -> Locator:
         """Open an item of the list of leases if only its line is shown, and return it."""
-        toggle = item.locator(".fg-LeaseRow-toggle")
+        toggle = item.locator(".fg-ListRow-toggle")
         if toggle.get_attribute("aria-expanded") == "false":
             toggle.click()
         return item

@@ -5,6 +5,8 @@
 import type { LeaseView } from '../generated/api';
 import { PARKED_OR_PARKING } from '../generated/lifecycle';
 import { isOpen } from './lease';
+import type { Row } from './rows';
+import { groupedRows } from './rows';
 
 /** How long a lease is listed after its end. */
 export const ENDED_SHOWN_MS = 3_600_000;
@@ -19,17 +21,7 @@ export const LEASE_ORDERS = ['newest', 'name', 'cost', 'utilization'] as const;
 
 export type LeaseOrder = (typeof LEASE_ORDERS)[number];
 
-/** The heading of a group with its totals, or a lease. */
-export type LeaseRow =
-  | {
-      readonly kind: 'group';
-      readonly group: LeaseGroup;
-      readonly count: number;
-      /** What its leases cost an hour now. */
-      readonly rateMicro: number;
-      readonly folded: boolean;
-    }
-  | { readonly kind: 'lease'; readonly lease: LeaseView };
+export type LeaseRow = Row<LeaseGroup, LeaseView>;
 
 /** What the rows depend on beside the leases. */
 export interface IListOptions {
@@ -69,48 +61,19 @@ export function listedLeases(
   );
 }
 
-/** Return the rows of the list. A filter opens all groups, so that each match is seen. */
+/** Return the rows of the list. */
 export function leaseRows(
   leases: ReadonlyArray<LeaseView>,
   options: IListOptions
 ): ReadonlyArray<LeaseRow> {
-  const { currentId, filter, folded } = options;
-  const words = filter.toLowerCase().split(/\s+/).filter(word => word !== '');
-  const matches = (lease: LeaseView) => {
-    const text = words.length === 0 ? '' : options.textOf(lease).toLowerCase();
-    return words.every(word => text.includes(word));
-  };
-  const groups: Record<LeaseGroup, LeaseView[]> = { waiting: [], active: [], parked: [], ended: [] };
-  const rows: LeaseRow[] = [];
-  for (const lease of listedLeases(leases, options)) {
-    if (!matches(lease)) {
-      continue;
-    }
-    if (lease.id === currentId && isOpen(lease)) {
-      rows.push({ kind: 'lease', lease });
-    } else {
-      groups[groupOf(lease)].push(lease);
-    }
-  }
-  for (const group of LEASE_GROUPS) {
-    const members = groups[group];
-    if (members.length === 0) {
-      continue;
-    }
-    const isFolded = words.length === 0 && folded.has(group);
-    const rateMicro = members.reduce((sum, { money }) => sum + money.billed_micro_per_hour, 0);
-    rows.push({ kind: 'group', group, count: members.length, rateMicro, folded: isFolded });
-    if (!isFolded) {
-      members.sort(comparison(group, options));
-      rows.push(...members.map((lease): LeaseRow => ({ kind: 'lease', lease })));
-    }
-  }
-  return rows;
-}
-
-/** Return the key of a row, which stays the same as long as the row exists. */
-export function rowKey(row: LeaseRow): string {
-  return row.kind === 'group' ? `group ${row.group}` : row.lease.id;
+  const { currentId } = options;
+  return groupedRows<LeaseGroup, LeaseView>(listedLeases(leases, options), {
+    ...options,
+    groups: LEASE_GROUPS,
+    groupOf: lease => (lease.id === currentId && isOpen(lease) ? null : groupOf(lease)),
+    rateOf: ({ money }) => money.billed_micro_per_hour,
+    comparison: group => comparison(group, options)
+  });
 }
 
 function comparison(

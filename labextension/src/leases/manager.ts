@@ -17,7 +17,7 @@ import type { Connection, IPoolState, StreamMessage } from './lease';
 import type { IPage } from './page';
 import { EMPTY_STATE, reduce } from './reduce';
 import type { ILeaseAPI } from './restapi';
-import { FastGPUError } from './restapi';
+import { FastGPUError } from './request';
 import type { IEventSource } from './sharedstream';
 import { retryDelay } from './stream';
 
@@ -87,17 +87,6 @@ export class LeaseManager implements ILeaseManager {
     return this._canAct;
   }
 
-  get followsWhileHidden(): boolean {
-    return this._followsWhileHidden;
-  }
-
-  set followsWhileHidden(value: boolean) {
-    if (value !== this._followsWhileHidden) {
-      this._followsWhileHidden = value;
-      this._onVisibilityChanged();
-    }
-  }
-
   get isDisposed(): boolean {
     return this._isDisposed;
   }
@@ -106,6 +95,17 @@ export class LeaseManager implements ILeaseManager {
     const { _connection: connection } = this;
     const last = connection.kind === 'unreachable' ? (connection.since ?? this._updatedAt) : null;
     return (last ?? this._page.now()) + this._clockOffset;
+  }
+
+  followWhileHidden(by: object, isNeeded: boolean): void {
+    if (isNeeded !== this._followers.has(by)) {
+      if (isNeeded) {
+        this._followers.add(by);
+      } else {
+        this._followers.delete(by);
+      }
+      this._onVisibilityChanged();
+    }
   }
 
   refresh(): void {
@@ -202,7 +202,7 @@ export class LeaseManager implements ILeaseManager {
   }
 
   private get _isFollowing(): boolean {
-    return this._page.visible || this._followsWhileHidden;
+    return this._page.visible || this._followers.size > 0;
   }
 
   private _onVisibilityChanged(): void {
@@ -400,6 +400,8 @@ export class LeaseManager implements ILeaseManager {
   private readonly _pendingReleases = new Set<string>();
   private readonly _pendingActions = new Set<string>();
   private readonly _unanswered = new Set<string>();
+  /** Who needs the stream to stay open while the page is hidden. */
+  private readonly _followers = new Set<object>();
   private _state: IPoolState = EMPTY_STATE;
   private _connection: Connection = { kind: 'connecting' };
   private _updatedAt: number | null = null;
@@ -413,7 +415,6 @@ export class LeaseManager implements ILeaseManager {
   /** The connection is reported as unreachable although its stream is open. */
   private _isSilent = false;
   private _canAct = true;
-  private _followsWhileHidden = false;
   private _isDisposed = false;
 }
 

@@ -1,14 +1,14 @@
 /**
- * The leases whose grant the user wants to be notified of, once each, also after the page was loaded again.
+ * What the user has chosen to be notified of, once each, also after the page was loaded again.
  *
- * While there is one, the page follows the pool although it is hidden.
+ * While there is something, the page follows the stream although it is hidden.
  */
 
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
 import type { LeaseView } from '../generated/api';
-import type { IGrantNotifier, ILeaseManager } from '../tokens';
+import type { IChoiceNotifier, ILeaseManager } from '../tokens';
 import { isOpen } from './lease';
 
 /** A longer list loses its oldest entries. */
@@ -17,11 +17,14 @@ const CHOSEN_MAX = 50;
 /** Where the choices are kept; tests provide a fake. */
 export interface IChoiceStore {
   load(): Promise<ReadonlyArray<string>>;
-  save(leaseIds: ReadonlyArray<string>): Promise<void>;
+  save(ids: ReadonlyArray<string>): Promise<void>;
 }
 
-export class GrantNotifier implements IGrantNotifier {
-  constructor(options: GrantNotifier.IOptions) {
+/** Whether what the user waits for has come, is still to come, or cannot come any more. */
+export type Progress = 'reached' | 'pending' | 'over';
+
+export class ChoiceNotifier<T> implements IChoiceNotifier {
+  constructor(options: ChoiceNotifier.IOptions<T>) {
     this._options = options;
     options.manager.changed.connect(this._onChanged, this);
     void this._load();
@@ -31,27 +34,27 @@ export class GrantNotifier implements IGrantNotifier {
     return this._changed;
   }
 
-  isChosen(leaseId: string | null): boolean {
-    return leaseId !== null && this._chosen.has(leaseId);
+  isChosen(id: string | null): boolean {
+    return id !== null && this._chosen.has(id);
   }
 
-  handles(leaseId: string): boolean {
-    return this._chosen.has(leaseId) || this._announced.has(leaseId);
+  handles(id: string): boolean {
+    return this._chosen.has(id) || this._announced.has(id);
   }
 
-  choose(leaseId: string | null, isChosen: boolean): void {
-    if (leaseId === null || this._chosen.has(leaseId) === isChosen) {
+  choose(id: string | null, isChosen: boolean): void {
+    if (id === null || this._chosen.has(id) === isChosen) {
       return;
     }
     if (isChosen) {
-      this._chosen.add(leaseId);
-      this._announced.delete(leaseId);
+      this._chosen.add(id);
+      this._announced.delete(id);
       this._options.onChosen();
       for (const oldest of [...this._chosen].slice(0, -CHOSEN_MAX)) {
         this._chosen.delete(oldest);
       }
     } else {
-      this._chosen.delete(leaseId);
+      this._chosen.delete(id);
     }
     this._save();
   }
@@ -74,26 +77,27 @@ export class GrantNotifier implements IGrantNotifier {
   }
 
   private _followIfChosen(): void {
-    this._options.manager.followsWhileHidden = this._chosen.size > 0;
+    this._options.manager.followWhileHidden(this, this._chosen.size > 0);
   }
 
   private _onChanged(): void {
-    const { manager } = this._options;
-    if (this._chosen.size === 0 || manager.connection.kind !== 'connected') {
+    const { find, progressOf, announce } = this._options;
+    const subjects = this._chosen.size === 0 ? null : find();
+    if (subjects === null) {
       return;
     }
-    const leases = new Map(manager.state.leases.map(lease => [lease.id, lease]));
     let isDone = false;
     for (const id of [...this._chosen]) {
-      const lease = leases.get(id);
-      if (lease !== undefined && lease.state === 'active') {
+      const subject = subjects.get(id);
+      const progress = subject === undefined ? 'over' : progressOf(subject);
+      if (progress === 'pending') {
+        continue;
+      }
+      this._chosen.delete(id);
+      isDone = true;
+      if (subject !== undefined && progress === 'reached') {
         this._announced.add(id);
-        this._chosen.delete(id);
-        isDone = true;
-        this._options.announce(lease);
-      } else if (lease === undefined || !isOpen(lease)) {
-        this._chosen.delete(id);
-        isDone = true;
+        announce(subject);
       }
     }
     if (isDone) {
@@ -101,20 +105,39 @@ export class GrantNotifier implements IGrantNotifier {
     }
   }
 
-  private readonly _options: GrantNotifier.IOptions;
+  private readonly _options: ChoiceNotifier.IOptions<T>;
   private readonly _changed = new Signal<this, void>(this);
   private _chosen = new Set<string>();
-  /** Announced by this page, which announces nothing else about the same grant. */
+  /** Announced by this page, which announces nothing else about the same event. */
   private readonly _announced = new Set<string>();
 }
 
-export namespace GrantNotifier {
-  export interface IOptions {
+export namespace ChoiceNotifier {
+  export interface IOptions<T> {
     readonly manager: ILeaseManager;
     readonly store: IChoiceStore;
-    /** Notify the user of the grant of a lease. */
-    readonly announce: (lease: LeaseView) => void;
-    /** Called when the user has chosen a lease, in the same event. */
+    /** Return what can be chosen, by id; null while it is not known. */
+    readonly find: () => ReadonlyMap<string, T> | null;
+    readonly progressOf: (subject: T) => Progress;
+    /** Notify the user. */
+    readonly announce: (subject: T) => void;
+    /** Called when the user has chosen something, in the same event. */
     readonly onChosen: () => void;
+  }
+}
+
+/** The leases whose grant the user wants to be notified of. */
+export class GrantNotifier extends ChoiceNotifier<LeaseView> {
+  constructor(options: Omit<ChoiceNotifier.IOptions<LeaseView>, 'find' | 'progressOf'>) {
+    const { manager } = options;
+    super({
+      ...options,
+      find: () =>
+        manager.connection.kind === 'connected'
+          ? new Map(manager.state.leases.map(lease => [lease.id, lease]))
+          : null,
+      progressOf: lease =>
+        lease.state === 'active' ? 'reached' : isOpen(lease) ? 'pending' : 'over'
+    });
   }
 }

@@ -78,7 +78,7 @@ export function LeaseBody(
   const leavesQueue = lease.state === 'waiting' && !isParkedOrReturning(lease);
   const name = notebookName(lease.holder, trans);
   return (
-    <div className="fg-LeaseBody">
+    <div className="fg-ListBody">
       <div className="fg-Facts">
         {facts.map((fact, index) => (
           <span key={index}>{fact}</span>

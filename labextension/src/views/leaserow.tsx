@@ -14,9 +14,6 @@ import { isOpen } from '../leases/lease';
 import { formatDuration, formatMoney, formatPercent } from '../texts/format';
 import { notebookName } from '../texts/lease';
 
-/** The height of a line, in pixels, as in the style sheet. */
-export const ROW_HEIGHT = 28;
-
 export interface ILeaseRowProps extends ITextContext {
   readonly lease: LeaseView;
   readonly samples: ReadonlyArray<number | null> | undefined;
@@ -44,10 +41,10 @@ export const LeaseRow = React.memo(function LeaseRow(props: ILeaseRowProps): Rea
     spoken.push(trans.__('has a warning'));
   }
   return (
-    <div className="fg-LeaseRow" data-expanded={isExpanded}>
+    <div className="fg-ListRow" data-expanded={isExpanded}>
       <button
         type="button"
-        className="fg-LeaseRow-toggle"
+        className="fg-ListRow-toggle"
         tabIndex={props.isTabStop ? 0 : -1}
         aria-expanded={isExpanded}
         aria-label={spoken.join(', ')}
@@ -58,7 +55,7 @@ export const LeaseRow = React.memo(function LeaseRow(props: ILeaseRowProps): Rea
         <StateShape shape={mark.shape} />
         <span className="fg-Item-name fg-ellipsis">{name}</span>
         {warning && (
-          <span className="fg-LeaseRow-warning" aria-hidden="true">
+          <span className="fg-ListRow-warning" aria-hidden="true">
             !
           </span>
         )}
@@ -67,7 +64,7 @@ export const LeaseRow = React.memo(function LeaseRow(props: ILeaseRowProps): Rea
         <StateMark mark={mark} />
       ) : (
         <>
-          <span className="fg-LeaseRow-numbers" aria-hidden="true">
+          <span className="fg-ListRow-numbers" aria-hidden="true">
             {numbers.map(({ kind, text }) => (
               <React.Fragment key={kind}>
                 {kind === 'utilization' && <Sparkline samples={props.samples ?? []} label="" />}
@@ -92,7 +89,7 @@ function RowActions(props: ILeaseRowProps & { readonly name: string }): React.JS
   }
   const [action] = availableActions(lease);
   return (
-    <span className="fg-LeaseRow-actions" role="group" aria-label={trans.__('Actions for %1', name)}>
+    <span className="fg-ListRow-actions" role="group" aria-label={trans.__('Actions for %1', name)}>
       {onResize !== undefined && (
         <button
           type="button"

@@ -7,7 +7,7 @@ import type { LeaseAction } from '../../src/leases/actions';
 import type { StreamMessage } from '../../src/leases/lease';
 import type { IPage } from '../../src/leases/page';
 import type { ILeaseAPI } from '../../src/leases/restapi';
-import { FastGPUError } from '../../src/leases/restapi';
+import { FastGPUError } from '../../src/leases/request';
 import { lease } from '../samples';
 
 /** A page whose clock the test advances. */

@@ -3,7 +3,8 @@ import test from 'node:test';
 
 import type { LeaseView } from '../../src/generated/api';
 import type { IListOptions } from '../../src/leases/grouping';
-import { leaseRows, rowKey } from '../../src/leases/grouping';
+import { leaseRows } from '../../src/leases/grouping';
+import { rowKey } from '../../src/leases/rows';
 import { lease } from '../samples';
 
 function named(id: string, changes: Partial<LeaseView> = {}): LeaseView {
@@ -22,7 +23,7 @@ function keys(leases: LeaseView[], changes: Partial<IListOptions> = {}): string[
     nameOf: one => one.holder.notebook ?? '',
     textOf: one => `${one.holder.notebook} ${one.state}`,
     ...changes
-  }).map(rowKey);
+  }).map(row => rowKey(row, ({ id }) => id));
 }
 
 const ENDED = { ...lease().times, ended_at: 9_000 };

@@ -9,7 +9,7 @@ import {
   SILENCE_MS,
   UNANSWERED_RETRY_MS
 } from '../../src/leases/manager';
-import { FastGPUError } from '../../src/leases/restapi';
+import { FastGPUError } from '../../src/leases/request';
 import { lease, parkedFor, snapshot } from '../samples';
 import { FakeAPI, FakePage, settle } from './fakes';
 

@@ -15,6 +15,10 @@ class FakeManager {
   state = { leases: [] as LeaseView[] };
   followsWhileHidden = false;
 
+  followWhileHidden(_: object, isNeeded: boolean): void {
+    this.followsWhileHidden = isNeeded;
+  }
+
   set(...leases: LeaseView[]): void {
     this.state = { leases };
     this.changed.emit();
