@@ -13,7 +13,7 @@ import pytest
 from tests.sim.simulation import simulate
 
 FIRST = int(os.environ.get("FASTGPU_SIM_FIRST", "0"))
-SEEDS = int(os.environ.get("FASTGPU_SIM_SEEDS", "200"))
+SEEDS = int(os.environ.get("FASTGPU_SIM_SEEDS", "120"))
 STEPS = int(os.environ.get("FASTGPU_SIM_STEPS", "200"))
 PARTS = 10
 

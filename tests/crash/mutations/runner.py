@@ -15,6 +15,8 @@ from tests.crash.mutations.model import ROOT, Failure, Mutation, Outcome, judge
 
 #: The plugins that the tests of mutations need. Loading all that are installed takes longer than most of the tests.
 PLUGINS = ("_hypothesis_pytestplugin", "pytest_timeout")
+#: Seconds until a test gives up waiting: some mutations are revealed by what does not happen.
+DEADLINE_S = 30
 
 
 class Runner:
@@ -24,7 +26,11 @@ class Runner:
         command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-o", "addopts="]
         for plugin in (*PLUGINS, "tests.crash.mutations.server"):
             command += ["-p", plugin]
-        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        environment = {
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "FASTGPU_TEST_DEADLINE_S": str(DEADLINE_S),
+        }
         for name in ("PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS"):
             environment.pop(name, None)
         self._process = subprocess.Popen(
