@@ -14,7 +14,6 @@ from traitlets import Bool, Enum, Float, Integer, Unicode
 
 from ..errors import InvalidRequest, Message
 from ..messages import say
-from ..text import shortened
 from ..units import format_duration, format_money, parse_money
 from ..wire.client import PoolClient
 from ..wire.client.accounting import Entitlement
@@ -28,7 +27,7 @@ from ..wire.schemas import (
 )
 from ..wire.statement_csv import statement_rows
 from .advice import statement_lines
-from .command import NOTEBOOK_WIDTH, ClientApp, format_day_time, table
+from .command import ClientApp, format_day_time, purpose, table
 from .output import write_csv, write_progress
 
 #: Seconds after which a command shows that it is still working.
@@ -298,10 +297,10 @@ def _statement_table(statement: StatementView) -> list[str]:
 def _statement_row(line: StatementLineView, currency: str) -> tuple[str, ...]:
     reserved = line["kind"] == "reservation"
     name = say("cli.reserved", reservation=line["reservation_id"] or "") if reserved else line["lease_id"] or ""
-    notebook = shortened(line["notebook"] or "-", NOTEBOOK_WIDTH)
+    used_for = purpose(line["job"], line["notebook"])
     rate, amount = format_money(line["rate_micro_per_hour"], currency), format_money(line["amount_micro"], currency)
     began, lasted = format_day_time(line["started_at"]), format_duration(line["active_ms"])
-    return name, line["size"], notebook, began, lasted, rate, amount
+    return name, line["size"], used_for, began, lasted, rate, amount
 
 
 def _rate_row(rate: RateView) -> tuple[str, ...]:

@@ -56,7 +56,8 @@ def advice_text(view: AdviceView) -> str:
 
 def statement_lines(client: PoolClient) -> list[str]:
     """Return a line for each of the caller's active leases whose notebook would do with a smaller size."""
-    active = [lease for lease in client.leases() if lease["state"] == "active" and lease["holder"]["notebook"]]
+    measured = (lease for lease in client.leases() if lease["holder"]["notebook"] and not lease["holder"]["job"])
+    active = [lease for lease in measured if lease["state"] == "active"]
     lines = []
     for lease in active[:IN_STATEMENT_MAX]:
         view = client.advice(lease["id"])

@@ -14,13 +14,13 @@ from traitlets.config.loader import KVArgParseConfigLoader
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest, Message, PoolUnreachable
 from ..messages import say, text_of
-from ..text import display_width, padded, printable
+from ..text import display_width, padded, printable, shortened
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
 from ..wire.schemas import LeaseView
 from .output import write, write_error, write_json
 
-#: Characters of a notebook's path that a table shows; JSON and CSV have all of it.
+#: Characters of a notebook's path or a job's name that a table shows; JSON and CSV have all of it.
 NOTEBOOK_WIDTH = 60
 
 
@@ -81,6 +81,11 @@ class LeaseApp(ClientApp):
     def outcome(self, lease: LeaseView) -> str:
         """Return the sentence that the command prints."""
         return say("cli.state", lease=lease["id"], state=lease["state"])
+
+
+def purpose(job: str | None, notebook: str | None) -> str:
+    """Return for a table what a lease is for: the name of its job, else its notebook, else a dash."""
+    return shortened(job or notebook or "-", NOTEBOOK_WIDTH)
 
 
 def table(head: Iterable[str], rows: Iterable[Sequence[str]], none: str) -> list[str]:

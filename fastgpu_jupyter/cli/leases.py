@@ -8,13 +8,12 @@ from typing import Any
 from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import InvalidRequest, Message
 from ..messages import joined, render, say, sentence_of, sentences_of, word
-from ..text import shortened
 from ..units import format_duration, format_memory, format_money, parse_duration
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, explanation_of, position_of, value_of
 from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
 from ..wire.version import difference_in_status
-from .command import NOTEBOOK_WIDTH, ClientApp, LeaseApp, format_day_time, table
+from .command import ClientApp, LeaseApp, format_day_time, purpose, table
 
 
 class StatusApp(ClientApp):
@@ -267,7 +266,7 @@ def _lease_row(lease: LeaseView) -> tuple[str, ...]:
         lease["request"]["size"] + partition,
         device_of(lease) or "-",
         f"{gpu['mechanism']}, {lease['enforcement']['memory_limit']}" if gpu else "-",
-        shortened(lease["holder"]["notebook"] or "-", NOTEBOOK_WIDTH),
+        purpose(lease["holder"]["job"], lease["holder"]["notebook"]),
         format_duration(lease["usage"]["active_ms"]),
         _cost(lease),
     )

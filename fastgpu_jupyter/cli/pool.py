@@ -249,5 +249,6 @@ def _has_carried_over(path: Path) -> bool:
 def _leases_text(leases: list[LeaseView] | None) -> str:
     if leases is None:
         return "It is not known whether leases live: the pool manager does not say."
-    names = ", ".join(f"{lease['holder']['notebook'] or lease['id']} ({lease['state']})" for lease in leases[:5])
+    holders = [(lease, lease["holder"]) for lease in leases[:5]]
+    names = ", ".join(f"{of['job'] or of['notebook'] or one['id']} ({one['state']})" for one, of in holders)
     return f"Leases that live: {len(leases)}: {names}{', ...' if len(leases) > 5 else ''}."

@@ -120,7 +120,7 @@ class Pool:
     def _plan_behind(self, lease: Lease, context: QueueContext, at: Instant) -> PreemptionPlan:
         """Return the plan of what a request can preempt, after the requests that come before it."""
         highest = max(self._scheduler.highest_priority(), lease.request.priority)
-        in_need = {lease.tenant} if idleness.needs_now(lease) else ()
+        in_need = {lease.tenant} if idleness.takes_resting(lease) else ()
         plan = PreemptionPlan(self.state, highest, self._parkable, at.ms, in_need=in_need, devices=context.devices)
         for other, reserved in self._scheduler.unserved_before(context):
             if plan.is_exhausted():

@@ -21,7 +21,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "column.lease": "LEASE",
     "column.limit": "LIMIT",
     "column.model": "MODEL",
-    "column.notebook": "NOTEBOOK",
+    "column.notebook": "NOTEBOOK OR JOB",
     "column.of": "OF",
     "column.passed": "PASSED",
     "column.per_hour": "PER HOUR",

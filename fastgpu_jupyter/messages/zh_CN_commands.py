@@ -21,7 +21,7 @@ MESSAGES: dict[str, str] = {
     "column.lease": "租约",
     "column.limit": "上限",
     "column.model": "型号",
-    "column.notebook": "笔记本",
+    "column.notebook": "笔记本或作业",
     "column.of": "总量",
     "column.passed": "已用",
     "column.per_hour": "每小时",

@@ -23,11 +23,13 @@ from fastgpu_jupyter.core.model.entities import (
     IdleTimes,
     Plan,
     Policy,
+    Priority,
     Retention,
     ScrubOutcome,
     ScrubResult,
     State,
 )
+from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.model.use import MeasuredUse
 from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
@@ -44,6 +46,7 @@ def history() -> World:
     _pay(world)
     _try_again(world)
     world.do(c.CountChange("cleo"))
+    _submit(world)
     _rest(world)
     return world
 
@@ -145,6 +148,25 @@ def _try_again(world: World) -> None:
     world.do(c.BindHolder("again", holder(4000)))
     world.parked("again", 0)
     world.prepared("again")
+
+
+def _submit(world: World) -> None:
+    """A job computes, is parked for a kernel, and waits where it was."""
+    for name in ("first", "second", "third"):
+        world.ask(name, "full", tenant="dora", priority=Priority.LOW, job=f"job · {name}")
+    computing = [lease for lease in world.state.leases.values() if lease.request.job and lease.logical_gpu]
+    for lease in computing:
+        world.prepared(lease.id)
+        world.do(c.ReportActivity(lease.id, busy=True))
+    world.ask("cell", "full", tenant="dora")
+    for lease in computing:
+        if lease.state is LeaseState.PARKING:
+            world.parked(lease.id)
+    world.prepared("cell")
+    for name in ("cell", "first", "second", "third"):
+        world.do(c.ReleaseLease(name))
+        if world.state_of(name) is LeaseState.DRAINING:
+            world.drained(name)
 
 
 def _rest(world: World) -> None:

@@ -14,7 +14,8 @@ from tests.waiting import DEADLINE_S
 
 #: Short name of a field in these tests -> its group and its name there.
 FIELDS = {
-    "kernel_id": ("holder", "kernel_id"), "notebook": ("holder", "notebook"), "pid": ("holder", "pid"),
+    "kernel_id": ("holder", "kernel_id"), "notebook": ("holder", "notebook"), "job": ("holder", "job"),
+    "pid": ("holder", "pid"),
     "size": ("request", "size"), "size_applied": ("size", "applied"), "size_message": ("size", "message"),
     "limit_bytes": ("memory", "limit_bytes"), "used_bytes": ("memory", "used_bytes"),
     "utilization_percent": ("usage", "utilization_percent"), "active_ms": ("usage", "active_ms"),
@@ -83,7 +84,7 @@ def lease_view(**changes: Any) -> dict[str, Any]:
     view: dict[str, Any] = {
         "id": "lease-1", "version": 1, "state": "waiting", "tenant": {"key": "ada", "name": "ada"}, "end_reason": None,
         "notes": [], "environment": {}, "hidden_environment": {"CUDA_VISIBLE_DEVICES": ""},
-        "holder": {"kernel_id": "kernel-1", "notebook": "a.ipynb", "pid": 1},
+        "holder": {"kernel_id": "kernel-1", "notebook": "a.ipynb", "job": None, "pid": 1},
         "request": {
             "size": "full", "isolation": "none", "priority": "normal", "cpu_milli": 0, "host_memory_bytes": 0
         },

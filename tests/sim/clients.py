@@ -102,8 +102,9 @@ class Clients(Checks):
             ("full", "half", "half", "quarter", "quarter", "eighth", "2xany", "70GiB", "1g.10gb", "2g.20gb", "3g.40gb")
         )
         wait_ms_max = self.rng.choice((None, None, None, 0, 5000))
-        priority = self.rng.choice((Priority.NORMAL, Priority.NORMAL, Priority.HIGH))
-        request = LeaseRequest(profile, None, None, f"{number}.ipynb", priority, wait_ms_max)
+        priority = self.rng.choice((Priority.LOW, Priority.NORMAL, Priority.NORMAL, Priority.HIGH))
+        job = f"job {number}" if priority is Priority.LOW else None
+        request = LeaseRequest(profile, None, None, f"{number}.ipynb", priority, wait_ms_max, job=job)
         tenant, holder = self.rng.choice("abc"), process.holder
         call = ClientCall(f"key-{number}", c.Tick, "request", process=process)
         call.command = lambda: c.RequestLease(f"lease-{number}.{self.next_number()}", tenant, request, holder, "0" * 64)

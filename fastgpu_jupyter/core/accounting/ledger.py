@@ -41,6 +41,7 @@ class Segment:
     end: Instant
     busy_ms: int = 0  #: for which a cell of the lease's kernel ran
     idle_ms: int = 0  #: for which none ran; what is left of the duration is unknown
+    job: str | None = None  #: the shown name of the job that it was for
 
     @property
     def duration_ms(self) -> int:
@@ -142,6 +143,7 @@ class Ledger:
                 lease.since,
                 lease.busy_ms,
                 lease.idle_ms,
+                lease.request.job,
             )
             lease.busy_ms = lease.idle_ms = 0
 

@@ -29,6 +29,10 @@ from .transition import advance
 #: How long it is tried to move parked memory to its device before the lease waits again: at first, and at most.
 RESUME_MS, RESUME_MS_MAX = 5000, 60_000
 
+#: After these a lease waits where it was in the queue: those that came later must not compute before it only because it
+#: has begun already.
+_KEEP_PLACE = frozenset({ParkReason.PRIORITY, ParkReason.GUARANTEE, ParkReason.BUDGET})
+
 
 def set_policy(state: State, command: c.SetPolicy, at: Instant) -> list[Event]:
     """Set when the pool parks leases of its own accord."""
@@ -98,7 +102,8 @@ def park_succeeded(state: State, command: c.ParkSucceeded, at: Instant) -> list[
     stays = lease.park_reason in (ParkReason.REQUESTED, ParkReason.OVER_LIMIT)
     goes_on = not stays and lease.busy is not False
     goes_on = goes_on or lease.park_reason in RELOCATING
-    return [*parked, e.LeaseResumeRequested(lease.id)] if goes_on and not budgets.is_spent(lease, at.ms) else parked
+    resumes = e.LeaseResumeRequested(lease.id, keeps_place=lease.park_reason in _KEEP_PLACE)
+    return [*parked, resumes] if goes_on and not budgets.is_spent(lease, at.ms) else parked
 
 
 def apply_parked(state: State, event: e.LeaseParked, at: Instant) -> None:
@@ -146,14 +151,15 @@ def resume_lease(state: State, command: c.ResumeLease, at: Instant) -> list[Even
 
 
 def apply_resume_requested(state: State, event: e.LeaseResumeRequested, at: Instant) -> None:
-    """Put the lease into the queue: at the end, or in front where it was moved for another lease's sake."""
+    """Put the lease into the queue: at the end, where it was, or in front if it was moved for another lease's sake."""
     lease = advance(state, event.lease_id, event)
     lease.waiting_since, lease.grants_before = at, state.generations
     idle.end_idleness(state, lease)
     if lease.park_reason in RELOCATING:
         lease.grants_before -= GRANTS_TO_OVERTAKE_ALL  # it made room or had to go, and must not lose its turn by that
-    if lease.park_reason is ParkReason.RESTART:
-        request.requeue_at_original_position(state, lease)  # it takes anything, so who came after it may want the same
+    if event.keeps_place or lease.park_reason is ParkReason.RESTART:
+        # After a restart it takes anything, so who came after it may want the same.
+        request.requeue_at_original_position(state, lease)
     else:
         state.arrivals += 1
         lease.arrival = state.arrivals

@@ -15,12 +15,17 @@ from .lookup import find_lease
 def record_use(state: State, command: c.RecordUse, at: Instant) -> list[Event]:
     """Record what was measured of a lease, with what it was billed since the last record."""
     lease = state.leases.get(command.lease_id)
-    if lease is None or lease.request.notebook is None:
+    if lease is None or not is_measured(lease):
         return []
     use, (active_ms, cost_numerator) = command.use, unrecorded(lease, at)
     if not (use.cells or use.known_ms or use.unknown_ms or active_ms):
         return []
     return [e.LeaseUseRecorded(lease.id, *use, active_ms=active_ms, cost_numerator=cost_numerator)]
+
+
+def is_measured(lease: Lease) -> bool:
+    """Return whether the lease is of a notebook's own kernel; what a job of the notebook needs says nothing of that."""
+    return lease.request.notebook is not None and lease.request.job is None
 
 
 def unrecorded(lease: Lease, at: Instant) -> tuple[int, int]:
@@ -53,7 +58,7 @@ def silence_advice(state: State, command: c.SilenceAdvice, at: Instant) -> list[
     """Set whether there is advice for the notebook of a lease. Raises :class:`Conflict` where it has none."""
     lease = find_lease(state, command.lease_id)
     name = lease.request.notebook
-    if name is None:
+    if name is None or not is_measured(lease):
         raise Conflict(Message.of("advice.no_notebook"))
     known = state.notebooks.get(lease.tenant, {}).get(name)
     if (known is not None and known.silenced) is command.silenced:

@@ -431,9 +431,10 @@ class LeaseParkFailed:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResumeRequested:
-    """A parked lease was requested back, and waits for a device."""
+    """A parked lease was requested back, and waits for a device: at the end of the queue, or where it was in it."""
 
     lease_id: str
+    keeps_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,7 @@ class LeaseRequest:
     rate_micro_per_hour_max: int | None = None  #: the highest acceptable rate
     budget_micro: int | None = None  #: what it may cost in all
     idle: IdleTimes = NO_STEPS  #: steps of the idle policy that shall come earlier than those of the pool
+    job: str | None = None  #: the shown name of the job that it is for; ``None``: it is for a kernel
 
     def validate(self) -> None:
         """Check that the request is well formed. Raises :class:`InvalidRequest` otherwise."""

@@ -29,6 +29,14 @@ def idle_at_ms(state: State, lease: Lease) -> int | None:
     return max(lease.last_activity_ms + idle_ms, lease.park_retry_ms)
 
 
+def takes_resting(lease: Lease) -> bool:
+    """Return whether a request takes devices of its own tenant as soon as no cell runs there.
+
+    A job waits until they are idle: its user may run the next cell soon.
+    """
+    return needs_now(lease) and lease.request.job is None
+
+
 def yields_to(state: State, lease: Lease, tenant: str, now_ms: int) -> bool:
     """Return whether a lease yields now to a request of a tenant that needs its device now."""
     at_ms = idle_at_ms(state, lease)
@@ -48,8 +56,8 @@ def _will_report(lease: Lease) -> bool:
 
 
 def tenants_in_need(state: State) -> set[str]:
-    """Return the tenants that have a waiting request which needs its device now."""
-    return {lease.tenant for lease in map(state.leases.__getitem__, state.queue) if needs_now(lease)}
+    """Return the tenants that have a waiting request for which their resting leases yield at once."""
+    return {lease.tenant for lease in map(state.leases.__getitem__, state.queue) if takes_resting(lease)}
 
 
 def next_idle_ms(state: State, lease_ids: Iterable[str], after_ms: int) -> int | None:

@@ -4,11 +4,14 @@ Only leases that may be parked are preempted: their users allow it (``Retention.
 these,
 
 * a lease whose kernel has reported that no cell runs yields at once to a request of its own tenant that needs a device
-  now, and after a while (``Policy.idle_ms``) to any request (:mod:`..placement.idleness`);
-* a lease that computes yields to a request of a higher priority, and to a tenant that has less than it is guaranteed,
-  unless its own tenant would then have less than that as well;
+  now and is not of a job, and after a while (``Policy.idle_ms``) to any request (:mod:`..placement.idleness`);
+* a lease that computes yields to a request of a higher priority that needs a device now, and to a tenant that has less
+  than it is guaranteed, unless its own tenant would then have less than that as well;
 * a lease that has computed for a whole turn (``Policy.quantum_ms``, where an administrator has set one) yields to a
   tenant that has had less.
+
+A lease that was preempted by priority waits where it was in the queue, and the one that took its device yields it only
+once it is idle. So a lease is preempted by priority at most once in ``Policy.idle_ms`` for the sake of one other lease.
 """
 
 from __future__ import annotations
@@ -71,6 +74,14 @@ def preemptible_by_device(
     return found
 
 
+class Rights(NamedTuple):
+    """What claimants with the same rights but for their fair share have in common."""
+
+    priority: Priority
+    below_guarantee: bool
+    needs_now: bool
+
+
 class Claimant:
     """A waiting request, and what it has a right to."""
 
@@ -82,22 +93,24 @@ class Claimant:
         self._milli = milli
         self._key: FairShareKey | None = None
         self.requirements: Requirements = lease.requirements
-        self.priority = lease.request.priority
-        self.below_guarantee = not fairshare.fair_share_key(state, lease.tenant, now_ms).beyond
+        self._takes_resting = lease.request.job is None
+        below_guarantee = not fairshare.fair_share_key(state, lease.tenant, now_ms).beyond
+        self.rights = Rights(lease.request.priority, below_guarantee, idleness.needs_now(lease))
         #: Models of devices that are reserved for the tenant and that it does not hold; ``None``: any will do.
         self._reserved_models: list[str | None] | None = None
-        if self.below_guarantee and not fairshare.has_less_than_guaranteed(state, lease.tenant):
+        if below_guarantee and not fairshare.has_less_than_guaranteed(state, lease.tenant):
             unused = meter.unused(state, lease.tenant, state.leases.values())
             self._reserved_models = [state.reservations[name].model for name, left in unused.items() if left]
 
     def right_to(self, preemptible: PreemptibleLease) -> ParkReason | None:
         """Return the reason for which the request may preempt a lease, or ``None`` where it may not."""
-        lease = preemptible.lease
-        if preemptible.idle or (preemptible.yields_to_own_tenant and self._tenant == lease.tenant):
+        lease, priority = preemptible.lease, self.rights.priority
+        own = preemptible.yields_to_own_tenant and self._takes_resting and self._tenant == lease.tenant
+        if preemptible.idle or own:
             return ParkReason.IDLE
-        if self.priority > lease.request.priority:
+        if priority > lease.request.priority and self.rights.needs_now:
             return ParkReason.PRIORITY
-        if self.priority < lease.request.priority or self._tenant == lease.tenant:
+        if priority < lease.request.priority or self._tenant == lease.tenant:
             return None
         if self._is_entitled_to(lease) and exceeds_guarantee_without(self._state, lease, self._now_ms):
             return ParkReason.GUARANTEE
@@ -113,8 +126,8 @@ class Claimant:
 
     def _is_entitled_to(self, lease: Lease) -> bool:
         """Return whether the tenant has less than it is guaranteed, or than it has reserved of such devices."""
-        if not self.below_guarantee or self._reserved_models is None:
-            return self.below_guarantee
+        if not self.rights.below_guarantee or self._reserved_models is None:
+            return self.rights.below_guarantee
         spec = self._state.devices[logical_gpu_of(lease).device_id].spec
         return any(is_of(model, [DeviceModel(spec.model, spec.memory_bytes)]) for model in self._reserved_models)
 
@@ -124,18 +137,18 @@ def exceeds_guarantee_without(state: State, lease: Lease, now_ms: int) -> bool:
     return fairshare.fair_share_key(state, lease.tenant, now_ms, -device_share.held_milli(state, lease)).beyond
 
 
-def key_to_preempt(
-    state: State, preemptible: PreemptibleLease, priority: Priority, below_guarantee: bool, now_ms: int
-) -> FairShareKey:
+def key_to_preempt(state: State, preemptible: PreemptibleLease, rights: Rights, now_ms: int) -> FairShareKey:
     """Return the key that a claimant must be below to have a right to a lease.
 
     It is never lower than what :meth:`Claimant.right_to` requires, so that a claimant above it need not be compared.
     """
     lease = preemptible.lease
-    if preemptible.idle or preemptible.yields_to_own_tenant or lease.request.priority < priority:
+    if preemptible.idle or preemptible.yields_to_own_tenant:
         return HIGHEST
-    if lease.request.priority > priority:
+    if lease.request.priority < rights.priority and rights.needs_now:
+        return HIGHEST
+    if lease.request.priority > rights.priority:
         return LOWEST
-    if below_guarantee and exceeds_guarantee_without(state, lease, now_ms):
+    if rights.below_guarantee and exceeds_guarantee_without(state, lease, now_ms):
         return HIGHEST
     return fairshare.fair_share_key(state, lease.tenant, now_ms) if preemptible.turn_is_over else LOWEST

@@ -63,7 +63,7 @@ def _next_to_yield(state: State, lease: Lease, waiting: Lease) -> NextToYield:
     at_ms = idleness.idle_at_ms(state, lease)
     if at_ms is None or parkability.park_refusal(state, lease) is not None:
         return NextToYield(lease, YieldState.NOT_PARKABLE)
-    if lease.tenant == waiting.tenant and idleness.needs_now(waiting):
+    if lease.tenant == waiting.tenant and idleness.takes_resting(waiting):
         at_ms = lease.park_retry_ms
     return NextToYield(lease, YieldState.IDLE, at_ms)
 

@@ -13,7 +13,7 @@ from ..accounting.reservations import ReservationGuard
 from ..model.entities import Lease, Priority, Requirements, State
 from ..placement import eligibility
 from ..placement.parkability import ParkDecision
-from .claims import Claimant, preemptible_by_device
+from .claims import Claimant, Rights, preemptible_by_device
 from .max_tree import HIGHEST
 from .preemption_planner import PreemptionOption, PreemptionPlanner, room_on_several
 
@@ -66,7 +66,7 @@ class PreemptionPlan:
         self._planners: dict[Requirements, PreemptionPlanner] = {}
         self._nominal: dict[Requirements, int] = {}
         #: The lowest key with which a request for several devices found no room.
-        self._unsatisfiable: dict[tuple[Requirements, Priority, bool], FairShareKey] = {}
+        self._unsatisfiable: dict[tuple[Requirements, Rights], FairShareKey] = {}
         if self._preemptible:
             items = state.devices.items()
             # What is already being freed counts for the first request that it helps.
@@ -103,12 +103,12 @@ class PreemptionPlan:
                     state, requirements, self._candidates, self._preemptible, self._now_ms
                 )
             return self._planners[requirements].least_disruptive(claimant, self._candidates)
-        alike = requirements, claimant.priority, claimant.below_guarantee
+        alike = requirements, claimant.rights
         if claimant.key() >= self._unsatisfiable.get(alike, HIGHEST):
             return []
         devices = (state.devices[name] for name in {**self._candidates, **self._spare})
         options = room_on_several(state, claimant, devices, self._preemptible)
-        if not options and not claimant.below_guarantee:  # below it, tenants may be guaranteed other devices
+        if not options and not claimant.rights.below_guarantee:  # below it, tenants may be guaranteed other devices
             self._unsatisfiable[alike] = claimant.key()
         return options
 

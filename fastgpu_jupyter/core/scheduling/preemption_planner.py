@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from ..accounting.fairshare import FairShareKey
-from ..model.entities import Device, Lease, ParkReason, Priority, Requirements, State
+from ..model.entities import Device, Lease, ParkReason, Requirements, State
 from ..model.size import Size
 from ..placement import device_share, eligibility
 from ..placement.parkability import ParkDecision, logical_gpu_of
-from .claims import Claimant, PreemptibleLease, key_to_preempt
+from .claims import Claimant, PreemptibleLease, Rights, key_to_preempt
 from .max_tree import LOWEST, MaxTree
 
 
@@ -49,7 +49,7 @@ class PreemptionPlanner:
     ) -> None:
         """``candidates``: ids of devices; ``preemptible``: by device, the leases that may be parked."""
         self._state, self._now_ms, self._size = state, now_ms, requirements.size
-        self._trees: dict[tuple[Priority, bool], MaxTree] = {}  #: see :meth:`_tree_for`
+        self._trees: dict[Rights, MaxTree] = {}  #: see :meth:`_tree_for`
         self._ready: list[Device] = []  #: devices on which enough is being freed, the first one last
         #: Other devices, sorted by a lower bound of the options there.
         self._others: list[tuple[tuple[int, int, int, str], Device, list[PreemptibleLease]]] = []
@@ -96,18 +96,15 @@ class PreemptionPlanner:
 
         Without it each of many claimants would be compared with each lease that it has no right to.
         """
-        alike = claimant.priority, claimant.below_guarantee
-        if alike not in self._trees:
-            self._trees[alike] = MaxTree([self._key_on(device, leases, *alike) for _, device, leases in self._others])
-        return self._trees[alike]
+        rights = claimant.rights
+        if rights not in self._trees:
+            self._trees[rights] = MaxTree([self._key_on(device, leases, rights) for _, device, leases in self._others])
+        return self._trees[rights]
 
-    def _key_on(
-        self, device: Device, leases: list[PreemptibleLease], priority: Priority, below_guarantee: bool
-    ) -> FairShareKey:
+    def _key_on(self, device: Device, leases: list[PreemptibleLease], rights: Rights) -> FairShareKey:
         missing = _missing_bytes(device, self._size)
         keys = (
-            (key_to_preempt(self._state, one, priority, below_guarantee, self._now_ms), _freed_bytes(device, one.lease))
-            for one in leases
+            (key_to_preempt(self._state, one, rights, self._now_ms), _freed_bytes(device, one.lease)) for one in leases
         )
         for key, freed_bytes in sorted(keys, reverse=True):
             missing -= freed_bytes

@@ -97,7 +97,7 @@ def advise(
 
     ``choices`` are the sizes that the lease can have.
     """
-    if lease.request.notebook is None:
+    if not lease_use.is_measured(lease):
         return None, Message.of("advice.no_notebook")
     if is_silenced(state, lease):
         return None, Message.of("advice.silenced")

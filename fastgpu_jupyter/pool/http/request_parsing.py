@@ -51,6 +51,7 @@ def lease_request(body: dict[str, Any]) -> LeaseRequest:
         rate_micro_per_hour_max=integer(body, "rate_micro_per_hour_max"),
         budget_micro=integer(body, "budget_micro"),
         idle=IdleTimes(**{f"{step.value}_ms": integer(body, f"idle_{step.value}_ms") for step in IdleStep}),
+        job=text(body, "job"),
     )
 
 

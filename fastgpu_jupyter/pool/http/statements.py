@@ -59,6 +59,7 @@ def _line(line: StatementLine) -> StatementLineView:
         "lease_id": leased.lease_id if leased else None,
         "reservation_id": None if isinstance(of, Segment) else of.id,
         "notebook": leased.notebook if leased else None,
+        "job": leased.job if leased else None,
         "size": of.size if isinstance(of, Segment) else reserved_text(of.milli, of.model),
         "device_ids": list(leased.device_ids) if leased else [],
         "started_at": draft.start_wall_ms,

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ...core.accounting import changes
+from ...core.lease import use as lease_use
 from ...core.model import commands as c
 from ...core.model.entities import Instant, State
 from ...core.model.lifecycle import LeaseState
@@ -173,5 +174,5 @@ def _watched(state: State, _: Instant) -> list[_Measured]:
     return [
         _Measured(lease.id, lease.busy)
         for lease in state.leases.values()
-        if lease.state is LeaseState.ACTIVE and lease.request.notebook is not None
+        if lease.state is LeaseState.ACTIVE and lease_use.is_measured(lease)
     ]

@@ -74,14 +74,19 @@ class LeaseCalls(Transport):
         token: str,
         key: str | None = None,
         options: LeaseOptions | None = None,
+        job: str | None = None,
     ) -> LeaseView:
-        """Request a lease, held by the calling process until :meth:`bind`; return it at once, active or waiting."""
+        """Request a lease, held by the calling process until :meth:`bind`; return it at once, active or waiting.
+
+        ``job``: the name, as it is shown, of the job that the lease is for.
+        """
         body = {
             "size": size,
             "memory_bytes": memory_bytes,
             "kernel_id": kernel_id,
             "notebook": notebook,
             "token_sha256": token_digest(token),
+            **({} if job is None else {"job": job}),
             **(options or {}),
         }
         return cast("LeaseView", self._call("POST", "/v1/leases", body, key=key or secrets.token_hex(16)))

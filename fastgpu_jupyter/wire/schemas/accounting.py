@@ -68,6 +68,7 @@ class ReservationView(TypedDict):
 class StatementLineView(TypedDict):
     """The time in a month in which one lease was active, or one reservation ran, and what it cost.
 
+    ``job`` is the shown name of the job that the lease was for, and ``notebook`` the one that it was submitted from.
     ``covered_milli`` is what the tenant's reservations paid of a lease; ``rate_micro_per_hour`` is without that.
     ``busy_ms`` is the time in which a cell ran, ``idle_ms`` that in which none ran; of the rest of ``active_ms`` it is
     not known.
@@ -77,6 +78,7 @@ class StatementLineView(TypedDict):
     lease_id: str | None
     reservation_id: str | None
     notebook: str | None
+    job: str | None
     size: str
     device_ids: list[str]
     started_at: Integer

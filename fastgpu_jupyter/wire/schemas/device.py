@@ -14,6 +14,7 @@ class AllocationView(TypedDict):
     lease_id: str | None
     tenant: TenantReference | None
     notebook: str | None
+    job: str | None
     state: LeaseStateName
     memory_bytes: Count
     mine: bool

@@ -28,10 +28,14 @@ IdleStepName = Annotated[str, one_of(("notify", "park", "release", "shut_down"))
 
 
 class LeaseHolderView(TypedDict):
-    """The process that holds the lease, and the kernel and the notebook that the lease is for."""
+    """The process that holds the lease, and the kernel and the notebook, or the job, that the lease is for.
+
+    ``job`` is the name of the job as it is shown; the notebook of such a lease is the one that it was submitted from.
+    """
 
     kernel_id: str | None
     notebook: str | None
+    job: str | None
     pid: Count | None
 
 

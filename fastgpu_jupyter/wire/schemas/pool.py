@@ -60,6 +60,7 @@ class QueueEntryView(TypedDict):
     priority: PriorityName
     memory_bytes: Count | None
     notebook: str | None
+    job: str | None
     tenant: TenantReference | None
     waiting_since: Count
     mine: bool

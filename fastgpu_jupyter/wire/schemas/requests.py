@@ -30,12 +30,16 @@ class _LeaseBodyRequired(TypedDict):
 
 
 class LeaseBody(_LeaseBodyRequired, total=False):
-    """A request for a lease: a size as text or an amount of memory, one of the two."""
+    """A request for a lease: a size as text or an amount of memory, one of the two.
+
+    ``job`` is the shown name of the job that the lease is for; it makes the request wait as jobs do.
+    """
 
     size: Text | None
     memory_bytes: MemoryBytes | None
     kernel_id: Text | None
     notebook: Text | None
+    job: Text | None
     priority: PriorityName | None
     wait_ms_max: Count | None
     isolation: IsolationName | None

@@ -431,6 +431,7 @@ export interface components {
          * @description The part of a device that one lease holds; names are ``null`` for leases of other tenants.
          */
         readonly AllocationView: {
+            readonly job: string | null;
             readonly lease_id: string | null;
             readonly memory_bytes: number;
             readonly mine: boolean;
@@ -698,9 +699,12 @@ export interface components {
         };
         /**
          * LeaseHolderView
-         * @description The process that holds the lease, and the kernel and the notebook that the lease is for.
+         * @description The process that holds the lease, and the kernel and the notebook, or the job, that the lease is for.
+         *
+         *         ``job`` is the name of the job as it is shown; the notebook of such a lease is the one that it was submitted from.
          */
         readonly LeaseHolderView: {
+            readonly job: string | null;
             readonly kernel_id: string | null;
             readonly notebook: string | null;
             readonly pid: number | null;
@@ -991,6 +995,7 @@ export interface components {
             readonly estimate_basis: components["schemas"]["MessageView"];
             readonly estimate_ms: number | null;
             readonly holder: components["schemas"]["QueueHolderView"] | null;
+            readonly job: string | null;
             readonly lease_id: string | null;
             readonly memory_bytes: number | null;
             readonly mine: boolean;

@@ -14,6 +14,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
   AllocationView: {
     type: 'object',
     properties: {
+      job: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       memory_bytes: { type: 'integer', minimum: 0 },
       mine: { type: 'boolean' },
@@ -307,6 +308,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
   LeaseHolderView: {
     type: 'object',
     properties: {
+      job: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       kernel_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       pid: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] }
@@ -684,6 +686,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
         ]
       },
       holder: { anyOf: [{ $ref: 'QueueHolderView' }, { type: 'null' }] },
+      job: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       memory_bytes: {
         anyOf: [

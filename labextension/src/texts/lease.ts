@@ -281,9 +281,16 @@ export function orderName(order: LeaseOrder, trans: TranslationBundle): string {
 
 /** Return the file name of a notebook; if there is none, the name of its kernel. */
 export function notebookName(
-  item: { readonly notebook: string | null; readonly kernel_id?: string | null },
+  item: {
+    readonly notebook: string | null;
+    readonly job?: string | null;
+    readonly kernel_id?: string | null;
+  },
   trans: TranslationBundle
 ): string {
+  if (item.job) {
+    return item.job;
+  }
   if (item.notebook !== null && item.notebook !== '') {
     return baseName(item.notebook);
   }

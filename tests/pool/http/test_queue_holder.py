@@ -23,6 +23,22 @@ def holder_view(world: World) -> object:
     return queue_holder(world.state, world.state.leases["b"], entry)
 
 
+@pytest.mark.parametrize(("tenant", "uid", "own"), [("ann", 1, True), ("bob", 1, False)])
+def test_queue_holder_has_the_name_of_an_own_job_only(tenant: str, uid: int, own: bool) -> None:
+    world = World(spec("gpu", parkable=True))
+    job = LeaseRequest("full", None, None, PATH, job="job 17 · secret")
+    world.do(c.RequestLease("a", "ann", job, holder(1), "0" * 64))
+    world.prepared("a")
+    world.do(c.ReportActivity("a", busy=True))
+    second = LeaseRequest("full", None, None, "mine.ipynb")
+    world.do(c.RequestLease("b", tenant, second, replace(holder(2), uid=uid), "0" * 64))
+    view = holder_view(world)
+    assert isinstance(view, dict)
+    name = "“job 17 · secret”" if own else "A job of another user"
+    assert text(view["message"]) == f"{name} has a GPU and computes."
+    assert own or "secret" not in str(view)
+
+
 @pytest.mark.parametrize(
     ("tenant", "uid", "own"),
     [("ann", 1, True), ("bob", 1000, True), ("bob", 1, False)],

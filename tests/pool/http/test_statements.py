@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from fastgpu_jupyter.cli import accounts
 from fastgpu_jupyter.core.accounting import calendar
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import BudgetPolicy, Instant, Plan
+from fastgpu_jupyter.core.model.entities import BudgetPolicy, Instant, Plan, Priority
 from fastgpu_jupyter.errors import InvalidRequest
 from fastgpu_jupyter.messages import text_of
 from fastgpu_jupyter.pool.http import statements as statement_views
@@ -16,6 +17,7 @@ from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.changes import changes_of
 from fastgpu_jupyter.units import MS_PER_HOUR
+from fastgpu_jupyter.wire.statement_csv import statement_rows
 from tests.core.world import World, spec
 
 WALL = 10**12  # 2001-09-09
@@ -69,6 +71,28 @@ def test_statements_within_a_tenant_and_within_all_tenants(journal: Journal) -> 
         == []
     )
     journal.close()
+
+
+def test_statement_of_a_job_names_it_in_every_form(tmp_path: Path) -> None:
+    world = World(spec("gpu0"), spec("gpu1", index=1))
+    world.active("of-job", priority=Priority.LOW, job="job 17 · train")
+    world.active("of-notebook")
+    journal = Journal(tmp_path / "journal.db")
+    for at, events in world.history:
+        journal.append([Entry(at, events)])
+    until = Instant(1000 + MS_PER_HOUR, WALL + 1000 + MS_PER_HOUR)
+    access = AccessScope("ann", 1001)
+    found = statement_views.statements(journal, "2001-09", until, access, currency="USD", name_of=str.upper)
+    journal.close()
+    (statement,) = found
+    names = {line["lease_id"]: (line["job"], line["notebook"]) for line in statement["lines"]}
+    assert names == {"of-job": ("job 17 · train", "of-job.ipynb"), "of-notebook": (None, "of-notebook.ipynb")}
+    head, *rows = statement_rows(found)
+    assert [row[head.index("job")] for row in rows] == ["job 17 · train", None]
+    text = "\n".join(accounts._statement_table(statement))
+    assert "job 17 · train" in text
+    assert "of-job.ipynb" not in text
+    assert "of-notebook.ipynb" in text
 
 
 def test_changes_of_a_budget_include_the_tenants_leases() -> None:

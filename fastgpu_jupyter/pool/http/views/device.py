@@ -87,6 +87,7 @@ def _allocation(lease: Lease, access: AccessScope, context: ViewContext) -> Allo
         "lease_id": lease.id if visible else None,
         "tenant": tenant_reference(lease.tenant, context.name_of) if visible else None,
         "notebook": lease.request.notebook if visible else None,
+        "job": lease.request.job if visible else None,
         "state": lease.state.value,
         "memory_bytes": _memory_of_each(lease),
         "mine": access.owns(lease),

@@ -84,7 +84,12 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "notes": list(_notes(lease, context)),
         "environment": context.environment_of(lease),
         "hidden_environment": context.hidden_environment,
-        "holder": {"kernel_id": request.kernel_id, "notebook": request.notebook, "pid": lease.holder.pid},
+        "holder": {
+            "kernel_id": request.kernel_id,
+            "notebook": request.notebook,
+            "job": request.job,
+            "pid": lease.holder.pid,
+        },
         "request": {
             "size": request.name,
             "priority": request.priority.name.lower(),

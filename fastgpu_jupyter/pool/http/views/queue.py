@@ -55,13 +55,18 @@ def _holder_message(state: State, found: NextToYield, *, own: bool) -> Message:
         case YieldState.NOT_PARKABLE:
             reason = parkability.park_refusal(state, found.lease) if own else None
             return Message.of("holder.not_parkable", holder=holder, reason=reason or "")
+        case YieldState.BUSY if found.lease.request.job is not None:
+            return Message.of("holder.computing", holder=holder)
         case _:
             return Message(f"holder.{found.state.value}", {"holder": holder})
 
 
 def _holder_name(lease: Lease, *, own: bool) -> Message:
+    job = lease.request.job
     if not own:
-        return Message.of("holder.of_another_user")
+        return Message.of("holder.of_another_user") if job is None else Message.of("holder.job_of_another_user")
+    if job is not None:
+        return Message.of("holder.own_job", job=job)
     notebook = (lease.request.notebook or "").rpartition("/")[2]
     return Message.of("holder.own", notebook=notebook) if notebook else Message.of("holder.own_without_notebook")
 
@@ -83,6 +88,7 @@ def _queue_entry(
         "priority": lease.request.priority.name.lower(),
         "memory_bytes": lease.request.memory_bytes,
         "notebook": lease.request.notebook if visible else None,
+        "job": lease.request.job if visible else None,
         "tenant": tenant_reference(lease.tenant, context.name_of) if visible else None,
         "waiting_since": lease.waiting_since.wall_ms,
         "mine": access.owns(lease),
