@@ -75,6 +75,7 @@ export function device(changes: Changes<DeviceView> = {}): DeviceView {
           lease_id: 'l1',
           tenant: ADA,
           notebook: '/home/ada/train.ipynb',
+          job: null,
           state: 'active',
           memory_bytes: 40 * GIB,
           mine: true
@@ -98,7 +99,7 @@ export function lease(changes: Changes<LeaseView> = {}): LeaseView {
       notes: [],
       environment: {},
       hidden_environment: {},
-      holder: { kernel_id: 'k1', notebook: '/home/ada/train.ipynb', pid: 4711 },
+      holder: { kernel_id: 'k1', notebook: '/home/ada/train.ipynb', job: null, pid: 4711 },
       request: {
         size: 'half',
         priority: 'normal',
@@ -179,6 +180,7 @@ export function queueEntry(changes: Changes<QueueEntryView> = {}): QueueEntryVie
       priority: 'normal',
       memory_bytes: 80 * GIB,
       notebook: '/home/ada/wait.ipynb',
+      job: null,
       tenant: ADA,
       waiting_since: 12_000,
       mine: true

@@ -19,6 +19,7 @@ function allocation(changes: Partial<AllocationView>): AllocationView {
     mine: false,
     memory_bytes: 0,
     notebook: null,
+    job: null,
     state: 'active',
     tenant: null,
     ...changes

@@ -89,9 +89,10 @@ test('statusBarText: a waiting lease, shows the expected wait', () => {
   assert.equal(statusBarText(waiting, trans, 'en'), 'GPU: waiting, position 2, about 1 min 01 s');
 });
 
-test('notebookName: without a notebook, returns the kernel', () => {
+test('notebookName: of a job returns its name, without a notebook the kernel', () => {
   assert.equal(notebookName({ notebook: null, kernel_id: '0123456789' }, trans), 'kernel 01234567');
   assert.equal(notebookName({ notebook: null, kernel_id: null }, trans), 'without a notebook');
+  assert.equal(notebookName({ notebook: '/home/ada/a.ipynb', job: 'job 17 · a' }, trans), 'job 17 · a');
 });
 
 test('parkedNote: the reason, and that variables are preserved unless the kernel restarts', () => {

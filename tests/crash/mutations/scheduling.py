@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fastgpu_jupyter.core.accounting import fairshare, reservations
-from fastgpu_jupyter.core.lease import memory_limit, preparation, resize
+from fastgpu_jupyter.core.lease import memory_limit, parking, preparation, resize
 from fastgpu_jupyter.core.model.entities import Device
-from fastgpu_jupyter.core.placement import mechanisms
+from fastgpu_jupyter.core.placement import idleness, mechanisms
 from fastgpu_jupyter.core.placement.placer import Placer
 from fastgpu_jupyter.core.scheduling import claims, rank
 from fastgpu_jupyter.core.scheduling.claims import Claimant
@@ -14,7 +14,7 @@ from fastgpu_jupyter.core.scheduling.scheduler import Scheduler
 from tests.core.accounting import test_reservations
 from tests.core.lease import test_memory_limit, test_preparation, test_resize_active
 from tests.core.placement import test_mechanisms, test_placer
-from tests.core.scheduling import test_preemption, test_scheduler
+from tests.core.scheduling import test_jobs, test_preemption, test_scheduler
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 
@@ -107,17 +107,39 @@ MUTATIONS = (
         "a request preempts a lease of the same priority",
         Guarantee.QUEUE_ORDER,
         (
-            Edit(
-                Claimant.right_to, "self.priority > lease.request.priority", "self.priority >= lease.request.priority"
-            ),
+            Edit(Claimant.right_to, "priority > lease.request.priority", "priority >= lease.request.priority"),
             Edit(claims.preemptible_by_device, "_1 < highest", "_1 <= highest"),
             Edit(
                 claims.key_to_preempt,
-                "_1 or _2 or lease.request.priority < priority",
-                "_1 or _2 or lease.request.priority <= priority",
+                "lease.request.priority < rights.priority",
+                "lease.request.priority <= rights.priority",
             ),
         ),
         Fails(test_preemption.test_equal_priority_preempts_no_busy_lease),
+    ),
+    Mutation(
+        "a job takes the device of its user's notebook between two cells",
+        Guarantee.QUEUE_ORDER,
+        (
+            Edit(idleness.takes_resting, "_1 and lease.request.job is None", "_1"),
+            Edit(Claimant.__init__, "self._takes_resting = _1", "self._takes_resting = True"),
+        ),
+        Fails(test_jobs.test_idle_notebook_gives_its_gpu_to_a_job_after_the_idle_time_and_not_between_two_cells),
+    ),
+    Mutation(
+        "a computing job is parked for a kernel that only starts",
+        Guarantee.QUEUE_ORDER,
+        (
+            Edit(Claimant.right_to, "_1 and self.rights.needs_now", "_1"),
+            Edit(claims.key_to_preempt, "_1 and rights.needs_now", "_1"),
+        ),
+        Fails(test_jobs.test_computing_job_is_not_parked_for_a_kernel_without_a_cell_until_one_begins, "parking"),
+    ),
+    Mutation(
+        "a job that was parked for a cell goes to the end of the queue",
+        Guarantee.QUEUE_ORDER,
+        (Edit(parking.park_succeeded, "lease.park_reason in _KEEP_PLACE", "False"),),
+        Fails(test_jobs.test_computing_job_is_parked_for_a_cell_and_resumes_before_the_jobs_behind_it, "job-2"),
     ),
     Mutation(
         "a resize may exceed the quota of the tenant",
