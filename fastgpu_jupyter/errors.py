@@ -13,6 +13,7 @@
     ├── PoolUnreachable    no pool manager serves the socket, or the wrong one does
     │   └── PoolSilent         it serves the socket and does not answer in time
     │       └── OutcomeUnknown     a change was sent to it and may have been done
+    ├── DispatcherUnreachable  no dispatcher of jobs serves the socket, or the wrong one does
     ├── HostFault          a device, a driver or a process did not do what it should
     ├── StoreFault         the journal cannot be read or written
     └── InternalError      a bug: an invariant does not hold
@@ -187,6 +188,13 @@ class OutcomeUnknown(PoolSilent):
     """A change was sent to the pool manager, which has not answered in time; the change may have been done."""
 
     code = "outcome_unknown"
+
+
+class DispatcherUnreachable(FastGPUError):
+    """No dispatcher of jobs answers, and none could be started."""
+
+    code = "dispatcher_unreachable"
+    status = 503
 
 
 class HostFault(FastGPUError):

@@ -37,7 +37,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "kernelspec": {"errors", "units", "core", "wire", ""},
     "cli": {"errors", "units", "text", "messages", "core", "wire", "pool", "jobs", "kernelspec", ""},
     # The package itself has only the functions that Jupyter looks for; each imports its package when it is called.
-    "": {"server", "kernel"},
+    "": {"server", "kernel", "jobs"},
     "__main__": {"cli"},
 }
 #: The same inside ``core``: each layer may import the layers below it, and never upwards.
@@ -100,10 +100,20 @@ CORE_STDLIB = {
 }  # fmt: skip
 
 #: Third-party module -> the path prefixes of the modules that may import it.
-ONLY_IN = {"pynvml": {"pool/devices/nvidia/"}, "sqlite3": {"pool/"}, "msgspec": {"wire/", "pool/"}}
+ONLY_IN = {
+    "pynvml": {"pool/devices/nvidia/"},
+    "sqlite3": {"pool/", "jobs/"},
+    "msgspec": {"wire/", "pool/", "jobs/"},
+    "cloudpickle": {"jobs/"},
+    "nbclient": {"jobs/"},
+}
 
 #: The part of ``wire`` that may import msgspec. The kernel imports the rest.
 WIRE_WITH_MSGSPEC = ("wire/schemas/", "wire/interfaces/", "wire/openapi.py")
+
+
+#: Packages that import jobs only where they are used: no start of a kernel, a server or a command waits for them.
+JOBS_WHEN_USED = ("server", "kernel", "cli", "")
 
 
 class Import(NamedTuple):
@@ -111,21 +121,25 @@ class Import(NamedTuple):
 
     line: int
     module: str  #: absolute, e.g. "fastgpu_jupyter.core.pool"
+    at_start: bool = False  #: it runs when the module is imported
 
 
 def imports_of(path: Path, package_root: Path) -> Iterator[Import]:
     """Yield every import of a module, made absolute, at any place in the module."""
     inside = path.relative_to(package_root.parent).with_suffix("").parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top_level = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        at_start = id(node) in top_level
         if isinstance(node, ast.Import):
-            yield from (Import(node.lineno, alias.name) for alias in node.names)
+            yield from (Import(node.lineno, alias.name, at_start) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = list(inside[: -node.level]) if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             if module in (PACKAGE, *(f"{PACKAGE}.{part}" for part in LAYERS)):  # the names may be subpackages
-                yield from (Import(node.lineno, f"{module}.{alias.name}") for alias in node.names)
+                yield from (Import(node.lineno, f"{module}.{alias.name}", at_start) for alias in node.names)
             else:
-                yield Import(node.lineno, module)
+                yield Import(node.lineno, module, at_start)
 
 
 def layer_of(module: str, part: str = "") -> str | None:
@@ -146,8 +160,10 @@ def broken_rules(package_root: Path) -> list[str]:
         inside = path.relative_to(package_root).as_posix()
         parts = path.relative_to(package_root.parent).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
-        for line, module in imports_of(path, package_root):
+        for line, module, at_start in imports_of(path, package_root):
             why = _objection(inside, name, module)
+            if not why and at_start and layer_of(module) == "jobs" and layer_of(name) in JOBS_WHEN_USED:
+                why = f"{inside} must import jobs where they are used"
             if why:
                 found.append(f"{inside}:{line}: {why}")
     return found
@@ -336,6 +352,11 @@ def test_client_and_spawn_import_nothing_that_a_kernel_does_not_need() -> None:
         ("server/extension.py", "from ..kernel import gate\n", "server must not import kernel"),
         ("server/extension.py", "from ..core.model import Lease\n", "server must not import core"),
         ("kernel/gate.py", "from ..server import extension\n", "kernel must not import server"),
+        ("kernel/gate.py", "from ..jobs.client import ensure_dispatcher\n", "kernel/gate.py must import jobs where"),
+        ("jobs/client.py", "from ..pool.app import main\n", "jobs must not import pool"),
+        ("jobs/client.py", "from ..kernel import gate\n", "jobs must not import kernel"),
+        ("wire/locate.py", "from ..jobs import places\n", "wire must not import jobs"),
+        ("server/extension.py", "import cloudpickle\n", "must not import cloudpickle"),
         ("kernel/gate.py", "import msgspec\n", "kernel/gate.py must not import msgspec"),
         ("kernel/gate.py", "import pynvml as nvml\n", "kernel/gate.py must not import pynvml"),
         ("pool/devices/telemetry.py", "from pynvml import nvmlInit\n", "must not import pynvml"),
@@ -363,6 +384,8 @@ def test_broken_rules_finds_an_import_that_is_not_allowed(tmp_path: Path, inside
         ("pool/loop/recovery.py", "from ..journal.store import Journal\nfrom ..protocols import StateReader\n"),
         ("kernel/gate.py", "from ..wire.client import PoolClient\nfrom ..compat import jax\nimport ipykernel\n"),
         ("cli/leases.py", "from ..pool.app import serve\nfrom .. import __version__\n"),
+        ("kernel/verbs.py", "def f():\n    from ..jobs.client import ensure_dispatcher\n"),
+        ("jobs/work/function.py", "import cloudpickle\nimport msgspec\nfrom ...wire.client import PoolClient\n"),
     ],
 )
 def test_broken_rules_accepts_an_import_that_is_allowed(tmp_path: Path, inside: str, text: str) -> None:

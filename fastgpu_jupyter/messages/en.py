@@ -6,11 +6,12 @@ are a part of one, are phrases and have no full stop.
 
 from __future__ import annotations
 
-from . import en_cache, en_commands, en_kernel, en_set_up
+from . import en_cache, en_commands, en_jobs, en_kernel, en_set_up
 
 MESSAGES: dict[str, str | dict[str, str]] = {
     **en_cache.MESSAGES,
     **en_commands.MESSAGES,
+    **en_jobs.MESSAGES,
     **en_kernel.MESSAGES,
     **en_set_up.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------

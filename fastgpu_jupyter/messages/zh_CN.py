@@ -6,11 +6,12 @@ listed by ``python -m tests.labextension.strings``.
 
 from __future__ import annotations
 
-from . import zh_CN_cache, zh_CN_commands, zh_CN_kernel
+from . import zh_CN_cache, zh_CN_commands, zh_CN_jobs, zh_CN_kernel
 
 MESSAGES: dict[str, str] = {
     **zh_CN_cache.MESSAGES,
     **zh_CN_commands.MESSAGES,
+    **zh_CN_jobs.MESSAGES,
     **zh_CN_kernel.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",

@@ -25,21 +25,9 @@ MemoryBytes = Annotated[int, msgspec.Meta(ge=2**20, le=2**53 - 1)]
 Pid = Annotated[int, msgspec.Meta(ge=1, le=2**22)]
 
 
-class _LeaseBodyRequired(TypedDict):
-    token_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+class LeaseOptionsBody(TypedDict, total=False):
+    """The options of a request beside its size; the pool manager has a default for each."""
 
-
-class LeaseBody(_LeaseBodyRequired, total=False):
-    """A request for a lease: a size as text or an amount of memory, one of the two.
-
-    ``job`` is the shown name of the job that the lease is for; it makes the request wait as jobs do.
-    """
-
-    size: Text | None
-    memory_bytes: MemoryBytes | None
-    kernel_id: Text | None
-    notebook: Text | None
-    job: Text | None
     priority: PriorityName | None
     wait_ms_max: Count | None
     isolation: IsolationName | None
@@ -54,6 +42,23 @@ class LeaseBody(_LeaseBodyRequired, total=False):
     idle_park_ms: Count | None
     idle_release_ms: Count | None
     idle_shut_down_ms: Count | None
+
+
+class _LeaseBodyRequired(TypedDict):
+    token_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class LeaseBody(_LeaseBodyRequired, LeaseOptionsBody, total=False):
+    """A request for a lease: a size as text or an amount of memory, one of the two.
+
+    ``job`` is the shown name of the job that the lease is for; it makes the request wait as jobs do.
+    """
+
+    size: Text | None
+    memory_bytes: MemoryBytes | None
+    kernel_id: Text | None
+    notebook: Text | None
+    job: Text | None
 
 
 def _parameter(title: str, description: str, default: str | bool, **limits: Any) -> msgspec.Meta:

@@ -1,0 +1,141 @@
+"""The dispatcher's process: start, signals, and the end when it is idle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from ...errors import FastGPUError, Message, StoreFault
+from ...messages import text_of, view_of
+from ...wire.spawn import ALREADY_RUNNING
+from .. import places, settings
+from ..frames import refusal_of
+from . import single_instance
+from .calls import JobCalls
+from .engine import Engine
+from .record import Job
+from .server import Server
+from .store import JobStore
+
+log = logging.getLogger("fastgpu.jobs")
+LOG_BYTES_MAX = 2**20
+#: How often the dispatcher looks whether it is idle.
+_CHECK_S = 1.0
+
+
+def main() -> None:
+    """Serve until the dispatcher is stopped or idle; exit with a refusal on standard error where that cannot be."""
+    report = detach()
+    os.umask(0o077)
+    try:
+        folder, socket_path = places.jobs_dir(), places.socket_path()
+        single_instance.private_folder(folder)
+        single_instance.private_folder(socket_path.parent)
+        if single_instance.only_dispatcher(folder, socket_path) is None:
+            report(ALREADY_RUNNING, "")
+            sys.exit(ALREADY_RUNNING)
+        _log_to(folder / places.LOG_OF_DISPATCHER)
+        single_instance.private_folder(places.drafts_folder(folder))
+        asyncio.run(_serve(folder, socket_path, report))
+    except FastGPUError as error:
+        log.error("The dispatcher ends: %s", text_of(error))  # noqa: TRY400 (a refusal is no bug)
+        report(1, json.dumps(refusal_of(error, view_of(error.message))))
+        sys.exit(1)
+
+
+async def _serve(folder: Path, socket_path: Path, report: Callable[[int, str], None]) -> None:
+    store = JobStore(folder)
+    try:
+        dispatcher = Dispatcher(Engine(folder, settings.load(), store))
+        await dispatcher.server.start(single_instance.listen(socket_path))
+        report(0, "")
+        log.info("Serving at %s with %d jobs.", socket_path, len(dispatcher.engine.table))
+        await dispatcher.run()
+        # From here on a client finds no socket, and starts another dispatcher, which waits for the locks.
+        single_instance.remove_socket(socket_path)
+        await dispatcher.close()
+    finally:
+        store.close()
+    log.info("Ended.")
+
+
+class Dispatcher:
+    """The parts of the dispatcher, wired together."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._stopped = asyncio.Event()
+        self.server = Server(JobCalls(engine, self._submit, self._stopped.set), engine.publisher)
+
+    async def _submit(self, given: dict[str, Any]) -> Job:
+        known = self.engine.known(given)
+        return known or self.engine.accept(self.engine.check(given))
+
+    async def run(self) -> None:
+        """Return when the dispatcher is stopped by a signal or a client, or when it is idle."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        while not self._stopped.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), _CHECK_S)
+            if self._is_idle():
+                return
+
+    def _is_idle(self) -> bool:
+        if any(self.engine.table.counts()):
+            return False
+        return asyncio.get_running_loop().time() - self.server.used_at_s > self.engine.settings.idle_exit_s
+
+    async def close(self) -> None:
+        """Stop everything; running jobs go on under their runners."""
+        self.engine.publisher.close()
+        await self.server.close()
+
+
+def detach() -> Callable[[int, str], None]:
+    """Continue in a child process that init adopts; the caller's process waits for the child's report and exits.
+
+    Returns the function by which the child reports its exit status and what to print on standard error.
+    """
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            status, _, text = pipe.read().partition(" ")
+        if text:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+        os._exit(int(status) if status else 1)
+    os.close(reader)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+
+    def report(status: int, text: str) -> None:
+        with suppress(OSError):
+            os.write(writer, f"{status} {text}".encode())
+            os.close(writer)
+
+    return report
+
+
+def _log_to(path: Path) -> None:
+    try:
+        handler = RotatingFileHandler(path, maxBytes=LOG_BYTES_MAX, backupCount=1, encoding="utf-8")
+    except OSError as error:
+        raise StoreFault(Message.of("jobs.store_fault", path=str(path), reason=str(error))) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("fastgpu")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logging.getLogger("asyncio").addHandler(handler)

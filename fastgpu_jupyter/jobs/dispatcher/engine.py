@@ -1,0 +1,205 @@
+"""The jobs of a user while the dispatcher runs: each change is stored, then shown, then acted upon.
+
+All of it runs in the thread of the event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from ...errors import InvalidRequest, Message, NotFound, StoreFault
+from ..model import JobState
+from ..settings import Jobs
+from . import submission, transitions
+from .live import Live
+from .publisher import Publisher
+from .record import Job
+from .store import JobStore
+from .submission import JobFolder
+from .table import JobTable
+from .views import view_of_job
+
+if TYPE_CHECKING:
+    from ...wire.schemas.jobs import JobBody, JobView
+
+log = logging.getLogger("fastgpu.jobs")
+#: Versions of views in one life of a dispatcher.
+_VERSIONS = 2**24
+
+
+def wall_ms() -> int:
+    """Return the time in milliseconds of the wall clock."""
+    return round(1000 * time.time())
+
+
+class Engine:
+    """The jobs in ``folder``, read from the store and written to it."""
+
+    def __init__(self, folder: Path, settings: Jobs, store: JobStore, clock: Callable[[], int] = wall_ms) -> None:
+        self.folder, self.settings, self.store, self.now_ms = folder, settings, store, clock
+        self.table = JobTable(store.jobs())
+        self.live: dict[int, Live] = {}
+        self.publisher = Publisher(self.table, lambda job: msgspec.json.encode(self.view(job)))
+        self._version = store.number("starts") * _VERSIONS
+        self._versions: dict[int, int] = {}
+        #: What is called after each change that may let something be done.
+        self.replan: Callable[[], None] = lambda: None
+        #: What is called with each job that has become over.
+        self.ended: list[Callable[[Job], None]] = []
+        self._last_id = max(store.number("last_id"), *self._folders(), 0)
+
+    def _folders(self) -> list[int]:
+        """Return the ids of the folders of jobs, after those of jobs that are not kept were removed.
+
+        A job without a record was never acknowledged, or was removed. Where the whole store was lost, all stay.
+        """
+        ids = [int(name) for name in os.listdir(self.folder) if name.isdecimal()]  # noqa: PTH208 (names, not paths)
+        if self.store.is_new:
+            return [*ids, 0]
+        for job_id in ids:
+            if job_id not in self.table:
+                shutil.rmtree(self.folder / str(job_id), ignore_errors=True)
+        return [0]
+
+    # -- what clients see ----------------------------------------------------------------------------------------------
+
+    def view(self, job: Job) -> JobView:
+        """Return the view of a job."""
+        version = self._versions.get(job.id, self.store_version)
+        return view_of_job(job, self.live.get(job.id), self.table, version)
+
+    @property
+    def store_version(self) -> int:
+        """The version of what was read from the store and has not changed since."""
+        return self.store_starts * _VERSIONS
+
+    @property
+    def store_starts(self) -> int:
+        """How many dispatchers have used the store, this one included."""
+        return self._version // _VERSIONS
+
+    def find(self, job_id: int) -> Job:
+        """Return the job with that id. Raises :class:`NotFound`."""
+        job = self.table.get(job_id)
+        if job is None:
+            raise NotFound(Message.of("jobs.no_job", number=job_id))
+        return job
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    def commit(self, jobs: Iterable[Job], *, synced: bool = True) -> None:
+        """Store jobs as they are from now on, with what follows from it for others; then show them.
+
+        Raises :class:`StoreFault` where that cannot be written: then nothing has changed.
+        """
+        changed = self._with_consequences(list(jobs))
+        self.store.put(changed, synced=synced)
+        self._take_over(changed)
+
+    def _with_consequences(self, jobs: list[Job]) -> list[Job]:
+        """Return the jobs, and those that are cancelled because one that they are to follow was not done."""
+        found = {job.id: job for job in jobs}
+        pending = [job for job in jobs if job.over]
+        while pending:
+            predecessor = pending.pop()
+            for follower in self.table.followers(predecessor.id):
+                before = found.get(follower.id, follower)
+                after = transitions.after_predecessor(before, predecessor, self.now_ms())
+                if after is not before:
+                    found[after.id] = after
+                    pending.append(after)
+        return list(found.values())
+
+    def _take_over(self, changed: list[Job]) -> None:
+        for job in changed:
+            self.table.put(job)
+            self._raise_version(job.id)
+            if job.over:
+                self.live.pop(job.id, None)
+        self.publisher.changed(changed, at_once=True)
+        for job in changed:
+            if job.over:
+                for callback in self.ended:
+                    callback(job)
+        self.replan()
+
+    def _raise_version(self, job_id: int) -> None:
+        self._version += 1
+        self._versions[job_id] = self._version
+
+    def seen(self, job_ids: Iterable[int]) -> None:
+        """Show that what is known of jobs beside their record has changed."""
+        jobs = [self.table[job_id] for job_id in job_ids if job_id in self.table]
+        for job in jobs:
+            self._raise_version(job.id)
+        self.publisher.changed(jobs, at_once=False)
+
+    def live_of(self, job_id: int) -> Live:
+        """Return what is known of an unfinished job at the moment."""
+        return self.live.setdefault(job_id, Live())
+
+    # -- submission ----------------------------------------------------------------------------------------------------
+
+    def check(self, given: Any) -> JobBody:
+        """Return a body that could be accepted now. Raises the refusal."""
+        body = submission.checked(given)
+        submission.require_room(self.table, self.settings)
+        submission.require_predecessors(self.table, body.get("after") or [])
+        return body
+
+    def known(self, given: Any) -> Job | None:
+        """Return the job that a submission has made already."""
+        text = given.get("submission") if isinstance(given, dict) else None
+        return self.table.submitted_as(text) if isinstance(text, str) else None
+
+    def accept(self, body: JobBody) -> Job:
+        """Keep a job that was checked, and return it. Raises a refusal; then its draft is where it was."""
+        draft = submission.require_draft(self.folder, body, self.settings.payload_bytes_max)
+        job = submission.job_of(body, self._last_id + 1, self.settings, self.now_ms())
+        folder = JobFolder(self.folder, job.id, draft)
+        synced = job.worker is None
+        try:
+            folder.make(synced=synced)
+        except OSError as error:
+            raise StoreFault(Message.of("jobs.not_kept", reason=error.strerror or str(error))) from error
+        try:
+            self.store.add(job, msgspec.json.encode(body), synced=synced)
+        except BaseException:
+            folder.undo()
+            raise
+        self._last_id = job.id
+        self._take_over([job])
+        return self.table[job.id]
+
+    # -- cancel --------------------------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: int, *, queued_only: bool = False) -> Job:
+        """Cancel a job, and return it as it is then; harmless where it is over."""
+        job = self.find(job_id)
+        if job.over or job.cancelling or (queued_only and job.state is not JobState.QUEUED):
+            return job
+        self.commit([transitions.cancelled(job, self.now_ms())])
+        return self.table[job_id]
+
+    def rerun_body(self, job_id: int, *, refresh: bool, submission_id: str | None) -> JobBody:
+        """Return the body that submits a job again, with a draft of the same files."""
+        body = cast("JobBody", {**self.store.body(self.find(job_id).id), "submission": submission_id, "after": []})
+        cache = body.get("cache")
+        if refresh and cache is not None:
+            body["cache"] = {**cache, "refresh": True}
+        if body.get("draft"):
+            try:
+                body["draft"] = submission.link_payload(self.folder, job_id)
+            except OSError as error:
+                raise InvalidRequest(
+                    Message.of("jobs.payload_gone", number=job_id, reason=error.strerror or str(error))
+                ) from error
+        return body

@@ -1,0 +1,74 @@
+"""Which boot of the machine this is, and the processes of a job, which are known by a variable of their environment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ..wire import host_identity
+from .places import MARK_VARIABLE
+
+
+def boot_id() -> str:
+    """Return the name of the running boot of this machine; empty where the system does not tell it."""
+    with suppress(OSError, UnicodeDecodeError):
+        return host_identity.BOOT_ID_FILE.read_text().strip()
+    return ""
+
+
+def lock(path: Path) -> int | None:
+    """Return a descriptor of the file ``path`` that holds its lock, None where another process has it.
+
+    The lock is held until every process that inherits the descriptor has closed it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def processes_of(mark: str) -> Iterator[int]:
+    """Yield this user's processes whose environment at their start had the mark of a job."""
+    wanted = f"{MARK_VARIABLE}={mark}".encode()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with suppress(OSError):  # it has ended, or belongs to another user
+                if wanted in Path(entry.path, "environ").read_bytes().split(b"\0"):
+                    yield int(entry.name)
+
+
+def kill_processes_of(mark: str) -> int:
+    """Kill this user's processes with the mark of a job; return how many were found.
+
+    The process is opened before its environment is read, so that no other one with the same number is hit.
+    """
+    killed = 0
+    for pid in list(processes_of(mark)):
+        with suppress(OSError):
+            pidfd = os.pidfd_open(pid)
+            try:
+                if pid in processes_of_one(pid, mark):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    killed += 1
+            finally:
+                os.close(pidfd)
+    return killed
+
+
+def processes_of_one(pid: int, mark: str) -> tuple[int, ...]:
+    """Return ``(pid,)`` if that process has the mark of a job, else nothing."""
+    wanted = f"{MARK_VARIABLE}={mark}".encode()
+    with suppress(OSError):
+        if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            return (pid,)
+    return ()

@@ -1,0 +1,109 @@
+"""The English sentences about jobs; see :mod:`.en`."""
+
+from __future__ import annotations
+
+MESSAGES: dict[str, str | dict[str, str]] = {
+    # -- why a job waits ---------------------------------------------------------------------------------------------
+    "jobs.waits_for_jobs": {
+        "plural": "count",
+        "one": "It starts after job {numbers} is done.",
+        "other": "It starts after jobs {numbers} are done.",
+    },
+    "jobs.waits_for_result": "Job {number} computes the same result; this job takes it, or computes it afterwards.",
+    "jobs.jobs_before": {
+        "plural": "jobs_before",
+        "one": "One of your jobs is before it.",
+        "other": "{jobs_before} of your jobs are before it.",
+    },
+    # -- what became of a job ----------------------------------------------------------------------------------------
+    "jobs.lost": (
+        "Its runner was killed while the job ran. What it had printed is kept; there is no result. Run it again, or "
+        "submit it with retries."
+    ),
+    "jobs.lost_retry": "Attempt {attempt} was lost, because its runner was killed; the job was queued again.",
+    "jobs.lost_reboot": (
+        "The computer was restarted while the job ran. What it had printed is kept; there is no result. Run it again, "
+        "or submit it with retries."
+    ),
+    "jobs.lost_reboot_retry": (
+        "Attempt {attempt} was lost, because the computer was restarted; the job was queued again."
+    ),
+    "jobs.runner_ends": (
+        "The process that was to run the job ended {starts} times before the job began. Nothing was run. Its log says "
+        "why; run the job again afterwards."
+    ),
+    "jobs.predecessor_failed": (
+        "Job {number}, which it was to follow, failed, so that it was not started. Run it again once that job is done."
+    ),
+    "jobs.predecessor_cancelled": (
+        "Job {number}, which it was to follow, was cancelled, so that it was not started. Run it again if you still "
+        "want it."
+    ),
+    "jobs.predecessor_lost": (
+        "Job {number}, which it was to follow, was lost, so that it was not started. Run it again once that job is "
+        "done."
+    ),
+    "state.queued": "queued",
+    "state.running": "running",
+    "state.done": "done",
+    "state.failed": "failed",
+    "state.cancelled": "cancelled",
+    "state.lost": "lost",
+    # -- refusals ----------------------------------------------------------------------------------------------------
+    "jobs.no_job": "There is no job {number}; `jupyter fastgpu job list` lists them. Nothing was changed.",
+    "jobs.no_outcome": "Job {number} has no outcome: it has not ended, or was lost.",
+    "jobs.body_invalid": "The job was not accepted: {reason}.",
+    "jobs.follows_not_done": "Job {number} is {state}, so no job can follow it. Nothing was submitted.",
+    "jobs.too_many_queued": (
+        "{queued_max} jobs are queued already, and no more are accepted. Nothing was submitted; wait for some, or "
+        "cancel some."
+    ),
+    "jobs.draft_lacks": "The files of the job lack {file}. Nothing was submitted; submit the job again.",
+    "jobs.draft_too_large": (
+        "The files of the job have {given_bytes}, and at most {limit_bytes} in 1000 files are accepted. Nothing was "
+        "submitted; let the job read large data from the disk, or raise c.Jobs.payload_bytes_max."
+    ),
+    "jobs.not_kept": (
+        "The job could not be written to the disk: {reason}. It was not submitted. Free some space and submit it again."
+    ),
+    "jobs.payload_gone": "The files of job {number} cannot be read: {reason}. Nothing was submitted; submit it as new.",
+    "jobs.no_call": "The dispatcher of jobs has no call {name}; it may be of an older version.",
+    "jobs.wrong_arguments": "The call {call} was refused: {reason}.",
+    "jobs.frame_too_long": (
+        "The job has {given_bytes} of text, and at most {limit_bytes} are accepted. Nothing was submitted; put large "
+        "data into a file or an input."
+    ),
+    "jobs.too_many_followers": "{followers_max} programs follow the jobs already. Close some, and try again.",
+    "jobs.too_many_connections": "{connections_max} programs are connected to the dispatcher of jobs already.",
+    "jobs.bug": "The dispatcher of jobs met a bug of its own; see its log. The jobs are kept.",
+    # -- the dispatcher ----------------------------------------------------------------------------------------------
+    "jobs.no_dispatcher": "No dispatcher of jobs answers at {path} ({reason}).",
+    "jobs.dispatcher_silent": (
+        "The dispatcher of jobs has not answered for {seconds} seconds: it is stopped, or the machine is overloaded. "
+        "Running jobs continue, and what you asked for may have been done."
+    ),
+    "jobs.dispatcher_ended": "The dispatcher of jobs ended before it answered. Jobs are kept; try again.",
+    "jobs.dispatcher_not_started": "The dispatcher of jobs could not be started: {reason} Its log is {log}.",
+    "jobs.socket_of_another_user": (
+        "The socket {path} belongs to a process of another user ({uid}); nothing was sent to it. Ask your "
+        "administrator."
+    ),
+    "jobs.other_version": (
+        "The dispatcher of jobs is of FastGPU {version}, which this version does not understand. Nothing was changed. "
+        "Use that version, or wait until its jobs have ended."
+    ),
+    "jobs.folder_of_another": "The folder {path} is a link or belongs to another user; FastGPU does not use it.",
+    "jobs.folder_unusable": "{path} cannot be used: {reason}. Jobs are kept as they are; free or repair the disk.",
+    "jobs.store_fault": (
+        "The store of jobs {path} cannot be used: {reason}. What it holds is kept, and running jobs continue. Free or "
+        "repair the disk, and try again."
+    ),
+    "jobs.store_newer": (
+        "The store of jobs {path} was written by a newer version of FastGPU (format {theirs}; this version knows "
+        "{ours}). Nothing was changed. Upgrade fastgpu-jupyter to use it."
+    ),
+    "jobs.store_foreign": "{path} is not a store of jobs of FastGPU. It was left as it is; move it to another folder.",
+    "jobs.store_lacks_body": "The store of jobs {path} does not have what was submitted as job {number}.",
+    "jobs.settings_unreadable": "The settings of jobs in {place} cannot be read: {reason}. Correct them; try again.",
+    "jobs.setting_unknown": "There is no setting {setting}; the reference of settings lists all.",
+}

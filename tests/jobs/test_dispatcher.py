@@ -1,0 +1,166 @@
+"""The dispatcher as a process: submit, list, cancel, follow; killed, stopped, started by several at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.errors import DispatcherUnreachable, InvalidRequest, NotFound, StoreFault
+from fastgpu_jupyter.jobs import places
+from fastgpu_jupyter.jobs.client import JobsClient, has_unfinished_jobs, running_dispatcher
+from fastgpu_jupyter.messages import text_of
+from tests.helpers import alive
+from tests.jobs.bodies import command, function
+from tests.jobs.conftest import kill_dispatcher
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def test_jobs_survive_a_kill_of_the_dispatcher_in_their_order(jobs: JobsClient) -> None:
+    assert not has_unfinished_jobs()
+    ids = [jobs.submit(command(name=f"n{number}"))["id"] for number in range(3)]
+    ids.append(jobs.submit(command(priority="high"))["id"])
+    before = [jobs.job(job_id) for job_id in ids]
+    assert [view["jobs_before"] for view in before] == [1, 2, 3, 0]
+    assert jobs.cancel(ids[1])["state"] == "cancelled"
+    kill_dispatcher(jobs)
+    assert has_unfinished_jobs()
+    after = {view["id"]: view for view in jobs.jobs()}
+    assert [after[job_id]["state"] for job_id in ids] == ["queued", "cancelled", "queued", "queued"]
+    assert [after[job_id]["jobs_before"] for job_id in ids] == [1, None, 2, 0]
+    assert all(after[view["id"]]["version"] > view["version"] for view in before)
+    assert jobs.submit(command())["id"] == ids[-1] + 1
+
+
+def test_submission_sent_twice_is_one_job(jobs: JobsClient) -> None:
+    body = command(submission="ab" * 16)
+    first = jobs.submit(body)
+    kill_dispatcher(jobs)
+    assert jobs.submit(body)["id"] == first["id"]
+    assert len(jobs.jobs()) == 1
+
+
+def test_draft_becomes_the_payload_and_a_rerun_has_the_same_files(jobs: JobsClient) -> None:
+    draft = jobs.new_draft()
+    (draft / "call.pickle").write_bytes(b"call")
+    job_id = jobs.submit(function(draft.name))["id"]
+    assert not draft.exists()
+    again = jobs.rerun(job_id)["id"]
+    assert again != job_id
+    for one in (job_id, again):
+        assert (places.payload_folder(one) / "call.pickle").read_bytes() == b"call"
+
+
+def test_refused_submission_leaves_the_draft(jobs: JobsClient) -> None:
+    draft = jobs.new_draft()
+    (draft / "other.pickle").write_bytes(b"call")
+    with pytest.raises(InvalidRequest) as refused:
+        jobs.submit(function(draft.name))
+    assert "call.pickle" in text_of(refused.value)
+    assert (draft / "other.pickle").exists()
+    assert jobs.jobs() == []
+
+
+def test_bad_bodies_are_refused_with_what_is_wrong(jobs: JobsClient) -> None:
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"kind": "picture"}, "picture"),
+        ({"after": [99]}, "99"),
+        ({"program": {"argv": []}}, "argv"),
+        ({"options": {"priority": "urgent"}}, "urgent"),
+        ({"draft": "ab" * 16}, "abab"),
+        ({"retries": -1}, "retries"),
+        ({"program": {"argv": ["x" * 400_000] * 3}}, "MiB"),
+    ]
+    for change, says in wrong:
+        with pytest.raises((InvalidRequest, NotFound)) as refused:
+            jobs.submit(command(**change))
+        assert says in text_of(refused.value)
+    assert jobs.jobs() == []
+
+
+def test_job_cancels_those_that_follow_it(jobs: JobsClient) -> None:
+    first = jobs.submit(command())["id"]
+    second = jobs.submit(command(after=[first]))
+    third = jobs.submit(command(after=[second["id"], first]))["id"]
+    assert second["reason"] is not None
+    assert second["reason"]["code"] == "jobs.waits_for_jobs"
+    jobs.cancel(first)
+    views = [jobs.wait(one, timeout_s=5) for one in (second["id"], third)]
+    assert [view["state"] for view in views] == ["cancelled", "cancelled"]
+    assert [view["notes"][-1]["params"]["number"] for view in views] == [first, first]
+    with pytest.raises(InvalidRequest):
+        jobs.submit(command(after=[first]))
+
+
+def test_followers_get_changes_only_and_go_on_after_a_kill(jobs: JobsClient) -> None:
+    first = jobs.submit(command())["id"]
+    stream = jobs.follow()
+    events = iter(stream)
+    event = next(events)
+    assert (event["reset"], [view["id"] for view in event["jobs"]], event["queue"]) == (True, [first], [first])
+    second = jobs.submit(command())["id"]
+    event = next(events)
+    assert (event["reset"], [view["id"] for view in event["jobs"]]) == (False, [second])
+    assert event["queue"] == [first, second]
+    jobs.cancel(first)
+    assert [view["state"] for view in next(events)["jobs"]] == ["cancelled"]
+    kill_dispatcher(jobs)
+    event = next(events)
+    assert (event["reset"], {view["id"] for view in event["jobs"]}) == (True, {first, second})
+    stream.close()
+    assert list(events) == []
+
+
+def test_stream_of_a_client_that_starts_no_dispatcher_ends_with_it(jobs: JobsClient) -> None:
+    jobs.submit(command())
+    other = running_dispatcher()
+    assert other is not None
+    events = iter(other.follow())
+    next(events)
+    kill_dispatcher(jobs)
+    with pytest.raises(DispatcherUnreachable):
+        next(events)
+    assert running_dispatcher() is None
+    other.close()
+
+
+def test_several_clients_start_one_dispatcher(isolated: Path, jobs: JobsClient) -> None:
+    clients = [JobsClient() for _ in range(6)]
+    with ThreadPoolExecutor(len(clients)) as threads:
+        pids = set(threads.map(lambda client: client.ping()["pid"], clients))
+    assert pids == {jobs.ping()["pid"]}
+    for client in clients:
+        client.close()
+
+
+def test_store_of_a_newer_version_is_refused_and_stays_as_it_is(jobs: JobsClient) -> None:
+    jobs.submit(command())
+    kill_dispatcher(jobs)
+    path = places.jobs_dir() / places.DATABASE
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = path.read_bytes()
+    with pytest.raises(StoreFault) as refused:
+        jobs.jobs()
+    assert "newer version" in text_of(refused.value)
+    assert path.read_bytes() == before
+
+
+def test_setting_that_does_not_exist_is_refused(isolated: Path, jobs: JobsClient) -> None:
+    (isolated / "config" / "jupyter_fastgpu_jobs_config.py").write_text("c.Jobs.runner_max = 3\n")
+    with pytest.raises(InvalidRequest) as refused:
+        jobs.ping()
+    assert "Jobs.runner_max" in text_of(refused.value)
+
+
+def test_dispatcher_ends_when_idle(isolated: Path, jobs: JobsClient) -> None:
+    (isolated / "config" / "jupyter_fastgpu_jobs_config.json").write_text('{"Jobs": {"idle_exit_s": 0}}')
+    pid = jobs.ping()["pid"]
+    wait_until(lambda: not alive(pid), "The idle dispatcher ends.")
+    assert jobs.ping()["pid"] != pid
