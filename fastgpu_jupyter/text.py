@@ -24,6 +24,15 @@ def shortened(text: str, chars_max: int) -> str:
     return text if len(text) <= chars_max else f"…{text[1 - chars_max :]}"
 
 
+def cut(text: str, columns_max: int) -> str:
+    """Return the beginning of ``text`` that fits so many columns of a terminal, with ``…`` where it does not end."""
+    if display_width(text) <= columns_max:
+        return text
+    while text and display_width(text) > columns_max - 1:
+        text = text[: max(columns_max - 1, 0)] if len(text) > columns_max else text[:-1]
+    return f"{text}…" if columns_max > 0 else ""
+
+
 def display_width(text: str) -> int:
     """Return how many columns of a terminal ``text`` takes: two for a wide letter, none for a combining mark."""
     if text.isascii():

@@ -59,6 +59,8 @@ class FastGPUApp(JupyterApp):
         "snooze": (SnoozeApp, SnoozeApp.description),
         "resume": (ResumeApp, ResumeApp.description),
         "rates": (RatesApp, RatesApp.description),
+        # By name: the other commands do not need it.
+        "run": ("fastgpu_jupyter.cli.run.RunApp", "Run a command on a leased GPU."),
         "resize": (ResizeApp, ResizeApp.description),
         "sizes": (SizesApp, SizesApp.description),
         "statement": (StatementApp, StatementApp.description),

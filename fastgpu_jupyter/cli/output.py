@@ -7,15 +7,17 @@ closes its end, as ``head`` does, ends a command without a message.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..text import printable, spreadsheet_cell
+from ..text import cut, printable, spreadsheet_cell
 
 #: The exit status where the reader of the output has gone, as of a program that SIGPIPE ends.
 READER_GONE = 141
@@ -46,6 +48,48 @@ def write_progress(text: str) -> None:
     """Replace the current line of standard error, where that is a terminal; nothing for an empty text ends it."""
     if sys.stderr.isatty():
         print(f"\r{printable(text)} " if text else "", end="" if text else "\n", file=sys.stderr, flush=True)
+
+
+class StatusLine:
+    """A line of standard error with the state of something that goes on; ``name`` is in front of it.
+
+    A terminal shows it in place. Elsewhere, as in the log of a service, a line is written for each change of the state,
+    and none for what passes, such as the time.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._state = ""
+        self._in_place = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._shown = False
+
+    def show(self, state: str, passing: str = "") -> None:
+        """Show a state, and what passes meanwhile."""
+        if self._in_place:
+            columns = shutil.get_terminal_size().columns
+            line = cut(printable(f"{self._name}: {state} {passing}".rstrip()), columns - 1)
+            self._write(f"\r\x1b[K{line}")
+            self._shown = True
+        elif state != self._state:
+            self._write(printable(f"{self._name}: {state}") + "\n")
+        self._state = state
+
+    def clear(self) -> None:
+        """Remove the line from a terminal."""
+        if self._shown:
+            self._write("\r\x1b[K")
+        self._shown, self._state = False, ""
+
+    def say(self, sentence: str) -> None:
+        """Write a sentence that stays, on a line of its own."""
+        self.clear()
+        self._write(printable(f"{self._name}: {sentence}") + "\n")
+
+    def _write(self, text: str) -> None:
+        # The reader may have gone, or the terminal: what is supervised goes on.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def can_show(encoding: str, text: str) -> bool:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..core.model.lifecycle import PARKED_OR_PARKING, RETURNING
-from ..messages import joined, say, sentence_of, sentences_of
+from ..messages import joined, say, sentence_of
 from ..text import printable
-from ..wire.lease_view import explanation_of, position_of
+from ..wire.lease_view import position_of
 
 if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
@@ -81,34 +81,21 @@ class WaitDisplay:
 
 def headline(view: LeaseView | None, pool_error: str | None, *, had_gpu: bool = False) -> str:
     """Return one or two sentences about the state of a lease that waits."""
+    from ..jobs.wait_sentences import estimate, reason_of, waiting  # late: a start does not need them
+
     if pool_error is not None:
         return say("wait.no_answer", error=pool_error)
     if view is None:
         return say("wait.asking")
     if had_gpu and view["state"] == "resuming":
         return say("wait.restoring")
-    detail = sentences_of(explanation_of(view)) or ""
-    reason = f"{detail[:1].upper()}{detail[1:]}"
-    if view["state"] == "preparing":
-        return say("wait.preparing", reason=reason)
-    position, expected = position_of(view), estimate(view)
-    if had_gpu and is_parked(view):
-        why = say("wait.was_parked", reason=sentence_of(view["parking"]["reason"]) or "", kept=say("note.kept"))
-        if position is None:
-            return say("wait.to_return", reason=reason, expected=expected, why=why)
-        return say("wait.to_return_at_position", position=position, reason=reason, expected=expected, why=why)
+    if view["state"] == "preparing" or not (had_gpu and is_parked(view)):
+        return waiting(view)
+    position, expected, reason = position_of(view), estimate(view), reason_of(view)
+    why = say("wait.was_parked", reason=sentence_of(view["parking"]["reason"]) or "", kept=say("note.kept"))
     if position is None:
-        return say("wait.for_gpu", reason=reason, expected=expected)
-    return say("wait.at_position", position=position, reason=reason, expected=expected)
-
-
-def estimate(view: LeaseView) -> str:
-    """Return the expected wait with its basis as a sentence; empty where it is not known."""
-    queue = view["queue"]
-    if queue is None or queue["estimate_ms"] is None:
-        return ""
-    basis = sentence_of(queue["estimate_basis"]) or ""
-    return say("wait.expected", estimate_ms=queue["estimate_ms"], basis=basis)
+        return say("wait.to_return", reason=reason, expected=expected, why=why)
+    return say("wait.to_return_at_position", position=position, reason=reason, expected=expected, why=why)
 
 
 def hint_of(*, parked: bool) -> str:

@@ -98,4 +98,68 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cli.silence_or_undo": "Give --silence or --undo, one of the two.",
     "cli.no_active_lease": "No lease is active.",
     "cli.of_one": "{view}: {text}",
+    # -- jupyter fastgpu run ----------------------------------------------------------------------------------------
+    "run.usage": (
+        "Run a command on a leased GPU: jupyter fastgpu run {options} -- COMMAND [ARGUMENT ...]. It waits in the "
+        "queue, and ends with the exit status of the command: 128 and the number of a signal that ended it, 125 if "
+        "there was no lease, 126 or 127 if there is no such program."
+    ),
+    "run.no_command": (
+        "Name the command to run, like `jupyter fastgpu run --size half -- python train.py`. Nothing was requested."
+    ),
+    "run.no_such_option": "There is no option {option}, and nothing was requested. --help lists the options.",
+    "run.not_found": "The command {command} was not found, and nothing was requested. Check its name and the PATH.",
+    "run.not_executable": (
+        "The file {command} may not be executed, and nothing was requested. `chmod +x` allows it; or name its "
+        "interpreter, as in `-- python {command}`."
+    ),
+    "run.no_format": (
+        "The file {command} is no program that the system can execute. The lease was released; name its interpreter, "
+        "as in `-- bash {command}`."
+    ),
+    "run.not_started": "The command {command} could not be started: {reason}. The lease was released.",
+    "run.wait_ended": "The wait was ended; the request is cancelled, and the command was not started.",
+    "run.wait_ended_at_position": (
+        "The wait was ended at position {position} in the queue; the request is cancelled, and the command was not "
+        "started."
+    ),
+    "run.ended_before_start": "The command was not started, because its lease ended: {reason}",
+    "run.end_unknown": "The pool manager does not know it any more.",
+    "run.granted": "{model}, device {device}{memory}{cost}; lease {lease}.",
+    "run.memory": ", {limit_bytes} of memory",
+    "run.rate": ", {rate} per hour",
+    "run.lease_ended": (
+        "The lease of the command ended: {reason} The command was asked to end, and is killed after {seconds} seconds. "
+        "Its files are kept."
+    ),
+    "run.parked": "The GPU of the command was parked: {reason} The command waits for it; its memory is kept.",
+    "run.parked_at_position": (
+        "The GPU of the command was parked: {reason} The command waits for it at position {position} in the queue; its "
+        "memory is kept. {why} {expected}"
+    ),
+    "run.parked_for_good": (
+        "The GPU of the command was parked: {reason} The command waits until you run `jupyter fastgpu resume {lease}`; "
+        "its memory is kept."
+    ),
+    "run.resumed": "The command has its GPU again.",
+    "run.left": {
+        "plural": "count",
+        "one": "A process that the command had left running was ended, because the lease is released.",
+        "other": "{count} processes that the command had left running were ended, because the lease is released.",
+    },
+    "run.guard_killed": (
+        "The process that supervises the command was killed; the command and what it had started were ended with it. "
+        "Its files are kept."
+    ),
+    "run.remain": {
+        "plural": "count",
+        "one": (
+            "A process of the command cannot be ended: it waits for a device. The GPU is free for others once it has "
+            "ended."
+        ),
+        "other": (
+            "{count} processes of the command cannot be ended: they wait for a device. The GPU is free for others once "
+            "they have ended."
+        ),
+    },
 }

@@ -94,4 +94,37 @@ MESSAGES: dict[str, str] = {
     "cli.silence_or_undo": "请给出 --silence 或 --undo，二者取其一。",
     "cli.no_active_lease": "没有使用中的租约。",
     "cli.of_one": "{view}：{text}",
+    "run.usage": (
+        "在租用的 GPU 上运行命令：jupyter fastgpu run {options} -- COMMAND [ARGUMENT ...]。它会在队列中等待，并以该命令的"
+        "退出状态结束：被信号结束时为 128 加信号编号，没有租约时为 125，没有这样的程序时为 126 或 127。"
+    ),
+    "run.no_command": (
+        "请指定要运行的命令，例如 `jupyter fastgpu run --size half -- python train.py`。没有发出任何请求。"
+    ),
+    "run.no_such_option": "没有选项 {option}，没有发出任何请求。--help 列出所有选项。",
+    "run.not_found": "找不到命令 {command}，没有发出任何请求。请检查名称和 PATH。",
+    "run.not_executable": (
+        "文件 {command} 不可执行，没有发出任何请求。可用 `chmod +x` 允许执行；或指定解释器，例如 `-- python {command}`。"
+    ),
+    "run.no_format": ("文件 {command} 不是系统可以执行的程序。租约已释放；请指定解释器，例如 `-- bash {command}`。"),
+    "run.not_started": "无法启动命令 {command}：{reason}。租约已释放。",
+    "run.wait_ended": "等待已结束；请求已取消，命令没有启动。",
+    "run.wait_ended_at_position": "等待在队列第 {position} 位时结束；请求已取消，命令没有启动。",
+    "run.ended_before_start": "命令没有启动，因为它的租约已结束：{reason}",
+    "run.end_unknown": "池管理器不再知道它。",
+    "run.granted": "{model}，设备 {device}{memory}{cost}；租约 {lease}。",
+    "run.memory": "，{limit_bytes} 显存",
+    "run.rate": "，每小时 {rate}",
+    "run.lease_ended": "命令的租约已结束：{reason}已要求命令结束，{seconds} 秒后将强制结束。它的文件会保留。",
+    "run.parked": "命令的 GPU 已挂起：{reason}命令正在等待它；显存内容会保留。",
+    "run.parked_at_position": (
+        "命令的 GPU 已挂起：{reason}命令正在队列第 {position} 位等待它；显存内容会保留。{why}{expected}"
+    ),
+    "run.parked_for_good": (
+        "命令的 GPU 已挂起：{reason}在您运行 `jupyter fastgpu resume {lease}` 之前命令会一直等待；显存内容会保留。"
+    ),
+    "run.resumed": "命令重新获得了 GPU。",
+    "run.left": "命令遗留的 {count} 个进程已结束，因为租约已释放。",
+    "run.guard_killed": "监护命令的进程被强制结束；命令及其启动的一切也已结束。它的文件会保留。",
+    "run.remain": "命令的 {count} 个进程无法结束：它们在等待设备。它们结束后，GPU 才能供其他请求使用。",
 }

@@ -9,16 +9,13 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..compat.jax import MEMORY_FRACTIONS, set_memory_fraction
 from ..core.model.lifecycle import OVER, LeaseState
 from ..errors import (
     Conflict,
@@ -160,20 +157,12 @@ class KernelLease:
 
         A kernel without a ``gate`` would leave the right to its lease to its child processes, and gets none.
         """
-        granted = view["environment"] if view["state"] == LeaseState.ACTIVE else view["hidden_environment"]
-        env = {**own, **granted}
-        fraction = next((granted[name] for name in MEMORY_FRACTIONS if name in granted), None)
-        if fraction is not None:
-            set_memory_fraction(env, fraction)  # the user may have set the other name of the variable
-        env |= {
-            "FASTGPU_SOCKET": str(client.path),
-            variables.PYTHON: sys.executable,
-            variables.REPLACED: variables.replaced(os.environ, {**granted, **view["hidden_environment"]}),
-        }
+        from ..jobs.lease_environment import as_descendant, with_grant
+
+        env = with_grant(view, own, str(client.path))
         if not gate:
-            kept = {name: value for name, value in env.items() if name not in variables.KERNEL_ONLY}
-            above = env.get(variables.ANCESTOR_LEASES, "")
-            return {**kept, variables.ANCESTOR_LEASES: variables.with_lease(above, view["id"])}
+            return as_descendant(view, env)
+        granted = view["environment"] if view["state"] == LeaseState.ACTIVE else view["hidden_environment"]
         return {
             **env,
             variables.LEASE: view["id"],

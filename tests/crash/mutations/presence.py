@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastgpu_jupyter.core.accounting.ledger import Ledger
 from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.model.entities import Device
+from fastgpu_jupyter.jobs import lease_environment
 from fastgpu_jupyter.pool import carry_over
 from fastgpu_jupyter.pool.devices.driver_thread import DriverThread
 from fastgpu_jupyter.pool.devices.nvidia.driver import NvidiaDriver
@@ -12,7 +13,6 @@ from fastgpu_jupyter.pool.devices.nvidia.health import NvmlHealthWatcher
 from fastgpu_jupyter.pool.effects.presence import PresenceFinder
 from fastgpu_jupyter.pool.monitors.inventory import DriverAtStartup
 from fastgpu_jupyter.pool.shutdown import ShutdownMonitor
-from fastgpu_jupyter.server.kernel_lease import KernelLease
 from fastgpu_jupyter.wire import host_identity, locate
 from tests.core.lease import test_presence
 from tests.crash.mutations.edits import Edit
@@ -74,7 +74,7 @@ MUTATIONS = (
     Mutation(
         "the variables of a kernelspec go before those of the lease",
         Guarantee.ENFORCEMENT,
-        (Edit(KernelLease.environment, "{**own, **granted}", "{**granted, **own}"),),
+        (Edit(lease_environment.with_grant, "{**own, **granted}", "{**granted, **own}"),),
         Fails(test_provisioner.test_launch_puts_the_lease_before_the_variables_of_the_kernelspec),
     ),
     Mutation(
