@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from unicodedata import combining, east_asian_width
 
+#: A blank, a wide letter, or a word; with the punctuation after it, which does not begin a line.
+_UNBREAKABLE = re.compile(
+    r"\s|[\u2e80-\u9fff][\u3001\u3002\uff00-\uff65]*|[^\s\u2e80-\uff65]+[\u3001\u3002\uff00-\uff65]*|."
+)
 #: A cell that begins with one of these is a formula for a spreadsheet; the last four are their full-width forms.
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
@@ -43,6 +48,19 @@ def display_width(text: str) -> int:
 def padded(text: str, columns: int) -> str:
     """Return ``text`` with blanks after it, so that it takes at least that many columns of a terminal."""
     return text + " " * max(0, columns - display_width(text))
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return ``text`` in lines of at most that many columns of a terminal; what has no place to break stays whole."""
+    lines, line, width = [], "", 0
+    for piece in _UNBREAKABLE.findall(text):
+        piece_width = display_width(piece)
+        if line and width + piece_width > columns:
+            lines.append(line.rstrip())
+            line, width = "", 0
+        if line or not piece.isspace():
+            line, width = line + piece, width + piece_width
+    return [*lines, line.rstrip()]
 
 
 def spreadsheet_cell(value: Any) -> Any:

@@ -13,6 +13,7 @@ await build({
   alias: { react: './src/widget/react.mjs' },
   target: 'es2022',
   minify: true,
+  charset: 'utf8', // The kernel looks for texts in the module.
   legalComments: 'none',
   logLevel: 'warning'
 });

@@ -212,6 +212,9 @@ VENDOR_WORDS = frozenset(
 VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
     # The one line by which a driver is registered, with its import.
     REGISTRY: r"^from \.nvidia\.registration import NVIDIA$|^DRIVERS\b.* = \((\w+, ?)*NVIDIA,.*\)$",
+    # The sentences of the drivers.
+    "messages/en_drivers.py": "",
+    "messages/zh_CN_drivers.py": "",
     # The public API of PyTorch, and the library that it loads, have the word in their names.
     "kernel/memory_caps.py": r"torch\.cuda\.|cuda_initializes|initialize CUDA",
     "kernel/framework_memory.py": r"torch\.cuda\.",

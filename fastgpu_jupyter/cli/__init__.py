@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from jupyter_core.application import JupyterApp
-
 from .. import __version__
 from ..messages import language
+from ..messages.help import CommandApp
 from ..pool.app import FastGPUPool
 from .accounts import BudgetApp, QuotaApp, RatesApp, ReserveApp, StatementApp
 from .advice import AdviseApp
@@ -35,7 +34,7 @@ from .output import can_show, run
 from .sizes import SizesApp
 
 
-class FastGPUApp(JupyterApp):
+class FastGPUApp(CommandApp):
     """The command whose subcommands do the work."""
 
     name = "jupyter-fastgpu"

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jupyter_core.application import JupyterApp, base_aliases
+from jupyter_core.application import base_aliases
 from traitlets import Bool, TraitError
 from traitlets.config.loader import KVArgParseConfigLoader
 
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest, Message, PoolUnreachable
 from ..messages import say, text_of
+from ..messages.help import CommandApp
 from ..text import display_width, padded, printable, shortened
 from ..wire.client import PoolClient
 from ..wire.locate import pool_socket
@@ -31,7 +32,7 @@ class StrictLoader(KVArgParseConfigLoader):
         raise TraitError(say("cli.no_option", option=arg))
 
 
-class ClientApp(JupyterApp):
+class ClientApp(CommandApp):
     """A command that talks to the pool and ends with one clear line where it cannot."""
 
     version = __version__

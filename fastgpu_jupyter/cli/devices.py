@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from jupyter_core.application import JupyterApp
 from traitlets import Bool
 
 from .. import __version__
 from ..errors import FastGPUError, InvalidRequest, Message
-from ..messages import say
+from ..messages import say, text_of
+from ..messages.help import CommandApp
 from ..pool.devices.registration import DriverNotInstalled
 from ..pool.devices.selection import probe
 from ..wire.client import PoolClient
@@ -92,7 +92,7 @@ class MigApp(ClientApp):
         self.show(view, *_mig_mode_lines(view, wanted, done=self.yes))
 
 
-class ProbeApp(JupyterApp):
+class ProbeApp(CommandApp):
     """The command that tells by its exit status whether GPUs answer on this machine."""
 
     name = "jupyter-fastgpu-probe"
@@ -105,34 +105,43 @@ class ProbeApp(JupyterApp):
         try:
             specs, message = probe()
         except DriverNotInstalled as error:
-            write(str(error))
+            write(text_of(error))
             sys.exit(PROBE_NO_DRIVER)
         except FastGPUError as error:
-            write(str(error))
+            write(text_of(error))
             sys.exit(PROBE_BROKEN)
         write(", ".join(spec.model for spec in specs) if specs else message or "")
         sys.exit(0 if specs else PROBE_BROKEN)
 
 
 def _mig_mode_lines(view: Any, wanted: str, *, done: bool) -> Iterator[str]:
+    device = view["device_id"]
     if not view["capable"]:
-        yield f"{view['device_id']} does not support MIG."
+        yield say("mig_mode.incapable", device=device)
         return
     now = "on" if view["on"] else "off"
-    yield f"MIG mode of {view['device_id']} is {now}."
+    yield say("mig_mode.is", device=device, mode=_mode(now))
     if view["pending"] != view["on"]:
-        yield f"It becomes {'on' if view['pending'] else 'off'} when the GPU is reset: {view['reset_command']}."
+        pending = _mode("on" if view["pending"] else "off")
+        yield say("mig_mode.becomes", mode=pending, command=view["reset_command"])
     if done or now == wanted:
         return
-    yield f"To switch it {wanted}:"
-    yield f"  leases that must be released first: {', '.join(view['leases']) or 'none'}"
+    yield say("mig_mode.to_switch", mode=_mode(wanted))
+    none = say("mig_mode.none")
     processes = view["processes"]
-    listed = "not known: they cannot be listed here" if processes is None else ", ".join(map(str, processes)) or "none"
-    yield f"  processes that must end first: {listed}"
-    yield "  the GPU must be reset after" if view["needs_reset"] else "  no reset is needed"
-    yield (
-        "  it survives a restart"
-        if view["survives_restart"]
-        else "  it does not survive a restart of the machine or driver"
+    yield from (
+        f"  {text}"
+        for text in (
+            say("mig_mode.leases", leases=", ".join(view["leases"]) or none),
+            say("mig_mode.processes_unknown")
+            if processes is None
+            else say("mig_mode.processes", processes=", ".join(map(str, processes)) or none),
+            say("mig_mode.needs_reset") if view["needs_reset"] else say("mig_mode.no_reset"),
+            say("mig_mode.survives") if view["survives_restart"] else say("mig_mode.does_not_survive"),
+        )
     )
-    yield "Nothing was changed; repeat the command with --yes to switch."
+    yield say("mig_mode.unchanged")
+
+
+def _mode(mode: str) -> Message:
+    return Message.of("mig_mode.on") if mode == "on" else Message.of("mig_mode.off")

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import NamedTuple
 
-from jupyter_core.application import JupyterApp
 from traitlets import Bool
 
 from .. import __version__
+from ..messages import render, say, word
+from ..messages.help import CommandApp
+from ..messages.language import ENGLISH
 from ..pool.devices.diagnosis import DoctorFinding
 from ..pool.doctor.gather import gather
 from ..pool.doctor.rules import examine, verdict
+from ..text import display_width, padded, wrapped
 from .output import write, write_json
 
 WIDTH = 76
+STATE_COLUMNS = 6
 
 
-class DoctorApp(JupyterApp):
+class DoctorApp(CommandApp):
     """The command that explains what this machine can do with its GPUs."""
 
     name = "jupyter-fastgpu-doctor"
@@ -38,24 +42,44 @@ class DoctorApp(JupyterApp):
         machine = gather()
         findings, outcome = examine(machine), verdict(machine)
         if self.as_json:
-            found = [finding._asdict() for finding in findings]
+            found = [rendered(finding, ENGLISH)._asdict() for finding in findings]
             write_json({"findings": found, "verdict": outcome.name.lower(), "machine": asdict(machine)}, indent=2)
         else:
             write(*table(findings))
         sys.exit(outcome.value)
 
 
+class RenderedFinding(NamedTuple):
+    """A finding with its sentences."""
+
+    subject: str
+    state: str
+    detail: str
+    remedy: str | None
+
+
+def rendered(finding: DoctorFinding, language: str | None = None) -> RenderedFinding:
+    """Return a finding in that language, by default in that of this process."""
+    remedy = None if finding.remedy is None else render(finding.remedy, language)
+    return RenderedFinding(
+        render(finding.subject, language), finding.state.value, render(finding.detail, language), remedy
+    )
+
+
 def table(findings: list[DoctorFinding]) -> list[str]:
     """Return the findings as lines for a terminal, each with its remedy below."""
-    widest = max((len(finding.subject) for finding in findings), default=0)
-    head = f"{'WHAT'.ljust(widest)}  STATE   WHY, AND WHAT TO DO"
-    return [head, *(line for finding in findings for line in _lines(finding, widest))]
+    shown = [rendered(finding) for finding in findings]
+    what, state = say("doctor.what"), say("doctor.state")
+    widest = max(display_width(text) for text in (what, *(finding.subject for finding in shown)))
+    head = f"{padded(what, widest)}  {padded(state, STATE_COLUMNS)}  {say('doctor.why')}"
+    return [head, *(line for finding in shown for line in _lines(finding, widest))]
 
 
-def _lines(finding: DoctorFinding, widest: int) -> Iterator[str]:
-    begin = f"{finding.subject.ljust(widest)}  {finding.state.value:6}  "
-    indent = " " * len(begin)
-    for number, line in enumerate(textwrap.wrap(finding.detail, WIDTH, break_long_words=False) or [""]):
+def _lines(finding: RenderedFinding, widest: int) -> Iterator[str]:
+    state = padded(word("doctor_state", finding.state), STATE_COLUMNS)
+    begin = f"{padded(finding.subject, widest)}  {state}  "
+    indent = " " * display_width(begin)
+    for number, line in enumerate(wrapped(finding.detail, WIDTH)):
         yield (indent if number else begin) + line
     if finding.remedy is not None:
         yield f"{indent}-> {finding.remedy}"  # not wrapped, so that it can be copied

@@ -7,11 +7,13 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from jupyter_core.application import JupyterApp, base_aliases
+from jupyter_core.application import base_aliases
 from traitlets import Bool, Unicode
 
 from .. import __version__
 from ..errors import FastGPUError
+from ..messages import joined, say, text_of
+from ..messages.help import CommandApp
 from ..pool.host import single_instance
 from ..pool.journal.files import LOCK
 from ..pool.journal.fsck import Finding, cut, examine
@@ -19,7 +21,7 @@ from ..wire.locate import user_state_dir
 from .output import write, write_error, write_json, write_progress
 
 
-class FsckApp(JupyterApp):
+class FsckApp(CommandApp):
     """The command that verifies, exports and repairs a journal."""
 
     name = "jupyter-fastgpu-fsck"
@@ -49,7 +51,7 @@ class FsckApp(JupyterApp):
                 write_progress("")
             backup = self._repair(path, finding)
         except (FastGPUError, OSError) as error:
-            write_error("jupyter fastgpu fsck", str(error))
+            write_error("jupyter fastgpu fsck", text_of(error) if isinstance(error, FastGPUError) else str(error))
             sys.exit(1)
         if self.as_json:
             write_json({**finding._asdict(), "backup": backup})
@@ -68,24 +70,26 @@ class FsckApp(JupyterApp):
 
     def _progress(self, done: int, in_all: int) -> None:
         if in_all:
-            write_progress(f"{100 * done // in_all:3} % of {in_all:,} records")
+            write_progress(say("fsck.progress", percent=str(100 * done // in_all), count=f"{in_all:,}"))
 
 
 def report(path: Path, finding: Finding, backup: str | None) -> list[str]:
     """Return the sentences about what was found, and what can be done."""
-    found = f"{path}: {finding.records:,} of {finding.in_all:,} records are sound, {finding.leases} leases."
+    found = say(
+        "fsck.found",
+        path=str(path),
+        sound=f"{finding.records:,}",
+        count=f"{finding.in_all:,}",
+        leases=str(finding.leases),
+    )
     if finding.sound:
-        return [f"{found} The journal is sound."]
+        return [joined((found, say("fsck.sound")))]
     if backup:
-        return [f"{found} The records after them were cut off; the original file is kept as {backup}."]
+        return [joined((found, say("fsck.cut", backup=backup)))]
     if finding.archive_damage is not None and finding.damage in {None, finding.archive_damage}:
         return [found, finding.archive_damage]
-    problem = finding.damage or f"They violate invariants: {'; '.join(finding.violations)}."
+    if finding.damage is None:
+        return [found, say("fsck.violations", violations="; ".join(finding.violations)), say("fsck.report")]
     after = finding.in_all - finding.records
-    without = f"discard the {after:,} records from the damaged one on" if after else "go on without those at its end"
-    way_out = (
-        f"Restore a backup, or {without}: stop the pool and run `jupyter fastgpu fsck --cut`."
-        if finding.damage
-        else "Restore a backup, and report this as a bug."
-    )
-    return [found, problem, way_out]
+    way_out = say("fsck.restore_or_discard", count=f"{after:,}") if after else say("fsck.restore_or_go_on")
+    return [found, finding.damage, way_out]

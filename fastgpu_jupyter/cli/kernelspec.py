@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-from jupyter_core.application import JupyterApp, base_aliases
+from jupyter_core.application import base_aliases
 from traitlets import Bool, Unicode
 
 from .. import __version__
@@ -21,6 +21,7 @@ from ..kernelspec.command import Probe, probe
 from ..kernelspec.logo import TWIN_LOGO, logo_with_label
 from ..kernelspec.twin import TwinSize, is_fastgpu, name_of_twin, require_valid_name, twin_of
 from ..messages import render, text_of
+from ..messages.help import CommandApp
 from ..pool.devices.catalog import similar_names
 from ..pool.devices.registry import CATALOG
 from ..wire.client import PoolClient
@@ -31,7 +32,7 @@ from .output import write, write_error
 _NO_SIZE = "GPU"
 
 
-class KernelSpecInstallApp(JupyterApp):
+class KernelSpecInstallApp(CommandApp):
     """Install a FastGPU twin of a kernelspec."""
 
     name = "jupyter-fastgpu-kernelspec-install"
@@ -148,7 +149,7 @@ def _outcome(twin: dict[str, Any], where: str, found: Probe) -> str:
     return render(Message.of("kernelspec.installed", display_name=name, folder=where, reason=found.reason))
 
 
-class KernelSpecApp(JupyterApp):
+class KernelSpecApp(CommandApp):
     """Kernelspecs that lease a GPU."""
 
     name = "jupyter-fastgpu-kernelspec"

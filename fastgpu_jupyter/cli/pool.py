@@ -11,15 +11,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jupyter_core.application import JupyterApp, base_aliases
+from jupyter_core.application import base_aliases
 from traitlets import Bool, Integer, Unicode
 
 from .. import __version__
-from ..errors import Conflict, FastGPUError, NotFound, PoolUnreachable
-from ..messages import text_of
+from ..errors import Conflict, FastGPUError, Message, NotFound, PoolUnreachable
+from ..messages import render, say, text_of
+from ..messages.help import CommandApp
 from ..pool.carry_over import SettingsRecord, load_record, save_record
 from ..pool.host import single_instance
 from ..pool.journal.store import Journal
+from ..text import display_width, padded
 from ..wire.client import PoolClient
 from ..wire.lease_view import is_simulated
 from ..wire.locate import pool_socket, user_socket, user_state_dir
@@ -35,18 +37,11 @@ TRIES = 3
 #: Variables that say which code runs: that of this command, which may have been upgraded.
 OF_THIS_PROGRAM = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PATH")
 FOLLOW_S = 0.5
-_LEASES_GO_ON = (
-    "Kernels keep running with their GPUs, and leases live on, billed as before. Nothing is granted until a pool "
-    "manager serves again; a kernel or server that needs your own one starts it."
-)
-_SIMULATED_ARE_MISSING = (
-    "Kernels keep running. Their GPUs are simulated by this pool manager: unless the next one simulates them as well, "
-    "they are missing there, and their leases keep their place and are not billed. Nothing is granted until a pool "
-    "manager serves again."
-)
+#: Leases that are named before a pool manager is stopped.
+NAMED_MAX = 5
 
 
-class PoolProcessApp(JupyterApp):
+class PoolProcessApp(CommandApp):
     """A command about the process of a pool manager."""
 
     version = __version__
@@ -83,27 +78,30 @@ class StopApp(PoolProcessApp):
     def run(self, path: Path, pool: RunningPool | None) -> None:
         """Ask if leases live or may live, stop, and print what happens to them."""
         if pool is None:
-            write(f"No pool manager serves {path}.")
+            write(say("pool_process.none", path=str(path)))
             return
         pool.require_own("stop")
         leases = _live_leases(path)
         if leases == []:
             pool.end()
-            write("Stopped. No lease lives.")
+            write(say("pool_process.stopped"))
             return
-        consequence = _SIMULATED_ARE_MISSING if any(map(is_simulated, leases or [])) else _LEASES_GO_ON
+        simulated = any(map(is_simulated, leases or []))
+        consequence = (
+            Message.of("pool_process.simulated_are_missing") if simulated else Message.of("pool_process.leases_go_on")
+        )
         if not self.yes:
             self._ask(leases, consequence)
         pool.end()
-        write(f"Stopped. {consequence}")
+        write(say("pool_process.stopped_with", consequence=consequence))
 
-    def _ask(self, leases: list[LeaseView] | None, consequence: str) -> None:
-        write(_leases_text(leases), consequence)
+    def _ask(self, leases: list[LeaseView] | None, consequence: Message) -> None:
+        write(_leases_text(leases), render(consequence))
         if not sys.stdin.isatty():
-            raise Conflict("Nothing was done. --yes stops it without a question.")
-        write("Stop it? [y/N] ")
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            raise Conflict("Nothing was done.")
+            raise Conflict(Message.of("pool_process.not_asked"))
+        write(say("pool_process.stop_it"))
+        if sys.stdin.readline().strip().lower() not in say("pool_process.yes").split():
+            raise Conflict(Message.of("pool_process.not_stopped"))
 
 
 class RestartApp(PoolProcessApp):
@@ -115,7 +113,7 @@ class RestartApp(PoolProcessApp):
     def run(self, path: Path, pool: RunningPool | None) -> None:
         """Stop the pool manager, start another one with its options, and print which serves now."""
         if pool is None:
-            raise PoolUnreachable(f"No pool manager serves {path}. `jupyter fastgpu pool` starts one.")
+            raise PoolUnreachable(Message.of("pool_process.none_to_restart", path=str(path)))
         pool.require_own("restart")
         if pool.state_dir is not None:
             Journal(pool.state_dir / "journal.db").close()  # raises while the former one still serves
@@ -136,12 +134,12 @@ class RestartApp(PoolProcessApp):
                     break
             pool = running_pool.find(path)  # a kernel has started it meanwhile, without the options
         else:
-            raise Conflict(f"Another pool manager was started at {path} each time. Leases live on; try again.")
+            raise Conflict(Message.of("pool_process.others_start", path=str(path)))
         served = PoolClient(path).status()
         live = sum(lease["state"] != "ended" for lease in served["leases"])
-        write(f"FastGPU {served['pool']['version']} serves {path}; leases that live on: {live}.")
+        write(say("pool_process.serves", version=served["pool"]["version"], path=str(path), count=live))
         if in_terminal:
-            write("It runs in the background now; `jupyter fastgpu pool logs` shows what it logs.")
+            write(say("pool_process.in_background"))
 
     @contextmanager
     def _locks(self, path: Path, pool: RunningPool | None) -> Iterator[list[int]]:
@@ -176,8 +174,11 @@ class LogsApp(PoolProcessApp):
         log = _paths(path, pool)["log"]
         if log is None:
             assert pool is not None
-            where = f"`journalctl --unit={pool.unit}` shows it" if pool.unit else "it logs to the terminal it runs in"
-            raise NotFound(f"The pool manager at {path}, process {pool.pid}, has no file for its log: {where}.")
+            if pool.unit:
+                raise NotFound(
+                    Message.of("pool_process.no_log_of_unit", path=str(path), pid=str(pool.pid), unit=pool.unit)
+                )
+            raise NotFound(Message.of("pool_process.no_log", path=str(path), pid=str(pool.pid)))
         with Path(log).open(errors="replace") as file:
             write(*(line.rstrip("\n") for line in deque(file, self.lines)))
             while self.follow:
@@ -200,7 +201,22 @@ class PathApp(PoolProcessApp):
         if self.as_json:
             write_json({**paths, "process": process}, 2)
             return
-        write(*(f"{name:8} {found or '-'}" for name, found in paths.items()), f"process  {process or '-'}")
+        rows = [*((_PATH_NAMES[name], found or "-") for name, found in paths.items())]
+        rows.append((Message.of("pool_process.process"), str(process or "-")))
+        write(*_aligned([(render(name), found) for name, found in rows]))
+
+
+#: What :class:`PathApp` calls the paths of :func:`_paths`.
+_PATH_NAMES = {
+    "socket": Message.of("pool_process.socket"),
+    "journal": Message.of("pool_process.journal"),
+    "log": Message.of("pool_process.log"),
+}
+
+
+def _aligned(rows: list[tuple[str, str]]) -> list[str]:
+    widest = max(display_width(name) for name, _ in rows)
+    return [f"{padded(name, widest)}  {found}" for name, found in rows]
 
 
 def _paths(path: Path, pool: RunningPool | None) -> dict[str, str | None]:
@@ -248,7 +264,16 @@ def _has_carried_over(path: Path) -> bool:
 
 def _leases_text(leases: list[LeaseView] | None) -> str:
     if leases is None:
-        return "It is not known whether leases live: the pool manager does not say."
-    holders = [(lease, lease["holder"]) for lease in leases[:5]]
-    names = ", ".join(f"{of['job'] or of['notebook'] or one['id']} ({one['state']})" for one, of in holders)
-    return f"Leases that live: {len(leases)}: {names}{', ...' if len(leases) > 5 else ''}."
+        return say("pool_process.leases_unknown")
+    names = tuple(
+        Message.of("pool_process.lease", lease=_name_of(lease), state=lease["state"]) for lease in leases[:NAMED_MAX]
+    )
+    listed = ", ".join(map(render, names))
+    if len(leases) > NAMED_MAX:
+        return say("pool_process.more_leases", count=len(leases), leases=listed)
+    return say("pool_process.leases", count=len(leases), leases=listed)
+
+
+def _name_of(lease: LeaseView) -> str:
+    holder = lease["holder"]
+    return holder["job"] or holder["notebook"] or lease["id"]

@@ -10,9 +10,9 @@ import select
 import signal
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from ..errors import Conflict, Forbidden, HostFault, PoolUnreachable
+from ..errors import Conflict, Forbidden, HostFault, Message, PoolUnreachable
 from ..pool.host.single_instance import owner_of_socket
 from ..wire import unixsocket
 
@@ -36,24 +36,21 @@ class RunningPool(NamedTuple):
         path = self.state_dir / "pool.log" if self.state_dir else None
         return path if path is not None and "--on-demand" in arguments_of(self.pid) else None
 
-    def require_own(self, what: str) -> None:
+    def require_own(self, what: Literal["stop", "restart"]) -> None:
         """Raise :class:`Forbidden` unless this user may do ``what`` by a signal: not to a service, nor to others'."""
         if self.unit is not None:
-            raise Forbidden(
-                f"The pool manager at {self.socket} is the service {self.unit}. Nothing was done; use "
-                f"`systemctl {what} {self.unit}`."
-            )
+            raise Forbidden(Message.of("pool_process.is_service", path=str(self.socket), unit=self.unit, verb=what))
         if self.uid != os.getuid():
-            raise Forbidden(
-                f"The pool manager at {self.socket} belongs to another user (uid {self.uid}). Nothing was done; that "
-                f"user can {what} it."
-            )
+            path, uid = str(self.socket), str(self.uid)
+            if what == "stop":
+                raise Forbidden(Message.of("pool_process.stop_of_another_user", path=path, uid=uid))
+            raise Forbidden(Message.of("pool_process.restart_of_another_user", path=path, uid=uid))
 
     def options(self) -> list[str]:
         """Return the options that it was started with. Raises :class:`Conflict` if its command line is another."""
         words = arguments_of(self.pid)
         if "pool" not in words:
-            raise Conflict(f"Process {self.pid} is not a pool manager that `jupyter fastgpu pool` started.")
+            raise Conflict(Message.of("pool_process.other_program", pid=str(self.pid)))
         return [word for word in words[words.index("pool") + 1 :] if word != "--on-demand"]
 
     def environment(self) -> dict[str, str]:
@@ -83,10 +80,7 @@ class RunningPool(NamedTuple):
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
             if not poll.poll(END_S * 1000):
-                raise HostFault(
-                    f"The pool manager, process {self.pid}, does not end. `kill -9 {self.pid}` ends it; leases are "
-                    "kept by that, too."
-                )
+                raise HostFault(Message.of("pool_process.does_not_end", pid=str(self.pid)))
         finally:
             os.close(pidfd)
 
@@ -102,11 +96,11 @@ def find(path: Path) -> RunningPool | None:
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         return None
     except PermissionError as error:
-        raise PoolUnreachable(f"The socket {path} belongs to another user, and you may not use it.") from error
+        raise PoolUnreachable(Message.of("pool_process.forbidden", path=str(path))) from error
     except OSError:  # too many connections wait in it, because it hangs
         pid, uid = owner_of_socket(path)[0], path.stat().st_uid
     if pid <= 0:
-        raise PoolUnreachable(f"The pool manager at {path} runs in another container: its process cannot be seen here.")
+        raise PoolUnreachable(Message.of("pool_process.in_container", path=str(path)))
     locked_by, state_dir = owner_of_socket(path)
     return RunningPool(path, pid, uid, state_dir if locked_by == pid else None, _unit_of(pid))
 

@@ -6,13 +6,15 @@ are a part of one, are phrases and have no full stop.
 
 from __future__ import annotations
 
-from . import en_cache, en_commands, en_jobs, en_kernel, en_set_up
+from . import en_cache, en_commands, en_drivers, en_jobs, en_kernel, en_operation, en_set_up
 
 MESSAGES: dict[str, str | dict[str, str]] = {
     **en_cache.MESSAGES,
     **en_commands.MESSAGES,
+    **en_drivers.MESSAGES,
     **en_jobs.MESSAGES,
     **en_kernel.MESSAGES,
+    **en_operation.MESSAGES,
     **en_set_up.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",
@@ -62,6 +64,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "pool.too_many_connections": (
         "This pool has as many connections as it keeps; close some, or try again in {seconds} seconds."
     ),
+    "http.body_too_large": "The body may have at most {bytes_max} bytes.",
+    "http.no_such_path": "There is no such path below fastgpu/api.",
     "http.error": "{reason}.",
     # -- limits of the interface ---------------------------------------------------------------------------------------
     "limits.leases_of_tenant": {

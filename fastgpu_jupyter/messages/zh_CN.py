@@ -6,13 +6,15 @@ listed by ``python -m tests.labextension.strings``.
 
 from __future__ import annotations
 
-from . import zh_CN_cache, zh_CN_commands, zh_CN_jobs, zh_CN_kernel
+from . import zh_CN_cache, zh_CN_commands, zh_CN_drivers, zh_CN_jobs, zh_CN_kernel, zh_CN_operation
 
 MESSAGES: dict[str, str] = {
     **zh_CN_cache.MESSAGES,
     **zh_CN_commands.MESSAGES,
+    **zh_CN_drivers.MESSAGES,
     **zh_CN_jobs.MESSAGES,
     **zh_CN_kernel.MESSAGES,
+    **zh_CN_operation.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",
     "driver.no_answer": "GPU 驱动没有响应。恢复之前不会在此分配任何 GPU；租约保留其位置且不计费。请查看 `jupyter fastgpu doctor`。",
@@ -32,6 +34,8 @@ MESSAGES: dict[str, str] = {
     "statements.too_large": "账单所需内存超过允许的上限。租约和计费不受影响。",
     "server.busy": "等待资源池管理器的请求过多；此请求未发送。请几秒后重试。",
     "pool.too_many_connections": "此资源池的连接数已达上限；请关闭一些连接，或在 {seconds} 秒后重试。",
+    "http.body_too_large": "请求正文至多 {bytes_max} 字节。",
+    "http.no_such_path": "fastgpu/api 下没有此路径。",
     "http.error": "{reason}。",
     # -- limits of the interface ---------------------------------------------------------------------------------------
     "limits.leases_of_tenant": "您有 {count} 个租约，已达每个用户的上限；请释放一个，或在 {seconds} 秒后重试。",

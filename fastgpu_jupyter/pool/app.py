@@ -15,14 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from jupyter_core.application import JupyterApp, base_aliases
+from jupyter_core.application import base_aliases
 from traitlets import Bool, Integer, TraitError, Unicode, default
 from traitlets.config import Config, catch_config_error
 
 from .. import __version__
 from ..core.model.entities import OverLimit, Policy
-from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest, StoreFault
-from ..messages import render, text_of
+from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest, Message, StoreFault
+from ..messages import render, say, text_of
+from ..messages.help import CommandApp
+from ..messages.language import ENGLISH
 from ..text import printable
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
@@ -70,11 +72,13 @@ COLLECT_EVERY_OBJECTS = 20_000
 #: Settings of the application itself that hold for a successor, too.
 CARRIED_OVER = ("devices", "idle_timeout_s")
 SYSTEM_STATE = Path("/var/lib/fastgpu")
+#: Processes that a message names.
+HOLDERS_NAMED_MAX = 5
 
 log = logging.getLogger("fastgpu.pool")
 
 
-class FastGPUPool(JupyterApp):
+class FastGPUPool(CommandApp):
     """The pool manager, which leases the GPUs of this host to notebooks."""
 
     name = "jupyter-fastgpu-pool"
@@ -135,7 +139,7 @@ class FastGPUPool(JupyterApp):
         if self.subapp is not None:
             return
         if self.extra_args:  # perhaps a command with an error in its name, which must not start a pool manager
-            raise TraitError(f"There is no command {self.extra_args[0]!r}. `jupyter fastgpu pool --help` lists all.")
+            raise TraitError(say("pool_start.no_command", text=repr(self.extra_args[0])))
         require_known(self.config, self.cli_config, type(self))
         self.settings = Settings(self)
         #: What differs from the settings, because it is that of a pool manager that was killed.
@@ -159,24 +163,22 @@ class FastGPUPool(JupyterApp):
         os.umask(0o077)
         _raise_descriptor_limit()
         gc.disable()  # until the state is recovered
-        report: Callable[[str], None] = _detach() if self.on_demand else lambda _: None
+        report: Callable[[str, int], None] = _detach() if self.on_demand else lambda *_: None
         try:
             self._serve_alone(report)
-        except Conflict as error:
-            report(text_of(error))
-            self._exit(text_of(error), ALREADY_RUNNING)
         except FastGPUError as error:
-            report(text_of(error))
-            self._exit(text_of(error), 1)
+            status = ALREADY_RUNNING if isinstance(error, Conflict) else 1
+            report(text_of(error), status)
+            self._exit(error, status)
 
-    def _exit(self, sentence: str, status: int) -> None:
+    def _exit(self, error: FastGPUError, status: int) -> None:
         if self.on_demand:
-            log.error(sentence)
+            log.error(text_of(error, ENGLISH))
         else:
-            print(f"jupyter fastgpu pool: {printable(sentence)}", file=sys.stderr)
+            print(f"jupyter fastgpu pool: {printable(text_of(error))}", file=sys.stderr)
         sys.exit(status)
 
-    def _serve_alone(self, report: Callable[[str], None]) -> None:
+    def _serve_alone(self, report: Callable[[str, int], None]) -> None:
         """Take the locks of the state folder and the socket, recover, and serve."""
         self._require_valid_settings()
         clock = SystemClock()
@@ -232,7 +234,7 @@ class FastGPUPool(JupyterApp):
         """Read the rates. Raises :class:`InvalidRequest` for settings that do not go together."""
         self.rates = read_rates(self.settings.accounting.rates_per_hour, self._source())
         if self.settings.access.foreign_processes == processes.END and not self.system:
-            raise InvalidRequest("Only a pool of the whole system (--system) ends processes that have no lease.")
+            raise InvalidRequest(Message.of("pool_start.ends_processes"))
 
     # -- what is carried over from a pool manager that was killed ------------------------------------------------------
 
@@ -301,10 +303,9 @@ class FastGPUPool(JupyterApp):
 
     def _require_first_start(self, journal: Path, state_dir: Path, socket_path: Path) -> None:
         if holders := find_lease_holders(socket_path):
+            listed = ", ".join(map(str, holders[:HOLDERS_NAMED_MAX])) + (", …" * (len(holders) > HOLDERS_NAMED_MAX))
             raise StoreFault(
-                f"There is no journal at {journal}, and processes hold leases of a pool at {socket_path}: "
-                f"{', '.join(map(str, holders[:5]))}{' and others' if len(holders) > 5 else ''}. No pool was started, "
-                "so that no GPU is leased twice. Put the journal back, or end these processes first."
+                Message.of("pool_start.no_journal", journal=str(journal), path=str(socket_path), processes=listed)
             )
         if not self.start_empty:
             Markers(journal, marker_paths(state_dir, socket_path)).require_first_start()
@@ -335,7 +336,7 @@ class FastGPUPool(JupyterApp):
         )
 
     async def _serve(
-        self, services: PoolServices, clock: SystemClock, socket_path: Path, report: Callable[[str], None]
+        self, services: PoolServices, clock: SystemClock, socket_path: Path, report: Callable[[str, int], None]
     ) -> bool:
         """Serve until the end, and return whether the settings are kept for a successor."""
         accounting, boot_id = self.settings.accounting, clock.boot_id()
@@ -361,8 +362,8 @@ class FastGPUPool(JupyterApp):
         socket_inode = single_instance.inode(socket_path)
         collect_garbage_seldom()
         message = services.inventory.message
-        log.info("Serving at %s. %s", socket_path, render(message) if message else "")
-        report("")
+        log.info("Serving at %s. %s", socket_path, render(message, ENGLISH) if message else "")
+        report("", 0)
         timeout_s = self.idle_timeout_s
         end = ShutdownMonitor(
             service, socket_path, socket_inode, timeout_s, shutdown, for_leases=bool(self.carried_over)
@@ -399,28 +400,28 @@ def collect_garbage_seldom() -> None:
     gc.enable()
 
 
-def _detach() -> Callable[[str], None]:
+def _detach() -> Callable[[str, int], None]:
     """Continue in a child process that init adopts; the caller's process waits for the child's report.
 
-    Returns the function by which the child reports: an empty text if it serves, else why it does not.
+    Returns the function by which the child reports: an empty text and 0 if it serves, else why it does not and the exit
+    status of the caller's process.
     """
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
         with os.fdopen(reader) as pipe:
-            outcome = pipe.read()
-        serves = outcome == "serves"
-        if not serves:
-            print(printable(outcome) or "The pool manager ended before it answered.", file=sys.stderr, flush=True)
-        os._exit(0 if serves else ALREADY_RUNNING if "already running" in outcome else 1)
+            status, _, sentence = pipe.read().partition(" ")
+        if status != "0":
+            print(printable(sentence) or say("pool_start.ended"), file=sys.stderr, flush=True)
+        os._exit(int(status or 1))
     os.close(reader)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
 
-    def report(sentence: str) -> None:
+    def report(sentence: str, status: int) -> None:
         with suppress(OSError):
-            os.write(writer, (sentence or "serves").encode())
+            os.write(writer, f"{status} {sentence}".encode())
             os.close(writer)
 
     return report

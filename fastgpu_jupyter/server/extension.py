@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float, Int
 
+from ..compat import jupyterlab_server
 from ..compat.jupyter_server import call_after_session_changes
 from ..core.model.lifecycle import LeaseState
 from ..errors import FastGPUError
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 LEASE_SCHEMA = "urn:fastgpu-jupyter:lease:v1"
 _SCHEMAS = Path(__file__).parent / "event_schemas"
+#: The translations of the front end, where JupyterLab looks for them.
+LOCALES = Path(__file__).parent.parent / "locale"
 
 
 class FastGPUExtension(ExtensionApp):
@@ -109,6 +112,7 @@ class FastGPUExtension(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
         """Start the pool manager and remove stale token files, in the background."""
+        jupyterlab_server.translate_schemas(__package__.partition(".")[0], LOCALES)
         self._start = asyncio.create_task(self._prepare_pool())
         kernels = _serverapp.kernel_manager
         shutdown = IdleShutdown(

@@ -34,3 +34,8 @@ def test_interface_and_kernel_speak_chinese_where_jupyterlab_does(lab: LabProces
     english = re.compile(r"[A-Za-z]+(?: [a-z]+){2,}")  # three words of English in a row
     texts = [text for text in panel.locator("button, h2, h3, p").all_inner_texts() if english.search(text)]
     assert texts == []
+    # Titles and descriptions of settings, which the server translates.
+    headers = {"Authorization": f"token {lab.token}"}
+    answer = page.request.get(f"{lab.url}lab/api/settings/fastgpu-jupyter:panel", headers=headers).json()
+    assert answer["schema"]["title"] == "FastGPU 面板"
+    assert answer["schema"]["properties"]["showEnded"]["title"] == "已结束的租约"

@@ -32,6 +32,14 @@ while True:
     time.sleep(0.1)
 """
 
+SHOW_IN_CHINESE = """
+from fastgpu_jupyter import GPUWidget
+from fastgpu_jupyter.messages import language
+language.use("zh_CN")
+display(GPUWidget())
+language.use("en")
+"""
+
 #: A page with an object of another interface has none that the widget could use: as in VS Code, it asks its kernel.
 ANOTHER_PAGE = """Object.defineProperty(globalThis, Symbol.for('fastgpu_jupyter:page'), {
     get: () => ({ interface: 99 }), set: () => undefined
@@ -188,6 +196,12 @@ def test_widget_in_notebook_7_and_without_the_page(page: Page, lab: LabProcess, 
     page.add_init_script(ANOTHER_PAGE)
     user.open("notebooks/job.ipynb")
     user.wait_until_idle()
+    # Its texts are in the language of the kernel's user.
+    widget = user.run(SHOW_IN_CHINESE).locator(".fg-Widget")
+    expect(button(widget, "刷新")).to_be_visible()
+    english = re.compile(r"[A-Za-z]+(?: [a-z]+){2,}")  # three words of English in a row
+    assert english.findall(widget.inner_text()) == []
+    page.screenshot(path=screenshots / "widget-comm-zh.png")
     output = user.run(SHOW_AND_RUN)
     first, second = output.locator(".fg-Widget").first, output.locator(".fg-Widget").nth(1)
     expect(second).to_contain_text("80 GiB of A100-80GB")

@@ -14,6 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from fastgpu_jupyter.kernel.gate import Gate
+from fastgpu_jupyter.kernel.widget import translations
 from fastgpu_jupyter.kernel.widget.facts import LeaseFacts, facts_of
 from fastgpu_jupyter.kernel.widget.progress import step_of
 from fastgpu_jupyter.kernel.widget.snapshot import Snapshot
@@ -98,6 +99,18 @@ def test_step_of_says_what_the_lease_does(gate: Gate, view: dict[str, Any], text
     update(gate, {**view, "version": 5})
     assert text in step_of(gate).text
     assert step_of(gate).state == view["state"]
+
+
+def test_translations_are_those_of_the_texts_in_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translations, "LOCALES", tmp_path)
+    catalogue = tmp_path / "zh_CN/LC_MESSAGES/fastgpu_jupyter.json"
+    catalogue.parent.mkdir(parents=True)
+    forms = {"": {}, "Refresh": ["刷新"], "verb\x04Park": ["挂起"], "Queue": ["队列"], "It's on": ["已开启"]}
+    catalogue.write_text(json.dumps(forms))
+    module = 't.__("Refresh");t._p("verb","Park");t.__(`It\'s on`)'
+    found = translations.translations_for(module, "zh_CN")
+    assert found == {key: forms[key] for key in ("Refresh", "verb\x04Park", "It's on")}
+    assert translations.translations_for(module, "en") == translations.translations_for(module, "de") == {}
 
 
 def test_importing_the_package_imports_no_widget_library() -> None:

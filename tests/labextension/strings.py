@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from jupyterlab_server.translation_utils import _prepare_schema_patterns
+
 from fastgpu_jupyter.messages import Plural, catalogue
 
 LABEXTENSION = Path(__file__).resolve().parent.parent.parent / "labextension"
@@ -27,7 +29,7 @@ NOT_IN_BROWSER = frozenset({
     "transfer", "units", "users", "version",
     "cell", "cli", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "progress", "size_effect",
     "state", "summary", "title", "value", "widget",
-    "wait",
+    "device_access", "doctor", "doctor_state", "fsck", "help", "mig_mode", "pool_process", "pool_start", "wait",
 })  # fmt: skip
 #: The module that translates the templates of ``fastgpu_jupyter/messages``, which are not literals there.
 OF_MESSAGES = "texts/message.ts"
@@ -58,11 +60,35 @@ def sources() -> Iterator[Path]:
 
 
 def translatables() -> Iterator[Translatable | str]:
-    """Yield every call that translates; for one whose arguments are no literals, where it is."""
+    """Yield every call that translates, or where it is if its arguments are no literals, and the texts of settings."""
     for path in sources():
         name = path.relative_to(LABEXTENSION / "src").as_posix()
         if name != OF_MESSAGES:
             yield from calls_in(path.read_text(encoding="utf-8"), name)
+    yield from schema_texts()
+
+
+def schema_texts() -> Iterator[Translatable]:
+    """Yield the texts of the settings' schemas, in the contexts in which JupyterLab translates them."""
+    for path in sorted((LABEXTENSION / "schema").glob("*.json")):
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        patterns = _prepare_schema_patterns(schema)
+        for where, text in _texts_in(schema, ""):
+            context = next((context for pattern, context in patterns.items() if pattern.fullmatch(where)), None)
+            if context is not None:
+                yield Translatable(f"schema/{path.name}{where}", context, text, None)
+
+
+def _texts_in(value: object, where: str) -> Iterator[tuple[str, str]]:
+    """Yield every text in a schema with its place, as JupyterLab names it."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts_in(inner, f"{where}/{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts_in(inner, f"{where}[{number}]")
 
 
 def calls_in(source: str, name: str) -> Iterator[Translatable | str]:

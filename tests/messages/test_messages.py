@@ -22,6 +22,7 @@ from fastgpu_jupyter.core.model.size import SizeEffect
 from fastgpu_jupyter.core.scheduling.next_to_yield import YieldState
 from fastgpu_jupyter.errors import Conflict, HostFault, Message
 from fastgpu_jupyter.messages import Plural, catalogue, joined, language, render, sentence_of, text_of, view_of, zh_CN
+from fastgpu_jupyter.pool.devices.diagnosis import FindingState
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "fastgpu_jupyter"
@@ -32,6 +33,7 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"park.{reason.value}": frozenset() for reason in ParkReason},
     **{f"state.{state.value}": frozenset() for state in LeaseState},
     **{f"device_state.{state}": frozenset() for state in (*Health, MISSING)},
+    **{f"doctor_state.{state.value}": frozenset() for state in FindingState},
     **{f"size_effect.{effect.value}": frozenset() for effect in SizeEffect},
     **{f"enforced.{enforcement.value}": frozenset() for enforcement in Enforcement},
     **{f"holder.{state.value}": frozenset({"holder"}) for state in YieldState if state is not YieldState.NOT_PARKABLE},
@@ -59,7 +61,9 @@ def uses() -> tuple[Use, ...]:
 
 def uses_in(path: Path, source: str) -> Iterator[Use]:
     """The calls of ``Message.of`` and of ``say`` in one module."""
-    functions = {"Message.of"} | ({"say"} if re.search(r"messages import [^\n]*\bsay\b", source) else set())
+    functions = {"Message.of"} | (
+        {"say"} if re.search(r"(?:messages|\.render) import [^\n]*\bsay\b", source) else set()
+    )
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in functions:
             first = node.args[0] if node.args else None
@@ -124,6 +128,58 @@ def prose(source: str) -> Iterator[str]:
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in allowed
         if is_text and re.search(r"\w \w.*[.:;]\s*$", str(node.value)):  # type: ignore[attr-defined]
             yield f"{node.lineno}: {node.value}"  # type: ignore[attr-defined]
+
+
+#: What prints or sends sentences to users: a phrase in it belongs to the catalogue.
+SHOWN = (
+    "cli", "kernel", "kernelspec", "server", "pool/doctor", "pool/devices/nvidia/doctor",
+    "pool/host/single_instance.py", "pool/journal/fsck.py",
+)  # fmt: skip
+#: Texts in these that are no sentences: commands, queries, markup, regular expressions, and what other programs said.
+NOT_SHOWN = re.compile(
+    r"<|%|\(\\d|: (FastGPU events|still here)|No module named|exit status |display: |style=|charset=|attachment;"
+    r"|^(sudo |jupyter fastgpu[\w ]*(--\S+.*)?$|PRAGMA|DELETE FROM|SELECT )"
+    # Details of a damaged journal, a driver and a process, which are shown within a sentence as they are.
+    r"|does not fit what came before|no answer within|CUDA says|bindings failed|was not found|has not ended"
+)
+#: Its texts are regular expressions.
+NO_TEXTS = ("cell_kinds.py",)
+#: Attributes of the classes of commands that a help shows: test_help.py requires their Chinese.
+OF_HELP = {"description", "examples", "flags", "aliases", "subcommands"}
+
+
+def test_module_that_users_read_has_no_phrase_of_its_own() -> None:
+    modules = [path for part in SHOWN for path in sorted((PACKAGE / part).rglob("*.py")) or [PACKAGE / part]]
+    texts = [(path, path.read_text(encoding="utf-8")) for path in modules if path.name not in NO_TEXTS]
+    assert [f"{path.relative_to(PACKAGE)}:{phrase}" for path, text in texts for phrase in phrases(text)] == []
+
+
+def phrases(source: str) -> Iterator[str]:
+    """The string literals of a module with at least two words, but for docstrings, internal errors, logs and help."""
+    tree = ast.parse(source)
+    allowed: set[int] = set()
+    for node in ast.walk(tree):
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        internal = isinstance(node, ast.Assert) or (
+            isinstance(node, ast.Raise) and "InternalError" in ast.unparse(node)
+        )
+        named = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in OF_HELP
+        help_text = named or (isinstance(node, ast.keyword) and node.arg == "help")
+        log = isinstance(node, ast.Call) and re.match(r"(?:self\.)?_?log\.|warnings\.", ast.unparse(node.func))
+        if docstring or internal or help_text or log:
+            allowed.update(id(inner) for inner in ast.walk(node))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in allowed:
+            words = re.search(r"[A-Za-z]{2,}[,;:]? [a-z]{2,}|\w [a-z]+[.:]\s*$", node.value)
+            if words and not NOT_SHOWN.search(node.value):
+                yield f"{node.lineno}: {node.value}"
+
+
+def test_phrases_finds_what_users_read_and_nothing_else() -> None:
+    assert list(phrases('write("No pool manager serves")\n')) == ["1: No pool manager serves"]
+    assert list(phrases('x = f"{device} does not support MIG."\n')) == ["1:  does not support MIG."]
+    nothing = '"""A doc string."""\nlog.info("It is so.")\nx = Bool(help="Do it so.")\nflags = {"a": "Do it so."}\n'
+    assert list(phrases(nothing)) == []
 
 
 def test_prose_finds_a_sentence_in_a_literal_and_in_an_f_string() -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.cli import running_pool
-from fastgpu_jupyter.errors import Forbidden, PoolUnreachable
+from fastgpu_jupyter.errors import Forbidden, HostFault, PoolUnreachable
 from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient, new_token
 from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
 from fastgpu_jupyter.wire.spawn import ensure_pool
+from tests import refusals
 from tests.helpers import KernelHelper, PoolProcess, alive, end_pool_at, fastgpu
 from tests.waiting import DEADLINE_S, wait_until
 from tests.wire.older import older_package, start_older_pool
@@ -175,7 +176,7 @@ def test_stop_ends_a_pool_manager_that_hangs(pool: PoolProcess, monkeypatch: pyt
     found = running_pool.find(user_socket())
     assert found is not None
     monkeypatch.setattr(running_pool, "END_S", 0.01)
-    with pytest.raises(Exception, match=f"`kill -9 {pool.pid}` ends it"):
+    with refusals.refused(HostFault, match=f"`kill -9 {pool.pid}` ends it"):
         found.end()
     os.kill(pool.pid, signal.SIGCONT)
 
@@ -185,9 +186,9 @@ def test_pool_manager_of_another_user_is_left_alone(pool: PoolProcess) -> None:
     found = running_pool.find(user_socket())
     assert found is not None
     for what in ("stop", "restart"):
-        with pytest.raises(Forbidden, match=r"belongs to another user \(uid 65534\). Nothing was done"):
+        with refusals.refused(Forbidden, match=r"belongs to another user \(uid 65534\). Nothing was done"):
             found._replace(uid=65534).require_own(what)
-        with pytest.raises(Forbidden, match=f"`systemctl {what} fastgpu-pool.service`"):
+        with refusals.refused(Forbidden, match=f"`systemctl {what} fastgpu-pool.service`"):
             found._replace(unit="fastgpu-pool.service").require_own(what)
     assert found.require_own("stop") is None
 
@@ -197,7 +198,7 @@ def test_socket_that_may_not_be_used_is_named(tmp_path: Path) -> None:
     if os.getuid() == 0:
         pytest.skip("root may use every socket")
     (tmp_path / "closed").mkdir(mode=0)
-    with pytest.raises(PoolUnreachable, match="belongs to another user"):
+    with refusals.refused(PoolUnreachable, match="belongs to another user"):
         running_pool.find(tmp_path / "closed/pool.sock")
 
 

@@ -16,6 +16,7 @@ import pytest
 from fastgpu_jupyter.errors import HostFault
 from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.wire import unixsocket
+from tests import refusals
 from tests.helpers import fastgpu_process
 from tests.waiting import DEADLINE_S
 
@@ -58,13 +59,13 @@ def place() -> Iterator[Path]:
 def test_socket_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(HostFault, match="is a link or belongs to another user"):
+    with refusals.refused(HostFault, match="is a link or belongs to another user"):
         single_instance.create_private_folder(tmp_path / "run")
 
 
 def test_socket_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
-    with pytest.raises(HostFault, match="cannot be made"):
+    with refusals.refused(HostFault, match="cannot be made"):
         single_instance.create_private_folder(tmp_path / "run")
 
 
@@ -72,7 +73,7 @@ def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("precious")
     (tmp_path / "lock").symlink_to(target)
-    with pytest.raises(HostFault, match="cannot be opened"):
+    with refusals.refused(HostFault, match="cannot be opened"):
         single_instance.acquire_lock(tmp_path, "lock")
     assert target.read_text() == "precious"
 
@@ -108,7 +109,7 @@ def test_what_is_no_stale_socket_at_the_path_is_left_as_it_is(tmp_path: Path, ki
                 other.bind(str(path))
                 other.listen()
         before = path.lstat()
-        with pytest.raises(HostFault, match="It was left as it is"):
+        with refusals.refused(HostFault, match="It was left as it is"):
             single_instance.listen(path, 0o600)
         assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
     assert target.read_text() == "precious"
@@ -128,14 +129,14 @@ def test_named_folder_in_which_every_user_may_replace_files_is_refused(tmp_path:
     folder = tmp_path / "run"
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.raises(HostFault, match="Its mode was not changed"):
+    with refusals.refused(HostFault, match="Its mode was not changed"):
         single_instance.create_private_folder(folder, named=True)
     assert folder.stat().st_mode & 0o777 == 0o777
 
 
 def test_file_with_the_name_of_the_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("how to pick one")
-    with pytest.raises(HostFault, match="It was left as it is"):
+    with refusals.refused(HostFault, match="It was left as it is"):
         single_instance.acquire_lock(tmp_path, "lock")
     assert (tmp_path / "lock").read_text() == "how to pick one"
 

@@ -9,11 +9,12 @@ import anywidget
 import traitlets
 from IPython import display
 
-from ...messages import say
+from ...messages import language, say
 from ..lease_commands import LeaseCommands
 from .facts import LeaseFacts
 from .kernel_widgets import current_widgets
 from .state import asked_state
+from .translations import translations_for
 
 if TYPE_CHECKING:
     from ...wire.schemas import LeaseView
@@ -80,6 +81,8 @@ class GPUWidget(anywidget.AnyWidget):
         initial = {
             "kernel_id": self._kernel_widgets.kernel_id,
             "gated": self._kernel_widgets.gated,
+            "language": None if language.current() == language.ENGLISH else language.current().replace("_", "-"),
+            "translations": translations_for(self._esm, language.current()),
             **asked_state(self._kernel_widgets),
         }
         super().__init__(_initial=initial)

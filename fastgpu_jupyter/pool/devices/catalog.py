@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from ...errors import InvalidRequest
+from ...errors import InvalidRequest, Message
 from ...units import MICRO
 
 #: Price of a device that no model matches.
@@ -74,13 +74,11 @@ class Catalog:
             match = _TERM.fullmatch(term)
             name = known.get(match[2].lower()) if match else None
             if match is None or name is None:
-                raise InvalidRequest(
-                    f"{term[:40]!r} in --simulate is not a number and a model, like 2xA100-80GB. "
-                    f"There are {', '.join(similar_names(match[2] if match else '', list(self.models)))}."
-                )
+                models = ", ".join(similar_names(match[2] if match else "", list(self.models)))
+                raise InvalidRequest(Message.of("pool_start.simulate_term", text=repr(term[:40]), models=models))
             names += [name] * int(match[1] or 1)
         if not names or len(names) > SIMULATED_MAX:
-            raise InvalidRequest(f"--simulate takes 1 to {SIMULATED_MAX} devices, like 2xA100-80GB.")
+            raise InvalidRequest(Message.of("pool_start.simulate_count", count=str(SIMULATED_MAX)))
         return names
 
 

@@ -8,6 +8,8 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from ...errors import Message
+
 
 class FindingState(StrEnum):
     """The state of one part of the machine."""
@@ -20,10 +22,10 @@ class FindingState(StrEnum):
 class DoctorFinding(NamedTuple):
     """One finding: its subject, the state of that, the reason, and a command or advice that changes it."""
 
-    subject: str
+    subject: Message
     state: FindingState
-    detail: str
-    remedy: str | None = None
+    detail: Message
+    remedy: Message | None = None
 
 
 class DoctorVerdict(Enum):
@@ -45,7 +47,7 @@ class HostFacts:
     dmem: bool = False  #: whether the kernel accounts device memory by control group
     pid_namespace: bool | None = None  #: whether this process sees only some of the machine's processes
     memory_bytes: int = 0
-    device_access_refusal: str | None = None  #: why access to device files cannot be restricted; ``None``: it can
+    device_access_refusal: Message | None = None  #: why access to device files cannot be restricted; ``None``: it can
 
 
 class DriverDoctor(Protocol):
@@ -61,6 +63,6 @@ class DriverDoctor(Protocol):
         """Yield all findings, those first on which others depend."""
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun, like ``2 GPUs``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def command(line: str) -> Message:
+    """Return a remedy that is a command, or an address, which are the same in all languages."""
+    return Message.of_text(line)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...errors import Message
 from ...units import GIB
-from ..devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts
+from ..devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts, command
 from ..devices.registry import DRIVERS
 from .gather import MachineFacts
 
@@ -28,36 +29,40 @@ def verdict(machine: MachineFacts) -> DoctorVerdict:
 
 
 def _system(host: HostFacts) -> Iterator[DoctorFinding]:
-    name = f"{host.system} {host.kernel}"
+    what, name = Message.of("doctor.system"), f"{host.system} {host.kernel}"
     if host.system != "Linux":
-        yield DoctorFinding("system", FindingState.BROKEN, f"{name}: FastGPU runs on Linux.")
+        yield DoctorFinding(what, FindingState.BROKEN, Message.of("doctor.no_linux", system=name))
         return
-    memory = host.memory_bytes // GIB
-    yield DoctorFinding(
-        "system", FindingState.OK, f"{name}, {memory} GiB of memory, {'root' if host.root else 'not root'}"
-    )
+    memory_bytes = host.memory_bytes // GIB * GIB
+    if host.root:
+        yield DoctorFinding(
+            what, FindingState.OK, Message.of("doctor.system_as_root", system=name, memory_bytes=memory_bytes)
+        )
+    else:
+        yield DoctorFinding(
+            what, FindingState.OK, Message.of("doctor.system_not_root", system=name, memory_bytes=memory_bytes)
+        )
 
 
 def _device_access(host: HostFacts) -> Iterator[DoctorFinding]:
-    what, refusal = "device files", host.device_access_refusal
+    what, refusal = Message.of("doctor.device_files"), host.device_access_refusal
     if refusal is None:
-        said = "those of other GPUs can be closed to kernels, where Access.restrict_device_files says so"
-        yield DoctorFinding(what, FindingState.OK, said)
+        yield DoctorFinding(what, FindingState.OK, Message.of("doctor.files_closable"))
     elif not host.root:
-        remedy = "sudo jupyter fastgpu pool --system --Access.restrict_device_files=True"
-        yield DoctorFinding(what, FindingState.OFF, f"leases say theirs, and none is closed: {refusal}", remedy)
+        remedy = command("sudo jupyter fastgpu pool --system --Access.restrict_device_files=True")
+        yield DoctorFinding(what, FindingState.OFF, Message.of("doctor.files_open", reason=refusal), remedy)
     else:
-        yield DoctorFinding(what, FindingState.OFF, f"leases say theirs, and none can be closed: {refusal}")
+        yield DoctorFinding(what, FindingState.OFF, Message.of("doctor.files_not_closable", reason=refusal))
 
 
 def _processes(host: HostFacts) -> Iterator[DoctorFinding]:
+    what = Message.of("doctor.processes")
     if host.pid_namespace:
-        said = (
-            "this process sees only its container's processes, the driver numbers those of the machine: whether the "
-            "memory of a lease is free is judged by what is in use, and parts of a GPU are neither measured nor parked"
-        )
         yield DoctorFinding(
-            "processes", FindingState.BROKEN, said, "run the pool with the machine's processes (docker run --pid=host)"
+            what,
+            FindingState.BROKEN,
+            Message.of("doctor.processes_in_container"),
+            Message.of("doctor.run_with_processes"),
         )
     else:
-        yield DoctorFinding("processes", FindingState.OK, "use of a GPU can be told to its notebook")
+        yield DoctorFinding(what, FindingState.OK, Message.of("doctor.processes_seen"))

@@ -17,6 +17,8 @@ from typing import TypeVar
 
 from ...core.model.entities import Holder, Lease, LogicalGPU, State
 from ...core.model.lifecycle import BECOMING_ACTIVE, OVER
+from ...messages import render
+from ...messages.language import ENGLISH
 from ..host import lease_groups
 from ..host.attribution import lease_of
 from ..host.device_filter import DeviceFiles
@@ -193,5 +195,7 @@ def create_lease_groups(state_dir: Path, boot_id: str, files: DeviceFiles, *, cl
             groups.remove_restrictions()  # of an earlier pool manager that closed files
         return None
     if why is not None:
-        log.warning("Device files of other GPUs are reported to leases and not closed to them: %s", why)
+        log.warning(
+            "Device files of other GPUs are reported to leases and not closed to them: %s", render(why, ENGLISH)
+        )
     return groups

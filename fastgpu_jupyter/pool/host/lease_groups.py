@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.model.entities import Holder
-from ...errors import HostFault, LimitReached
+from ...errors import HostFault, LimitReached, Message
 from . import cgroup, device_filter
 from .device_filter import DeviceFiles, Number
 from .process import open_holder
@@ -178,16 +178,16 @@ class LeaseGroups:
         raise HostFault(f"process {holder.pid} starts others faster than they can be moved.")
 
 
-def unsupported_reason(files: DeviceFiles) -> str | None:
+def unsupported_reason(files: DeviceFiles) -> Message | None:
     """Why device files cannot be closed here, as the end of a sentence; ``None`` where they can."""
     if os.geteuid():
-        return "only root can do that."
+        return Message.of("device_access.root_only")
     if cgroup.root() is None:
-        return "this machine has no control groups of version 2."
+        return Message.of("device_access.no_cgroups")
     try:
         os.close(device_filter.load(device_filter.program(files.majors(), ())))
     except HostFault as error:
-        return str(error)
+        return error.message
     return None
 
 

@@ -20,7 +20,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from ...errors import Conflict, HostFault
+from ...errors import Conflict, HostFault, Message
 from ...wire.spawn import LOCKS_VARIABLE
 from ...wire.unixsocket import connect, short_address
 
@@ -42,17 +42,14 @@ def create_private_folder(path: Path, mode: int = 0o700, *, named: bool = False)
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         status = path.lstat()
     except OSError as error:
-        raise HostFault(f"The folder {path} cannot be made: {error}.") from error
+        raise HostFault(Message.of("pool_start.folder_not_made", path=str(path), reason=str(error))) from error
     # In a sticky folder, such as /tmp, only the owner of a file can replace it.
     sticky = named and status.st_mode & stat.S_ISVTX != 0
     if path.is_symlink() or status.st_uid not in {os.getuid(), 0 if sticky else os.getuid()}:
-        raise HostFault(f"The folder {path} is a link or belongs to another user; FastGPU does not use it.")
+        raise HostFault(Message.of("pool_start.folder_of_another_user", path=str(path)))
     if named and not made:
         if status.st_mode & stat.S_IWOTH and not sticky:
-            raise HostFault(
-                f"Every user may replace files in the folder {path}, so FastGPU does not use it. Its mode was not "
-                f"changed: name another folder, or run `chmod o-w {path}`."
-            )
+            raise HostFault(Message.of("pool_start.folder_of_all", path=str(path)))
     elif status.st_mode & 0o777 != mode:
         path.chmod(mode)
 
@@ -64,12 +61,9 @@ def require_socket_or_nothing(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise HostFault(f"The socket {path} cannot be made: {error}.") from error
+        raise HostFault(Message.of("pool_start.socket_not_made", path=str(path), reason=str(error))) from error
     if not stat.S_ISSOCK(mode):
-        raise HostFault(
-            f"There is something at {path} that is not a socket. It was left as it is; name another path for the "
-            "socket of the pool."
-        )
+        raise HostFault(Message.of("pool_start.no_socket", path=str(path)))
     return True
 
 
@@ -86,37 +80,34 @@ def require_replaceable(path: Path) -> None:
         return
     except OSError as error:
         if error.errno not in {errno.EAGAIN, errno.EINPROGRESS, errno.EPROTOTYPE}:  # not those of a server
-            raise HostFault(f"The socket {path} cannot be made: {error}.") from error
-    raise HostFault(
-        f"Another program serves at the socket {path}. It was left as it is; name another path for the socket of the "
-        "pool."
-    )
+            raise HostFault(Message.of("pool_start.socket_not_made", path=str(path), reason=str(error))) from error
+    raise HostFault(Message.of("pool_start.other_program", path=str(path)))
 
 
-def acquire_lock(folder: Path, name: str, where: str = "here", way_out: str = "") -> int:
+def acquire_lock(folder: Path, name: str, of_socket: Path | None = None) -> int:
     """Take the lock of ``folder`` for the life of this process. Raises :class:`Conflict` if another process has it.
 
-    A lock that the starter of this process holds for it, as during a restart, is taken over.
+    ``of_socket`` is the socket whose name the lock stands for, if it is one. A lock that the starter of this process
+    holds for it, as during a restart, is taken over.
     """
     try:
         descriptor = _inherited(folder / name) or os.open(
             folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
     except OSError as error:
-        raise HostFault(f"The lock {folder / name} cannot be opened: {error}.") from error
+        raise HostFault(Message.of("pool_start.lock_not_opened", path=str(folder / name), reason=str(error))) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         content = os.read(descriptor, 200)
         if content and not content.startswith(_OWNER):
             os.close(descriptor)
-            raise HostFault(
-                f"The file {folder / name} was not made by FastGPU, which needs that name. It was left as it is; name "
-                "another folder."
-            )
+            raise HostFault(Message.of("pool_start.foreign_file", path=str(folder / name)))
     except BlockingIOError:
-        other = os.read(descriptor, 200).decode(errors="replace").strip() or "starting"
+        owner = os.read(descriptor, 200).decode(errors="replace").strip() or "-"
         os.close(descriptor)
-        raise Conflict(f"A pool manager is already running {where} ({other}).{way_out}") from None
+        if of_socket is None:
+            raise Conflict(Message.of("pool_start.running_here", owner=owner)) from None
+        raise Conflict(Message.of("pool_start.running_at", path=str(of_socket), owner=owner)) from None
     return descriptor
 
 
@@ -136,12 +127,7 @@ def acquire_socket_lock(path: Path) -> int:
 
     Raises :class:`Conflict` if another process has it, which may use another state folder.
     """
-    return acquire_lock(
-        path.parent,
-        f".{path.name}.lock",
-        f"at the socket {path}",
-        " Stop it, or serve at another socket with --socket.",
-    )
+    return acquire_lock(path.parent, f".{path.name}.lock", of_socket=path)
 
 
 def write_owner(descriptor: int, detail: str) -> None:
@@ -176,7 +162,7 @@ def listen(path: Path, mode: int) -> socket.socket:
         private.rename(path)
     except OSError as error:
         sock.close()
-        raise HostFault(f"The socket {path} cannot be made: {error}.") from error
+        raise HostFault(Message.of("pool_start.socket_not_made", path=str(path), reason=str(error))) from error
     return sock
 
 

@@ -22,7 +22,7 @@ import msgspec
 from ...core.lease.invariants import violations
 from ...core.model.entities import State
 from ...core.pool import replay
-from ...errors import FastGPUError, StoreFault
+from ...errors import FastGPUError, Message, StoreFault
 from .answers import answer_seal
 from .archive import ArchiveDamaged
 from .chain import head_of
@@ -60,7 +60,7 @@ def examine(
     no journal, or cannot be copied.
     """
     if not path.exists():
-        raise StoreFault(f"There is no journal at {path}; a pool manager that never ran has none.")
+        raise StoreFault(Message.of("fsck.no_journal", path=str(path)))
     with tempfile.TemporaryDirectory(prefix="fastgpu-fsck-") as folder:
         copy = Path(folder) / path.name
         _copy(path, copy)
@@ -146,7 +146,7 @@ def cut(path: Path, keep: int) -> Path:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         head_of(path).unlink(missing_ok=True)  # it names the old end
     except (OSError, sqlite3.Error) as error:
-        raise StoreFault(f"The journal {path} was not cut: {error}.") from error
+        raise StoreFault(Message.of("fsck.not_cut", path=str(path), reason=str(error))) from error
     return backup
 
 
@@ -168,7 +168,7 @@ def _copy(path: Path, copy: Path) -> None:
         with reader(path) as source, contextlib.closing(sqlite3.connect(copy)) as target:
             source.backup(target)
     except (OSError, sqlite3.Error) as error:
-        raise StoreFault(f"The journal {path} cannot be copied ({error}), so it was not examined.") from error
+        raise StoreFault(Message.of("fsck.not_copied", path=str(path), reason=str(error))) from error
 
 
 def _is_served(folder: Path) -> bool:

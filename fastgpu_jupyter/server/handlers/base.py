@@ -18,7 +18,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from ...errors import FastGPUError, InvalidRequest, Message
-from ...messages import text_of
+from ...messages import render, text_of
 from ...text import printable
 from ...wire import version
 from ...wire.client import PoolClient
@@ -54,7 +54,8 @@ class FastGPUHandler(APIHandler):
         """Refuse a body that is too large, after the usual checks."""
         await super().prepare()
         if len(self.request.body) > BODY_BYTES_MAX:
-            raise web.HTTPError(413, f"The body may have at most {BODY_BYTES_MAX} bytes.")
+            too_large = Message.of("http.body_too_large", bytes_max=str(BODY_BYTES_MAX))
+            raise web.HTTPError(413, render(too_large, language.of_user()))
 
     async def call(self, function: Callable[[PoolClient], T]) -> T:
         """Return the result of one call to the pool manager."""
@@ -102,7 +103,7 @@ class FastGPUHandler(APIHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Finish the request with an error: ``{"message", "code", "detail"}``."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
-        message = responses.get(status_code, "Unknown error")
+        message = responses.get(status_code, str(status_code))
         code, detail = f"http_{status_code}", ""
         if isinstance(error, FastGPUError):
             status_code, code, message = error.status, error.code, text_of(error, language.of_user())

@@ -7,7 +7,10 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from ...errors import Message
+from ...messages import render
 from ...wire.client import PoolClient
+from .. import language
 from .base import LEASES, POOL, FastGPUHandler
 
 
@@ -42,4 +45,4 @@ class UnknownHandler(FastGPUHandler):
     @authorized(action="read", resource=POOL)  # type: ignore[untyped-decorator]
     async def get(self, _path: str) -> None:
         """Refuse with the status 404."""
-        raise web.HTTPError(404, "There is no such path below fastgpu/api.")
+        raise web.HTTPError(404, render(Message.of("http.no_such_path"), language.of_user()))

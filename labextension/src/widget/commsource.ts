@@ -16,6 +16,7 @@ import type { HistoryView, LeaseView, MessageView, PoolView, SizeOptions } from 
 import type { IHistorySubject, Resolution } from '../leases/history';
 import type { Connection } from '../leases/lease';
 import { messageText } from '../texts/message';
+import type { Translations } from './texts';
 
 /** The kind of the messages of the kernel's protocol. */
 const KIND = 'fastgpu';
@@ -40,6 +41,9 @@ export interface ILiveState {
 export interface IInitialState extends ILiveState {
   readonly kernel_id: string | null;
   readonly gated: boolean;
+  /** The language of the kernel's user, as in `zh-CN`; null for that of the page. */
+  readonly language: string | null;
+  readonly translations: Translations;
 }
 
 interface IAnswer extends Partial<ILiveState> {

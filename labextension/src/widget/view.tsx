@@ -12,9 +12,9 @@ import { stateName } from '../texts/lease';
 import { leaseFacts } from '../texts/size';
 import { CommSource } from './commsource';
 import type { IModel } from './commsource';
-import { english } from './english';
 import type { IWidgetPage } from './page';
 import { findPage, PAGE_EVENT } from './page';
+import { bundleOf } from './texts';
 
 /** Return the page's object, also if it is set later than the widget is rendered. */
 function usePage(): IWidgetPage | null {
@@ -68,11 +68,12 @@ function PageWidget(props: { readonly page: IWidgetPage; readonly kernelId: stri
 
 /** The widget elsewhere: what the kernel's last message told, with its time, and a button that asks again. */
 function CommWidget({ model }: { readonly model: IModel }): React.JSX.Element {
-  const language = document.documentElement.lang || navigator.language;
-  const source = React.useMemo(() => new CommSource(model, english, language), [model, language]);
+  const initial = model.get('_initial');
+  const language = initial.language ?? (document.documentElement.lang || navigator.language);
+  const trans = React.useMemo(() => bundleOf(initial.translations), [initial]);
+  const source = React.useMemo(() => new CommSource(model, trans, language), [model, trans, language]);
   React.useEffect(() => () => source.dispose(), [source]);
   useSource(source);
-  const trans = english;
   if (source.isEnded) {
     return (
       <div className="fg-Widget-body">

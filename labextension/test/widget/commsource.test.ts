@@ -3,7 +3,7 @@ import test from 'node:test';
 
 import type { IInitialState, IModel } from '../../src/widget/commsource';
 import { ANSWER_TIMEOUT_MS, CommSource } from '../../src/widget/commsource';
-import { english } from '../../src/widget/english';
+import { bundleOf } from '../../src/widget/texts';
 import { sizes } from '../controls/samples';
 import { lease, leaseHistory, message, pool } from '../samples';
 
@@ -19,6 +19,8 @@ class FakeModel implements IModel {
   readonly initial: IInitialState = {
     kernel_id: 'k1',
     gated: true,
+    language: null,
+    translations: {},
     lease: lease(),
     problem: null,
     now: 60_000,
@@ -56,7 +58,7 @@ class FakeModel implements IModel {
 
 function setUp(): { model: FakeModel; source: CommSource; changes: () => number } {
   const model = new FakeModel();
-  const source = new CommSource(model, english, 'en');
+  const source = new CommSource(model, bundleOf({}), 'en');
   let count = 0;
   source.changed(() => {
     count += 1;
@@ -126,9 +128,4 @@ test('CommSource: a kernel that does not answer is given up', async context => {
   context.mock.timers.tick(ANSWER_TIMEOUT_MS);
   await assert.rejects(acted, /does not answer/);
   assert.equal(source.isPending, false);
-});
-
-test('english: inserts values and chooses the plural', () => {
-  assert.equal(english.__('%1 of %2', 'half', 3), 'half of 3');
-  assert.equal(english._n('%1 lease of %2', '%1 leases of %2', 2, 'ada'), '2 leases of ada');
 });

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from fastgpu_jupyter.cli import doctor
+from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.devices.diagnosis import DoctorFinding, FindingState
 from fastgpu_jupyter.pool.doctor.gather import gather
 from fastgpu_jupyter.pool.doctor.rules import verdict
@@ -16,7 +17,9 @@ from fastgpu_jupyter.pool.doctor.rules import verdict
 
 def test_table_shows_a_remedy_in_one_piece() -> None:
     remedy = "sudo something " * 10
-    lines = doctor.table([DoctorFinding("driver", FindingState.BROKEN, "why " * 40, remedy.strip())])
+    subject, why = Message.of("doctor.driver"), Message.of_text("why " * 40)
+    finding = DoctorFinding(subject, FindingState.BROKEN, why, Message.of_text(remedy.strip()))
+    lines = doctor.table([finding])
     assert lines[0].startswith("WHAT    STATE")
     assert lines[-1].strip() == f"-> {remedy.strip()}"
     assert all(len(line) <= 100 for line in lines[:-1])

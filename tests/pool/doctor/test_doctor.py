@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fastgpu_jupyter.cli.doctor import RenderedFinding, rendered
+from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts
 from fastgpu_jupyter.pool.doctor import rules
 from fastgpu_jupyter.pool.doctor.gather import MachineFacts
@@ -28,7 +30,7 @@ class FakeDoctor:
         return facts
 
     def findings(self, host: HostFacts, facts: DoctorVerdict) -> Iterator[DoctorFinding]:
-        yield DoctorFinding("driver", FindingState.OK, f"it {facts.name.lower()}")
+        yield DoctorFinding(Message.of("doctor.driver"), FindingState.OK, Message.of_text(f"it {facts.name.lower()}"))
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +45,12 @@ def machine(
     return MachineFacts(replace(HOST, **host), {"one": one, "two": two})
 
 
-def found(machine: MachineFacts, subject: str) -> DoctorFinding:
-    [finding] = [finding for finding in examine(machine) if finding.subject == subject]
+def examined(machine: MachineFacts) -> list[RenderedFinding]:
+    return [rendered(finding) for finding in examine(machine)]
+
+
+def found(machine: MachineFacts, subject: str) -> RenderedFinding:
+    [finding] = [finding for finding in examined(machine) if finding.subject == subject]
     return finding
 
 
@@ -63,18 +69,18 @@ def test_verdict_of_several_drivers_is_the_best_that_is_not_missing(verdicts: st
 
 
 def test_examine_has_the_findings_of_every_driver() -> None:
-    details = [finding.detail for finding in examine(machine()) if finding.subject == "driver"]
+    details = [finding.detail for finding in examined(machine()) if finding.subject == "driver"]
     assert details == ["it serves", "it no_driver"]
 
 
 def test_examine_without_a_gpu_says_nothing_of_what_needs_one() -> None:
-    subjects = {finding.subject for finding in examine(machine(DoctorVerdict.BROKEN))}
+    subjects = {finding.subject for finding in examined(machine(DoctorVerdict.BROKEN))}
     assert subjects == {"system", "driver"}
 
 
 @pytest.mark.parametrize(("limited", "state"), [(True, FindingState.BROKEN), (False, FindingState.OK)])
 def test_processes_are_attributed_only_in_the_hosts_pid_namespace(limited: bool, state: FindingState) -> None:
-    assert found(machine(pid_namespace=limited), "processes").state is state
+    assert found(machine(pid_namespace=limited), "processes").state == state
 
 
 @pytest.mark.parametrize(
@@ -82,13 +88,13 @@ def test_processes_are_attributed_only_in_the_hosts_pid_namespace(limited: bool,
     [
         (machine(), FindingState.OK, "Access.restrict_device_files", None),
         (
-            machine(device_access_refusal="no control groups."),
+            machine(device_access_refusal=Message.of_text("no control groups.")),
             FindingState.OFF,
             "none can be closed: no control groups.",
             None,
         ),
         (
-            machine(device_access_refusal="only root.", root=False),
+            machine(device_access_refusal=Message.of_text("only root."), root=False),
             FindingState.OFF,
             "none is closed: only root.",
             "sudo",

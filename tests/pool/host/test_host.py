@@ -20,6 +20,7 @@ from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.clock import SystemClock
 from fastgpu_jupyter.wire import unixsocket
+from tests import refusals
 from tests.waiting import DEADLINE_S, wait_until
 
 BOOT = SystemClock().boot_id()
@@ -127,7 +128,7 @@ def test_lease_of_reads_the_environment_of_a_process() -> None:
 def test_second_lock_is_refused_with_the_owner(tmp_path: Path) -> None:
     descriptor = single_instance.acquire_lock(tmp_path, "lock")
     single_instance.write_owner(descriptor, "socket /a")
-    with pytest.raises(Conflict, match=rf"already running here \(process {os.getpid()}, socket /a\)"):
+    with refusals.refused(Conflict, match=rf"already running here \(process {os.getpid()}, socket /a\)"):
         single_instance.acquire_lock(tmp_path, "lock")
     os.close(descriptor)
     os.close(single_instance.acquire_lock(tmp_path, "lock"))
@@ -145,17 +146,17 @@ def test_private_folder_has_its_mode_and_owner(tmp_path: Path) -> None:
     single_instance.create_private_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(HostFault, match="is a link or belongs to another user"):
+    with refusals.refused(HostFault, match="is a link or belongs to another user"):
         single_instance.create_private_folder(tmp_path / "link")
     (tmp_path / "file").touch()
-    with pytest.raises(HostFault, match="cannot be made"):
+    with refusals.refused(HostFault, match="cannot be made"):
         single_instance.create_private_folder(tmp_path / "file")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
 def test_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
-    with pytest.raises(HostFault, match="belongs to another user"):
+    with refusals.refused(HostFault, match="belongs to another user"):
         single_instance.create_private_folder(tmp_path)
 
 
@@ -189,7 +190,9 @@ def test_socket_lock_is_refused_to_a_second_pool(tmp_path: Path) -> None:
     path = tmp_path / "pool.sock"
     descriptor = single_instance.acquire_socket_lock(path)
     single_instance.write_owner(descriptor, "state folder /a")
-    with pytest.raises(Conflict, match=r"already running at the socket .*pool\.sock \(process .*/a\).*another socket"):
+    with refusals.refused(
+        Conflict, match=r"already running at the socket .*pool\.sock \(process .*/a\).*another socket"
+    ):
         single_instance.acquire_socket_lock(path)
     os.close(single_instance.acquire_socket_lock(tmp_path / "other.sock"))
     os.close(descriptor)
@@ -225,7 +228,7 @@ def test_listen_supports_a_path_of_any_length(tmp_path: Path) -> None:
 
 def test_listen_on_a_bad_path_says_why(tmp_path: Path) -> None:
     (tmp_path / "pool.sock").mkdir()
-    with pytest.raises(HostFault, match="is not a socket"):
+    with refusals.refused(HostFault, match="is not a socket"):
         single_instance.listen(tmp_path / "pool.sock", 0o600)
 
 

@@ -359,7 +359,7 @@ class NvidiaDriver:
         """Set or clear the memory limit of a control group."""
         self._limits.set(device_id, group, memory_bytes)
 
-    def mps_obstacle(self, device_id: str) -> str | None:
+    def mps_obstacle(self, device_id: str) -> Message | None:
         """Return what prevents the GPU from serving by MPS, by what the driver reports now."""
         found = find_obstacle(read_mps_facts(self._handle(device_id)), 0)
         return None if found is None else found.reason

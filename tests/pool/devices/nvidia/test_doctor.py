@@ -11,8 +11,10 @@ from typing import Any
 import pynvml
 import pytest
 
+from fastgpu_jupyter.cli.doctor import RenderedFinding, rendered
 from fastgpu_jupyter.errors import HostFault
-from fastgpu_jupyter.pool.devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts
+from fastgpu_jupyter.messages import render
+from fastgpu_jupyter.pool.devices.diagnosis import DoctorVerdict, FindingState, HostFacts
 from fastgpu_jupyter.pool.devices.nvidia.doctor import gather as gathering
 from fastgpu_jupyter.pool.devices.nvidia.doctor import nvml_facts
 from fastgpu_jupyter.pool.devices.nvidia.doctor.facts import DeviceNode, GpuFacts, NvidiaFacts, NvmlFacts
@@ -64,16 +66,20 @@ def with_gpu(**changes: Any) -> MachineFacts:
     return with_nvml(gpus=(replace(GPU, **changes),))
 
 
-def found(machine: MachineFacts, what: str) -> DoctorFinding:
+def examined(machine: MachineFacts) -> list[RenderedFinding]:
+    return [rendered(finding) for finding in examine(machine)]
+
+
+def found(machine: MachineFacts, what: str) -> RenderedFinding:
     """The worst that is said of it."""
-    findings = [finding for finding in examine(machine) if finding.subject == what]
-    assert findings, [finding.subject for finding in examine(machine)]
-    return max(findings, key=lambda finding: list(FindingState).index(finding.state))
+    findings = [finding for finding in examined(machine) if finding.subject == what]
+    assert findings, [finding.subject for finding in examined(machine)]
+    return max(findings, key=lambda finding: list(FindingState).index(FindingState(finding.state)))
 
 
 def test_examine_of_a_complete_machine_finds_nothing_to_do() -> None:
-    findings = examine(changed(WELL, nvml=replace(NVML, gpus=(replace(GPU, mig=None),))))
-    assert {finding.subject for finding in findings if finding.state is not FindingState.OK} == {"MIG"}
+    findings = examined(changed(WELL, nvml=replace(NVML, gpus=(replace(GPU, mig=None),))))
+    assert {finding.subject for finding in findings if finding.state != FindingState.OK} == {"MIG"}
     assert {finding.subject for finding in findings} >= {
         "system", "driver", "GPU 0", "permissions", "exclusive", "memory limits", "MIG", "MPS", "parking", "health",
         "processes", "persistence",
@@ -154,7 +160,7 @@ def test_driver_finding_names_the_cause_and_the_remedy(
     machine: MachineFacts, state: FindingState, says: str, remedy: str, outcome: DoctorVerdict
 ) -> None:
     finding = found(machine, "driver")
-    assert finding.state is state
+    assert finding.state == state
     assert says in finding.detail
     assert remedy in str(finding.remedy)
     assert verdict(machine) is outcome
@@ -162,7 +168,7 @@ def test_driver_finding_names_the_cause_and_the_remedy(
 
 def test_examine_of_a_silent_driver_leaves_out_mechanisms() -> None:
     assert "parking" not in {
-        finding.subject for finding in examine(changed(WELL, nvml=NvmlFacts(error="Unknown Error")))
+        finding.subject for finding in examined(changed(WELL, nvml=NvmlFacts(error="Unknown Error")))
     }
 
 
@@ -238,7 +244,7 @@ def test_findings_name_what_is_missing_and_the_remedy(
     machine: MachineFacts, what: str, state: FindingState, says: str, remedy: str | None
 ) -> None:
     finding = found(machine, what)
-    assert finding.state is state
+    assert finding.state == state
     assert says in finding.detail
     assert (remedy is None and finding.remedy is None) or str(remedy) in str(finding.remedy)
 
@@ -375,7 +381,7 @@ def test_read_of_an_old_driver_leaves_values_unknown(fake_nvml: dict[str, Any]) 
     )
     [gpu] = nvml_facts.read().gpus
     assert gpu.mps is not None
-    assert "R510 or newer" in gpu.mps[0]
+    assert "R510 or newer" in render(gpu.mps[0])
     assert (gpu.error, gpu.mig, gpu.gpm, gpu.events) == (None, None, False, None)
     # A library that knows limits and has none for this group knows limits.
     fake_nvml["DeviceGetMemoryLimits_v1"] = raising(pynvml.NVML_ERROR_NOT_FOUND)
@@ -411,7 +417,7 @@ def test_read_with_a_lost_gpu_has_the_others(fake_nvml: dict[str, Any]) -> None:
 
 
 def test_overwriting_needs_libcuda() -> None:
-    assert found(WELL, "overwriting").state is FindingState.OK
+    assert found(WELL, "overwriting").state == FindingState.OK
     finding = found(changed(WELL, libcuda=False), "overwriting")
     assert (finding.state, "libcuda.so.1" in finding.detail, finding.remedy is None) == (FindingState.OFF, True, False)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.core.model.entities import Enforcement, LimitScope, LogicalGPU, Mechanism
-from fastgpu_jupyter.errors import HostFault
+from fastgpu_jupyter.errors import HostFault, Message
+from fastgpu_jupyter.messages import render
 from fastgpu_jupyter.pool.devices.nvidia.mps import daemon as mps_daemon
 from fastgpu_jupyter.pool.devices.nvidia.mps.daemon import PATH_MAX, PROGRAM, Daemon
 from fastgpu_jupyter.pool.devices.nvidia.mps.mechanism import MpsMechanism, MpsSettings, folder_for
@@ -48,8 +49,8 @@ class DeviceControl:
     def set_memory_limit(self, device_id: str, cgroup: str, memory_bytes: int | None) -> None:
         raise AssertionError
 
-    def mps_obstacle(self, device_id: str) -> str | None:
-        return self.lacks
+    def mps_obstacle(self, device_id: str) -> Message | None:
+        return Message.of_optional(self.lacks)
 
 
 def half(generation: int, device_id: str = "GPU-a", owner_uid: int | None = None) -> LogicalGPU:
@@ -84,7 +85,7 @@ def test_find_obstacle_names_what_is_missing_and_the_remedy(
     found = find_obstacle(facts, 4)
     assert (found is None) == (why is None)
     if found is not None:
-        assert str(why) in found.reason
+        assert str(why) in render(found.reason)
         assert found.remedy == remedy
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .....errors import Message
+
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
@@ -22,7 +24,7 @@ class GpuFacts:
     memory_bytes: int | None = None
     lists_processes: bool | None = None  #: whether it lists the processes on it
     shares_memory: bool = False  #: whether it uses the machine's memory and has none of its own
-    mps: tuple[str, str | None] | None = None  #: what it lacks for MPS, and the command that changes that
+    mps: tuple[Message, str | None] | None = None  #: what it lacks for MPS, and the command that changes that
 
     @property
     def divided(self) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .....units import format_memory
+from .....errors import Message
 from ....host.machine import default_parked_bytes
-from ...diagnosis import DoctorFinding, FindingState, HostFacts
+from ...diagnosis import DoctorFinding, FindingState, HostFacts, command
 from ..checkpoint_process import EXTRA
 from ..cuda_checkpoint import MOVE_FROM, PARK_FROM
 from .basics import DRIVER_PAGE
@@ -19,22 +19,26 @@ def parking(host: HostFacts, facts: NvidiaFacts) -> Iterator[DoctorFinding]:
     if missing is not None:
         yield missing
         return
-    where = "the same GPU or another of its model" if facts.since(MOVE_FROM) else "the same GPU"
-    said = f"idle leases can be parked, and come back to {where}"
-    yield DoctorFinding("parking", FindingState.OK, said + _within_host_memory(host, facts))
+    moves = facts.since(MOVE_FROM)
+    where = Message.of("doctor.to_model") if moves else Message.of("doctor.to_same_gpu")
+    limit = _within_host_memory(host, facts)
+    if limit is None:
+        yield _finding(Message.of("doctor.parkable", where=where), state=FindingState.OK)
+    else:
+        yield _finding(Message.of("doctor.parkable_within", where=where, limit=limit), state=FindingState.OK)
 
 
-def _within_host_memory(host: HostFacts, facts: NvidiaFacts) -> str:
-    """Return how much memory a parked lease may have, where that is less than a GPU has; otherwise an empty text."""
+def _finding(detail: Message, remedy: Message | None = None, state: FindingState = FindingState.OFF) -> DoctorFinding:
+    return DoctorFinding(Message.of("doctor.parking"), state, detail, remedy)
+
+
+def _within_host_memory(host: HostFacts, facts: NvidiaFacts) -> Message | None:
+    """Return how much memory a parked lease may have, where that is less than a GPU has; otherwise None."""
     most_bytes = default_parked_bytes(host.memory_bytes)
     largest_bytes = max((gpu.memory_bytes or 0 for gpu in facts.working() if not gpu.divided), default=0)
     if not host.memory_bytes or largest_bytes <= most_bytes:
-        return ""
-    return (
-        f"; a GPU has {format_memory(largest_bytes)}, and all parked leases together may take "
-        f"{format_memory(most_bytes)} of host memory unless Parking.host_memory says otherwise, so one that uses more "
-        "keeps its GPU"
-    )
+        return None
+    return Message.of("doctor.host_memory", largest_bytes=largest_bytes, most_bytes=most_bytes)
 
 
 def why_not_parkable(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | None:
@@ -45,27 +49,26 @@ def why_not_parkable(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | Non
 def _needs_driver(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | None:
     if facts.since(PARK_FROM):
         return None
-    said = f"needs a driver of R{PARK_FROM} or newer, this is {facts.driver_name}"
-    return DoctorFinding("parking", FindingState.OFF, said, f"install R{MOVE_FROM} or newer: {DRIVER_PAGE}")
+    return _finding(Message.of("doctor.parking_from", release=str(PARK_FROM), driver=facts.driver_name), _INSTALL_NEWER)
 
 
 def _needs_whole_gpus(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | None:
     if not all(gpu.divided for gpu in facts.working()):
         return None
-    return DoctorFinding("parking", FindingState.OFF, "what is divided by MIG cannot be parked")
+    return _finding(Message.of("doctor.divided_not_parkable"))
 
 
 def _needs_bindings(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | None:
     if facts.cuda_bindings is not None:
         return None
-    return DoctorFinding("parking", FindingState.OFF, "needs NVIDIA's Python package cuda-bindings", EXTRA)
+    return _finding(Message.of("doctor.no_bindings"), command(EXTRA))
 
 
 def _needs_cuda(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | None:
     if facts.cuda_error is None:
         return None
-    said = f"cuda-bindings {facts.cuda_bindings} cannot use the driver: {facts.cuda_error}"
-    return DoctorFinding("parking", FindingState.BROKEN, said, f"{EXTRA} --upgrade")
+    said = Message.of("doctor.bindings_fail", version=facts.cuda_bindings or "", reason=facts.cuda_error)
+    return _finding(said, command(f"{EXTRA} --upgrade"), FindingState.BROKEN)
 
 
 def _needs_its_own_kind(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | None:
@@ -73,10 +76,10 @@ def _needs_its_own_kind(host: HostFacts, facts: NvidiaFacts) -> DoctorFinding | 
     names = [gpu.name for gpu in facts.working()]
     if facts.since(MOVE_FROM) or len(names) == len(set(names)):
         return None
-    said = f"with several GPUs of a model it needs R{MOVE_FROM}, which brings memory back to any of them"
-    return DoctorFinding("parking", FindingState.OFF, said, f"install R{MOVE_FROM} or newer: {DRIVER_PAGE}")
+    return _finding(Message.of("doctor.parking_of_model", release=str(MOVE_FROM)), _INSTALL_NEWER)
 
 
+_INSTALL_NEWER = Message.of("doctor.install_release", release=str(MOVE_FROM), page=DRIVER_PAGE)
 _PARKING: tuple[Callable[[HostFacts, NvidiaFacts], DoctorFinding | None], ...] = (
     _needs_driver, _needs_whole_gpus, _needs_bindings, _needs_cuda, _needs_its_own_kind,
 )  # fmt: skip

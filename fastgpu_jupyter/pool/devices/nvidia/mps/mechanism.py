@@ -56,7 +56,7 @@ class MpsDevices(Protocol):
     def memory_bytes(self, device_id: str) -> int:
         """Return all memory of a device; from memory, without a call to it."""
 
-    def mps_obstacle(self, device_id: str) -> str | None:
+    def mps_obstacle(self, device_id: str) -> Message | None:
         """Return what prevents the device from serving by MPS, or ``None``."""
 
 
@@ -191,9 +191,9 @@ class MpsMechanism:
     def _start(self, gpu: LogicalGPU) -> Daemon:
         if self._settings is None or not self._settings.on:
             raise HostFault("MPS was switched off since it was granted.")
-        obstacle = self._devices.mps_obstacle(gpu.device_id)
-        if obstacle is not None or (obstacle := self.refusal()) is not None:
-            raise HostFault(f"MPS cannot serve on this GPU any more: {obstacle}.")
+        obstacle = self._devices.mps_obstacle(gpu.device_id) or Message.of_optional(self.refusal())
+        if obstacle is not None:
+            raise HostFault(Message.of("mps.cannot_serve", reason=obstacle))
         single_instance.create_private_folder(self._settings.folder, 0o711 if self._settings.all_users else 0o700)
         folder = self._settings.folder / f"{_name(gpu)}.{gpu.generation}"  # as no other grant has it
         daemons.end(Daemon.unknown(folder))  # what is left of an earlier start for this lease

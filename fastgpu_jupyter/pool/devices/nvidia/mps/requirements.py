@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import pynvml
 
+from .....errors import Message
+
 T = TypeVar("T")
 #: Volta, from which on each process has an address space of its own.
 CAPABILITY_FROM = (7, 0)
@@ -28,7 +30,7 @@ class MpsFacts(NamedTuple):
 class Obstacle(NamedTuple):
     """What a GPU lacks, as the end of a sentence, and the command that changes it."""
 
-    reason: str
+    reason: Message
     remedy: str | None = None
 
 
@@ -46,12 +48,12 @@ def read_mps_facts(handle: Any) -> MpsFacts:
 def find_obstacle(facts: MpsFacts, index: int) -> Obstacle | None:
     """Return what prevents the GPU with that index from serving by MPS, or ``None``."""
     if facts.capability is None or facts.capability < CAPABILITY_FROM:
-        return Obstacle("it is older than Volta")
+        return Obstacle(Message.of("mps.too_old"))
     if facts.cuda is None or facts.cuda < CUDA_FROM or not facts.lists_processes:
-        return Obstacle("its driver has no limits for MPS, or does not list its processes; R510 or newer does")
+        return Obstacle(Message.of("mps.no_limits"))
     if facts.compute_mode != SHARED_MODE:
         remedy = f"sudo nvidia-smi -i {index} -c DEFAULT"
-        return Obstacle("its compute mode lets one program only use it", remedy)
+        return Obstacle(Message.of("mps.exclusive_mode"), remedy)
     return None
 
 
