@@ -14,11 +14,12 @@ from ..accounting import fairshare, reservations
 from ..accounting.fairshare import FairShareKey
 from ..accounting.reservations import ReservationGuard
 from ..model.entities import Lease, Priority, Requirements, State
-from ..placement.demand import Exclusion
+from ..placement.demand import Exclusion, Placement
 from ..placement.device_share import Devices
 from ..placement.placer import SHADOW_PRICES_EVERY, Placer
 from . import defragmentation, tenant_limits
 from .backfill import RESERVATIONS_MAX, BackfillReservation, BackfillReservations
+from .beside_reservations import other_devices
 from .candidates import Candidates
 from .expected_decision import QueueContext
 from .queue import Candidate, Queue
@@ -171,12 +172,18 @@ class Scheduler:
             devices = self._placer.devices(placement)
             if not tenant_limits.may_hold(self._state, lease, devices):
                 candidates.limited.add(lease.tenant)
-            elif not guard.leaves_room(lease, devices):
+            elif guard.leaves_room(lease, devices):
+                return lease, request_class.requirements, devices
+            elif (others := self._other_devices(lease, placement, guard, candidate.rank)) is not None:
+                return lease, request_class.requirements, others
+            else:
                 # Reservations of other tenants forbid it, to this tenant and to all that are like it.
                 candidates.refused.setdefault(request_class, set()).update(guard.affected_tenants(lease))
-            else:
-                return lease, request_class.requirements, devices
         return None
+
+    def _other_devices(self, lease: Lease, forbidden: Placement, guard: ReservationGuard, rank: Rank) -> Devices | None:
+        excluded = self._reservations.excluded_for(rank)
+        return other_devices(self._state, self._placer, lease, forbidden, guard=guard, excluded=excluded)
 
     def unserved(self, now_ms: int) -> Iterator[tuple[Lease, tuple[str, ...]]]:
         """Yield the requests that would be served next if there were room, with the devices reserved for their class.
@@ -269,8 +276,12 @@ class Scheduler:
         if placement is None:
             return None, bool(excluded) and self._placer.place(requirements, demand, {}) is not None
         devices = self._placer.devices(placement)
-        allowed = not context.blocked and tenant_limits.may_hold(self._state, lease, devices)
-        return devices if allowed and context.guard.leaves_room(lease, devices) else None, True
+        if context.blocked or not tenant_limits.may_hold(self._state, lease, devices):
+            return None, True
+        guard = context.guard
+        if not guard.leaves_room(lease, devices):
+            return other_devices(self._state, self._placer, lease, placement, guard=guard, excluded=excluded), True
+        return devices, True
 
     def may_make_room_for(self, lease: Lease, context: QueueContext) -> bool:
         """Return whether other leases may be parked for a request, as far as its tenant decides that."""

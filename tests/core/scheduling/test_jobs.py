@@ -332,7 +332,7 @@ def _events(world: World, after: int) -> Iterator[e.Event]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_afternoon_of_users_beside_jobs_has_no_ping_pong_and_nobody_starves(seed: int) -> None:
+def test_afternoon_of_users_beside_jobs_has_no_ping_pong_and_no_job_starves(seed: int) -> None:
     devices, users, jobs = 2, 2, 6
     one = Afternoon(seed, devices, users, jobs)
     for _ in range(2400):

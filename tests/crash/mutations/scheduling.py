@@ -40,7 +40,7 @@ MUTATIONS = (
     Mutation(
         "reserved capacity is granted to another tenant",
         Guarantee.QUEUE_ORDER,
-        (Edit(Scheduler.next_grant, "not _1.leaves_room(...)", "False"),),
+        (Edit(Scheduler.next_grant, "guard.leaves_room(...)", "True"),),
         Fails(test_reservations.test_what_is_not_used_is_not_given_to_who_would_keep_it, "PREPARING"),
     ),
     Mutation(
