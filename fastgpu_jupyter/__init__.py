@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ("GPUWidget", "lease_progress", "load_ipython_extension")
+__all__ = ("Executor", "GPUWidget", "lease_progress", "load_ipython_extension")
 
 
 def __getattr__(name: str) -> "Any":
@@ -29,6 +29,10 @@ def __getattr__(name: str) -> "Any":
         from .kernel.widget.progress import lease_progress
 
         return lease_progress
+    if name == "Executor":
+        from .jobs.executor import Executor
+
+        return Executor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

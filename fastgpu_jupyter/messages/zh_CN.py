@@ -6,10 +6,11 @@ listed by ``python -m tests.labextension.strings``.
 
 from __future__ import annotations
 
-from . import zh_CN_cache, zh_CN_commands, zh_CN_drivers, zh_CN_jobs, zh_CN_kernel, zh_CN_operation
+from . import zh_CN_cache, zh_CN_calls, zh_CN_commands, zh_CN_drivers, zh_CN_jobs, zh_CN_kernel, zh_CN_operation
 
 MESSAGES: dict[str, str] = {
     **zh_CN_cache.MESSAGES,
+    **zh_CN_calls.MESSAGES,
     **zh_CN_commands.MESSAGES,
     **zh_CN_drivers.MESSAGES,
     **zh_CN_jobs.MESSAGES,

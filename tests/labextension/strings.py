@@ -27,8 +27,8 @@ SOURCE = LABEXTENSION / "locale/zh_CN.json"
 NOT_IN_BROWSER = frozenset({
     "config", "http", "intent", "kernelspec", "launch", "lease", "option", "rates", "request", "size", "tenant",
     "transfer", "units", "users", "version",
-    "cell", "cli", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "progress", "size_effect",
-    "state", "summary", "title", "value", "widget",
+    "call", "cell", "cli", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "progress",
+    "size_effect", "state", "summary", "title", "value", "widget",
     "device_access", "doctor", "doctor_state", "fsck", "help", "mig_mode", "pool_process", "pool_start", "wait",
 })  # fmt: skip
 #: The module that translates the templates of ``fastgpu_jupyter/messages``, which are not literals there.

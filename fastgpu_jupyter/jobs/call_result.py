@@ -1,0 +1,89 @@
+"""What came of a call: its value or its exception, read from the store of results."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import FastGPUError, Message
+from ..messages import sentences_of
+from .call_failures import (
+    CallCancelled,
+    CallTimeout,
+    RemoteError,
+    RemoteTraceback,
+    UnreadableResult,
+    WorkerDied,
+)
+
+if TYPE_CHECKING:
+    from ..wire.schemas.jobs import JobView
+    from .results import ResultStore
+
+#: The name of the error of a job that was ended because its time was over.
+TIMEOUT = "Timeout"
+#: The names of what a call leaves in its manifest.
+VALUE, EXCEPTION = "return", "exception"
+
+
+class CallResult(NamedTuple):
+    """The value of a call, or the exception that it raised or that tells why there is no value."""
+
+    value: Any = None
+    exception: BaseException | None = None
+
+
+def result_of(view: JobView, store: ResultStore) -> CallResult:
+    """Return the result of the call of a job that is over."""
+    stored = view["result"]
+    if stored is None or view["state"] not in ("done", "failed"):
+        return CallResult(exception=_without_result(view))
+    name = VALUE if view["state"] == "done" else EXCEPTION
+    try:
+        with store.reading(stored["digest"]) as manifest:
+            found = store.value(manifest.values[name].digest)
+    except BaseException as error:  # noqa: BLE001 (what the classes of the value raise)
+        return CallResult(exception=_unreadable(view, error))
+    if name == VALUE:
+        return CallResult(found)
+    exception, traceback = found
+    exception.__cause__ = RemoteTraceback(traceback)
+    return CallResult(exception=exception)
+
+
+def _without_result(view: JobView) -> BaseException:
+    """Return the exception for a job that ended without its call."""
+    job, error = view["id"], view["error"]
+    if view["state"] == "cancelled":
+        return CallCancelled(Message.of("call.cancelled", job=job))
+    if view["state"] == "failed" and error is not None and error["name"] == TIMEOUT:
+        return CallTimeout(Message.of("call.timeout", job=job, limit_ms=view["timeout_ms"] or 0))
+    if view["state"] == "failed":
+        return WorkerDied(Message.of("call.died", job=job, how=_end_of(view)))
+    return WorkerDied(Message.of("call.lost", job=job, why=sentences_of(view["notes"]) or ""))
+
+
+def _end_of(view: JobView) -> Message:
+    status = view["exit_status"]
+    if status is not None and status < 0:
+        name = str(-status)
+        with suppress(ValueError):
+            name = signal.Signals(-status).name
+        return Message.of("call.died_by_signal", signal=name)
+    if status is not None:
+        return Message.of("call.died_with_status", status=status)
+    error = view["error"]
+    return Message.of_text(error["text"] if error else "")
+
+
+def _unreadable(view: JobView, error: BaseException) -> BaseException:
+    """Return the exception for a result, or an exception, that is kept and cannot be read here."""
+    said = error.message if isinstance(error, FastGPUError) else Message.of_text(f"{type(error).__name__}: {error}")
+    if view["state"] == "done":
+        raised: BaseException = UnreadableResult(Message.of("call.unreadable", job=view["id"], reason=said))
+    else:
+        failed = view["error"] or {"name": "", "text": ""}
+        raised = RemoteError(Message.of("call.exception", name=failed["name"], text=failed["text"]))
+    raised.__cause__ = error
+    return raised

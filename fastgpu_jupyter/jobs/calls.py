@@ -1,0 +1,247 @@
+"""The calls of one executor that have not ended, and the thread that follows their jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import FastGPUError, Message, NotFound
+from ..messages import text_of, view_of
+from . import settings
+from .call_failures import WorkerDied
+from .call_file import FunctionCall, name_of, write_call
+from .call_result import result_of
+from .client import JobsClient, ensure_dispatcher
+from .environment import recorded
+from .future import Future
+from .model import ENDED, JobKind, JobState
+from .places import results_folder
+from .results import ResultStore
+
+if TYPE_CHECKING:
+    from ..wire.schemas.jobs import Ingredient, JobBody, JobCacheBody, JobEnvironmentBody, JobsEvent, JobView
+    from ..wire.schemas.requests import LeaseOptionsBody
+    from .client import JobStream
+    from .executor import CallOptions
+
+#: The file of the draft that holds the call.
+CALL_FILE = "call.pickle"
+#: How long the thread waits before it asks for a dispatcher again where none answers.
+AGAIN_S = 1.0
+#: Characters of the name of a job.
+NAME_CHARS_MAX = 80
+
+_log = logging.getLogger(__name__)
+_all: weakref.WeakSet[ExecutorCalls] = weakref.WeakSet()
+
+
+class ExecutorCalls:
+    """Submits calls, and sets their futures when their jobs end.
+
+    In a process that was forked, it connects again and follows the same jobs.
+    """
+
+    def __init__(self, workers_max: int | None) -> None:
+        self._id = secrets.token_hex(8)
+        self._workers_max = workers_max
+        self._pending: dict[int, Future[Any]] = {}
+        self._is_shut_down = False
+        self._cached_by_default: bool | None = None
+        self._start_over()
+        _all.add(self)
+
+    def _start_over(self) -> None:
+        #: Held while a job is submitted, so that no change of it is seen before its future is known.
+        self._lock = threading.RLock()  # a garbage collection may shut down while it is held
+        self._client: JobsClient | None = None
+        self._thread: threading.Thread | None = None
+        self._followed: JobStream | None = None
+
+    def submit(
+        self, options: CallOptions, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[Any]:
+        """Submit a call and return its future. Raises as :meth:`Executor.submit` does."""
+        self._require_open()
+        try:
+            client = self._connected()
+            draft = client.new_draft()
+            try:
+                call = FunctionCall(function, args, kwargs)
+                sha256 = write_call(draft / CALL_FILE, call)
+                body = self._body(options, call, draft.name, sha256)
+                with self._lock:
+                    self._require_open()
+                    view = client.submit(body)
+                    future = self._pending[view["id"]] = Future[Any](self, view["id"])
+            except BaseException:
+                shutil.rmtree(draft, ignore_errors=True)  # it is still there where nothing was submitted
+                raise
+        except FastGPUError as error:
+            raise type(error)(text_of(error)) from error  # a sentence also where no front end renders it
+        self._apply([view])
+        self.follow()
+        return future
+
+    def _require_open(self) -> None:
+        if self._is_shut_down:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def _connected(self) -> JobsClient:
+        if self._client is None:
+            self._client = ensure_dispatcher()
+        return self._client
+
+    def _body(self, options: CallOptions, call: FunctionCall, draft: str, sha256: str) -> JobBody:
+        environment = recorded(os.environ, options.variables)
+        program = {
+            "call": CALL_FILE,
+            "sha256": sha256,
+            "worker": _worker_key(environment, options),
+            "executor": self._id,
+            "workers_max": self._workers_max,
+        }
+        return {
+            "kind": "function",
+            "name": (options.name or name_of(call.function))[:NAME_CHARS_MAX],
+            "draft": draft,
+            "program": program,
+            "size": options.size,
+            "options": cast("LeaseOptionsBody", options.lease),
+            "timeout_ms": options.timeout_ms,
+            "retries": options.retries,
+            "environment": environment,
+            "cache": self._cache_body(options, call, environment),
+        }
+
+    def _cache_body(
+        self, options: CallOptions, call: FunctionCall, environment: JobEnvironmentBody
+    ) -> JobCacheBody | None:
+        """Return what the cache is to know of a call, None where it is not asked for."""
+        cached = options.cache
+        if cached is None:
+            if self._cached_by_default is None:
+                self._cached_by_default = bool(settings.load().of_kind("cache", JobKind.FUNCTION))
+            cached = self._cached_by_default
+        if not cached:
+            return None
+        from .cache import Declared, NotCacheable, key_of_function
+
+        declared = Declared(files=options.files, seed=options.seed)
+        key = key_of_function(call.function, call.args, call.kwargs, declared=declared, environment=environment)
+        if isinstance(key, NotCacheable):
+            return {"key": None, "ingredients": [], "refresh": options.refresh, "reason": view_of(key.message)}
+        ingredients = cast("list[Ingredient]", list(key.ingredients))
+        return {"key": key.digest, "ingredients": ingredients, "refresh": options.refresh, "reason": None}
+
+    def cancel(self, job_id: int) -> bool:
+        """Cancel a job that has not begun; return whether it is cancelled now."""
+        return self._connected().cancel(job_id, queued_only=True)["state"] == "cancelled"
+
+    def shut_down(self) -> list[Future[Any]]:
+        """Accept no more calls; return the futures of those that have not ended."""
+        with self._lock:
+            self._is_shut_down = True
+            pending = list(self._pending.values())
+            if not pending and self._followed is not None:
+                self._followed.close()
+        self.follow()
+        return pending
+
+    def join(self) -> None:
+        """Wait until the thread has ended, unless it is the caller."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def follow(self) -> None:
+        """Have a thread that follows the jobs, where there are any."""
+        with self._lock:
+            if self._pending and self._thread is None:
+                self._thread = threading.Thread(target=self._follow, name="fastgpu-calls", daemon=True)
+                self._thread.start()
+
+    def _follow(self) -> None:
+        while self._has_to_follow():
+            try:
+                with closing(self._connected().follow(self._id)) as self._followed:
+                    self._take(self._followed)
+            except FastGPUError as error:
+                _log.warning("The calls of an executor go on, and are followed again in a while: %s", text_of(error))
+                time.sleep(AGAIN_S)
+
+    def _take(self, followed: Iterable[JobsEvent]) -> None:
+        """Set the futures as their jobs change, until there are none."""
+        for event in followed:
+            self._apply(event["jobs"])
+            if event["reset"]:
+                self._look_up(self._pending.keys() - {view["id"] for view in event["jobs"]})
+            self._look_up(event["gone"])
+            # An event without jobs is sent after a pause: then there may be no next call.
+            if (self._is_shut_down or not event["jobs"]) and not self._has_to_follow():
+                return
+
+    def _has_to_follow(self) -> bool:
+        """Return whether there are calls to follow; if not, another thread is started for the next one."""
+        with self._lock:
+            if not self._pending:
+                self._thread = self._followed = None
+            return self._thread is not None
+
+    def _look_up(self, job_ids: Iterable[int]) -> None:
+        """Set the futures of jobs that the dispatcher did not name: they are over, or removed."""
+        for job_id in job_ids:
+            try:
+                self._apply([self._connected().job(job_id)])
+            except NotFound:
+                with self._lock:
+                    future = self._pending.pop(job_id, None)
+                if future is not None:
+                    future.set_exception(WorkerDied(Message.of("call.removed", job=job_id)))
+
+    def _apply(self, views: Iterable[JobView]) -> None:
+        for view in views:
+            with self._lock:
+                over = view["state"] in ENDED
+                future = self._pending.pop(view["id"], None) if over else self._pending.get(view["id"])
+            if future is None:
+                continue  # of another process, or known to be over
+            if over:
+                _end(future, view)
+            elif view["state"] == JobState.RUNNING and not future.running():
+                future.set_running_or_notify_cancel()
+
+
+def _end(future: Future[Any], view: JobView) -> None:
+    """Set what came of the call."""
+    if view["state"] == JobState.CANCELLED and not future.running():
+        future.end_cancelled()
+        return
+    result = result_of(view, ResultStore(results_folder()))
+    if result.exception is not None:
+        future.set_exception(result.exception)
+    else:
+        future.set_result(result.value)
+
+
+def _worker_key(environment: Mapping[str, Any], options: CallOptions) -> str:
+    """Return the name of the kept workers that may run a call: those of its environment, size and lease options."""
+    parts = (environment, options.size, options.lease)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _after_fork() -> None:
+    for calls in list(_all):
+        calls._start_over()  # noqa: SLF001 (of this module)
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,76 @@
+"""The environment that a job runs in: interpreter, working folder, and those variables that may leave this process.
+
+The variables are kept in the store of jobs and shown by name, so that only those of an allow-list are recorded, with
+those that the user names. A name that looks like that of a secret is refused in either case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from fnmatch import translate
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..wire import variables
+
+if TYPE_CHECKING:
+    from ..wire.schemas.jobs import JobEnvironmentBody
+
+#: Names and patterns of the variables that a job has from where it was submitted.
+ALLOWED = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LD_LIBRARY_PATH",
+    "LANG", "LANGUAGE", "LC_*", "TZ",
+    "VIRTUAL_ENV", "CONDA_*", "MAMBA_*", "PYTHON*",
+    "OMP_*", "MKL_*", "OPENBLAS_*", "BLIS_*", "NUMEXPR_*", "NUMBA_*",
+    "XDG_*_HOME", "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR", "MPLBACKEND",
+    "JUPYTER_*_DIR", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "JUPYTER_PLATFORM_DIRS", "IPYTHONDIR",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "FASTGPU_SOCKET", "FASTGPU_LANGUAGE",
+)  # fmt: skip
+#: What an interactive session has and a job does not.
+NEVER = ("PYTHONSTARTUP", "PYTHONINSPECT")
+_SECRET = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|PRIVATE"
+    r"|(?:^|_)(?:KEYS?|PWD|PASS|AUTH|COOKIES?|DSN|SIGNATURE)(?:_|$)|KEY$",
+    re.IGNORECASE,
+)
+
+
+def recorded(
+    environ: Mapping[str, str] = os.environ, extra: Iterable[str] = (), folder: Path | None = None
+) -> JobEnvironmentBody:
+    """Return the environment for a job that is submitted from here.
+
+    ``extra``: names, or patterns such as ``MY_*``, of variables that the user wants the job to have; those that look
+    like secrets are left out (:func:`refused_names`). ``folder``: the working folder, by default that of this process.
+    """
+    kept = variables.without_lease(environ)
+    allowed = _pattern((*ALLOWED, *extra))
+    found = {name: value for name, value in kept.items() if allowed.match(name) and _may_leave(name)}
+    return {"interpreter": sys.executable, "cwd": str(folder or Path.cwd()), "variables": found}
+
+
+def refused_names(environ: Mapping[str, str], extra: Iterable[str]) -> list[str]:
+    """Return the variables that the user asked for, by name or pattern, and that look like secrets."""
+    extra = tuple(extra)
+    if not extra:
+        return []
+    asked = _pattern(extra)
+    return sorted(name for name in environ if asked.match(name) and looks_secret(name))
+
+
+def looks_secret(name: str) -> bool:
+    """Return whether the name of a variable is like that of a secret: ``API_KEY``, ``HF_TOKEN``, ``DB_PASSWORD``."""
+    return _SECRET.search(name) is not None
+
+
+def _may_leave(name: str) -> bool:
+    return name not in NEVER and not looks_secret(name)
+
+
+@cache
+def _pattern(names: Collection[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, names)))
