@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from playwright.sync_api import Locator, Page, Route, expect
 
+from tests.browser.axe import violations
 from tests.browser.conftest import LabProcess
 from tests.browser.lab_page import LabPage
 from tests.waiting import wait_until
@@ -87,6 +88,7 @@ def test_size_is_chosen_at_launch_and_remembered(
     form = user.form()
     expect(form.get_by_label("Kernel")).to_be_focused()
     page.screenshot(path=screenshots / "launch-form.png")
+    assert violations(page, ".fg-ChooseSizeDialog") == []
     slider = form.get_by_role("slider", name="Size")
     for _ in range(10):
         if slider.evaluate("slider => slider === document.activeElement"):
@@ -123,8 +125,10 @@ def test_size_is_chosen_at_launch_and_remembered(
     form.get_by_label("Budget of this lease").fill("2.50")
     expect(user.start()).to_be_enabled()
     page.screenshot(path=screenshots / "launch-form-advanced.png")
+    assert violations(page, ".fg-ChooseSizeDialog") == []
     user.theme("JupyterLab Dark")
     page.screenshot(path=screenshots / "launch-form-dark.png")
+    assert violations(page, ".fg-ChooseSizeDialog") == []
     page.set_viewport_size({"width": 250, "height": 800})
     page.screenshot(path=screenshots / "launch-form-narrow.png")
     page.set_viewport_size({"width": 1280, "height": 800})
@@ -167,6 +171,7 @@ def test_size_is_chosen_at_launch_and_remembered(
     form = user.form()
     form.get_by_role("button", name="Use high priority").click()
     page.screenshot(path=screenshots / "launch-foreign-form.png")
+    assert violations(page, ".fg-ChooseSizeDialog") == []
     page.keyboard.press("Control+Enter")
     wait_until(lambda: [view["request"]["priority"] for view in live(lab)] == ["high"], "the new kernel has priority")
     user.wait_until_idle()

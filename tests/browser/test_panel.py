@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from fastgpu_jupyter.wire.client import new_token
+from tests.browser.axe import violations
 from tests.browser.conftest import LabProcess
 from tests.browser.fake_stream import FakeStream
 from tests.browser.lab_page import LabPage
@@ -43,6 +44,7 @@ def test_many_leases_are_filtered_folded_and_reached_by_keyboard_and_share_a_str
         expect(rows.first).to_be_visible()
         assert panel.locator("*").count() < ELEMENTS_MAX
         page.screenshot(path=screenshots / "panel-many.png")
+        assert violations(page, "#fastgpu-panel") == []
 
         # One Tab stop; arrow keys move through groups and leases, also to those that are not rendered yet.
         waiting = leases.get_by_role("button", name=re.compile(r"^Waiting: 140$"))
@@ -59,6 +61,7 @@ def test_many_leases_are_filtered_folded_and_reached_by_keyboard_and_share_a_str
         opened = page.locator(".fg-ListRow-toggle:focus")
         expect(opened).to_have_attribute("aria-expanded", "true")
         expect(leases.locator(".fg-ListBody")).to_have_count(1)
+        assert violations(page, "#fastgpu-panel") == []
         page.keyboard.press("Enter")
         page.keyboard.press("ArrowRight")
         expect(page.locator(".fg-ListRow-actions button:focus")).to_have_count(1)
@@ -105,6 +108,7 @@ def test_spending_dashboard_and_reload(user: LabPage, screenshots: Path) -> None
     expect(bar).to_have_attribute("data-level", "full")
     expect(spending).to_contain_text("The budget is spent: leases continue, and nothing more is granted.")
     page.screenshot(path=screenshots / "spending-spent.png")
+    assert violations(page, "#fastgpu-panel") == []
     with page.expect_download() as statement:
         spending.get_by_role("button", name="Statement (CSV)").click()
     rows = read_csv(statement.value.path())
@@ -116,6 +120,7 @@ def test_spending_dashboard_and_reload(user: LabPage, screenshots: Path) -> None
     expect(parts).to_have_count(2)
     expect(parts.nth(0)).to_have_text("=1+1.ipynb · half")
     expect(parts.nth(1)).to_have_text("40 GiB free")
+    assert violations(page, ".fg-Dashboard") == []
     with page.expect_download() as devices:
         dashboard.get_by_role("button", name="Export CSV").click()
     shown = read_csv(devices.value.path())
@@ -127,6 +132,7 @@ def test_spending_dashboard_and_reload(user: LabPage, screenshots: Path) -> None
     dashboard.get_by_role("button", name="Table").click()
     expect(dashboard.get_by_role("table").get_by_role("row").nth(1)).to_contain_text("40 GiB")
     page.screenshot(path=screenshots / "dashboard-table.png")
+    assert violations(page, ".fg-Dashboard") == []
     workspaces = user.server.folder / "config/lab/workspaces"
     wait_until(lambda: any('"hour"' in path.read_text() for path in workspaces.glob("*")), "the layout is saved")
     page.reload()
@@ -134,6 +140,7 @@ def test_spending_dashboard_and_reload(user: LabPage, screenshots: Path) -> None
     expect(dashboard.get_by_role("radio", name="1 hour")).to_be_checked()
     user.theme("JupyterLab Dark")
     page.screenshot(path=screenshots / "dashboard-dark.png")
+    assert violations(page, ".fg-Dashboard", "#fastgpu-panel") == []
 
 
 def test_user_who_may_only_look_sees_all_and_can_change_nothing(page: Page, lab: LabProcess) -> None:

@@ -70,7 +70,7 @@ function DeviceItem(
   return (
     <>
       <div className="fg-Item-head">
-        <h4 className="fg-Item-name">
+        <h3 className="fg-Item-name">
           <button
             type="button"
             id={`${id}-name`}
@@ -84,7 +84,7 @@ function DeviceItem(
             <span className="fg-dim">{device.index}</span>
             <span className="fg-ellipsis">{shortModel(device.model)}</span>
           </button>
-        </h4>
+        </h3>
         {device.usage.utilization_percent !== null && (
           <span className="fg-Device-utilization" title={trans.__('Utilization of the whole device')}>
             <span className="fg-ScreenReaderOnly">{trans.__('Utilization of the whole device')} </span>

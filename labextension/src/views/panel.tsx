@@ -198,8 +198,14 @@ export class FastGPUPanel extends SidePanel {
   }
 
   private _renderSection(name: SectionName): React.JSX.Element | null {
+    const { manager, trans } = this._options;
+    // A list without anything in it to focus is scrolled by the keyboard itself.
+    const focusable = name === 'queue' && manager.state.queue.length > 0;
     return (
-      <div className={SCROLL_CLASS}>
+      <div
+        className={SCROLL_CLASS}
+        {...(focusable && { tabIndex: 0, role: 'group', 'aria-label': sectionTitles(trans)[name] })}
+      >
         <div>{this._sectionContent(name)}</div>
       </div>
     );

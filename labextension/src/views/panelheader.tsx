@@ -30,12 +30,12 @@ export function PanelHeader(props: IPanelHeaderProps): React.JSX.Element {
   const { pool } = state;
   return (
     <>
-      <header className="fg-Header">
+      <div className="fg-Header">
         <h2 className="fg-ellipsis">FastGPU</h2>
         {pool?.simulated && <SimulatedTag trans={trans} />}
         <ConnectionLabel {...props} />
         <RefreshButton trans={trans} onRefresh={props.onRefresh} />
-      </header>
+      </div>
       <div role="status" aria-live="polite">
         {connection.kind === 'unreachable' && (
           <UnreachableBanner {...props} connection={connection} />
