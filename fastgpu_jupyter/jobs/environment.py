@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import translate
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ _SECRET = re.compile(
     r"|(?:^|_)(?:KEYS?|PWD|PASS|AUTH|COOKIES?|DSN|SIGNATURE)(?:_|$)|KEY$",
     re.IGNORECASE,
 )
+#: An address with a password in it: ``https://user:secret@host``.
+_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
 def recorded(
@@ -46,10 +48,13 @@ def recorded(
 
     ``extra``: names, or patterns such as ``MY_*``, of variables that the user wants the job to have; those that look
     like secrets are left out (:func:`refused_names`). ``folder``: the working folder, by default that of this process.
+    Of the lease of a kernel that submits, only its id is recorded, among those of the ancestors: a job that waits for
+    that very GPU can then say so.
     """
-    kept = variables.without_lease(environ)
-    allowed = _pattern((*ALLOWED, *extra))
-    found = {name: value for name, value in kept.items() if allowed.match(name) and _may_leave(name)}
+    names, kept = tuple(extra), variables.without_lease(environ)
+    found = {name: value for name, value in kept.items() if _may_leave(name, names) and not _has_password(value)}
+    if ancestors := environ.get(variables.ANCESTOR_LEASES):
+        found[variables.ANCESTOR_LEASES] = ancestors
     return {"interpreter": sys.executable, "cwd": str(folder or Path.cwd()), "variables": found}
 
 
@@ -59,7 +64,9 @@ def refused_names(environ: Mapping[str, str], extra: Iterable[str]) -> list[str]
     if not extra:
         return []
     asked = _pattern(extra)
-    return sorted(name for name in environ if asked.match(name) and looks_secret(name))
+    return sorted(
+        name for name, value in environ.items() if asked.match(name) and (looks_secret(name) or _has_password(value))
+    )
 
 
 def looks_secret(name: str) -> bool:
@@ -67,8 +74,13 @@ def looks_secret(name: str) -> bool:
     return _SECRET.search(name) is not None
 
 
-def _may_leave(name: str) -> bool:
-    return name not in NEVER and not looks_secret(name)
+@lru_cache(maxsize=4096)
+def _may_leave(name: str, extra: tuple[str, ...]) -> bool:
+    return name not in NEVER and not looks_secret(name) and _pattern((*ALLOWED, *extra)).match(name) is not None
+
+
+def _has_password(value: str) -> bool:
+    return "://" in value and _PASSWORD.search(value) is not None
 
 
 @cache

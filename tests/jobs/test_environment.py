@@ -20,6 +20,7 @@ ENVIRON = {
     "MY_RATE": "0.1",
     "MY_API_KEY": "secret",
     "CONDA_TOKEN": "secret",
+    "MY_STORE": "https://me:secret@host/",
 }
 
 
@@ -34,17 +35,23 @@ def test_environment_has_what_the_user_names_and_no_secret() -> None:
     found = recorded(ENVIRON, ["MY_*", "CONDA_TOKEN", "EDITOR"])["variables"]
     assert found["MY_RATE"] == "0.1"
     assert found["EDITOR"] == "vi"
-    assert "secret" not in found.values()
-    assert refused_names(ENVIRON, ["MY_*", "CONDA_TOKEN"]) == ["CONDA_TOKEN", "MY_API_KEY"]
+    assert not [value for value in found.values() if "secret" in value]
+    assert refused_names(ENVIRON, ["MY_*", "CONDA_TOKEN"]) == ["CONDA_TOKEN", "MY_API_KEY", "MY_STORE"]
     assert refused_names(ENVIRON, []) == []
 
 
 def test_environment_has_nothing_of_the_lease_of_the_kernel_that_submits() -> None:
-    lease = {variables.LEASE: "1", variables.REPLACED: '{"OMP_NUM_THREADS": "8", "TZ": null}', "TZ": "UTC"}
+    lease = {
+        variables.LEASE: "1",
+        variables.ANCESTOR_LEASES: "0 1",
+        variables.REPLACED: '{"OMP_NUM_THREADS": "8", "TZ": null}',
+        "TZ": "UTC",
+    }
     found = recorded({**ENVIRON, **lease})["variables"]
     assert found["OMP_NUM_THREADS"] == "8"
     assert "TZ" not in found
     assert variables.LEASE not in found
+    assert found[variables.ANCESTOR_LEASES] == "0 1"
 
 
 @pytest.mark.parametrize(
