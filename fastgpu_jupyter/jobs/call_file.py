@@ -1,8 +1,9 @@
 """The file in which a function and its arguments travel to the work process of its job.
 
-It holds two pickles: the folders of ``sys.path``, by which the second one finds its modules, and the function with its
-arguments. Functions and classes of ``__main__`` and of local modules, which belong to no installed distribution, are
-pickled by value: they run as they were when the call was submitted, whatever becomes of their files.
+It holds three pickles: the folders of ``sys.path``, by which the second one finds its modules, the function with its
+arguments, and the source of its cells, for tracebacks. Functions and classes of ``__main__`` and of local modules,
+which belong to no installed distribution, are pickled by value: they run as they were when the call was submitted,
+whatever becomes of their files.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import linecache
 import os
 import pickle
 import site
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import IO, Any, NamedTuple
 
 import cloudpickle
@@ -59,9 +61,11 @@ def write_call(path: Path, call: FunctionCall) -> str:
         pickle.dump([os.path.abspath(folder) for folder in sys.path], hashing, PROTOCOL)  # noqa: PTH100 (links stay)
         try:
             with _local_modules_by_value():
-                cloudpickle.Pickler(hashing, PROTOCOL).dump(tuple(call))
+                pickler = _CallPickler(hashing, PROTOCOL)
+                pickler.dump(tuple(call))
         except Exception as error:
             raise UnpicklableCall(_refusal(call, error)) from error
+        pickle.dump(_sources(pickler.files), hashing, PROTOCOL)
         return hashing.hexdigest()
 
 
@@ -79,7 +83,9 @@ def read_call(path: Path, sha256: str) -> FunctionCall:
         raise DamagedCall(Message.of("call.damaged", path=str(path)))
     file = io.BytesIO(content)
     sys.path.extend(folder for folder in pickle.load(file) if folder not in sys.path)  # noqa: S301 (just verified)
-    return FunctionCall(*pickle.load(file))  # noqa: S301 (just verified)
+    call = FunctionCall(*pickle.load(file))  # noqa: S301 (just verified)
+    linecache.cache.update(pickle.load(file))  # noqa: S301 (just verified)
+    return call
 
 
 def _is_local(module: ModuleType) -> bool:
@@ -88,6 +94,32 @@ def _is_local(module: ModuleType) -> bool:
         return False
     path = os.path.realpath(file)
     return not path.startswith(_INSTALLED) and not any(part in path for part in _INSTALLED_PARTS)
+
+
+class _CallPickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    """Keeps the files of functions that are pickled by value, of which cloudpickle drops the names."""
+
+    def __init__(self, file: _HashingFile, protocol: int) -> None:
+        super().__init__(file, protocol)
+        self.files: set[str] = set()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how an object is pickled."""
+        if isinstance(obj, CodeType):
+            self.files.add(obj.co_filename)
+            make, arguments = self.dispatch_table[CodeType](obj)[:2]
+            return _code_of_file, (make, arguments, obj.co_filename)
+        return super().reducer_override(obj)
+
+
+def _code_of_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
+    return make(*arguments).replace(co_filename=file)
+
+
+def _sources(files: Collection[str]) -> dict[str, tuple[int, None, list[str], str]]:
+    """Return what :mod:`linecache` knows of cells of notebooks, whose files no other process has."""
+    known = {name: linecache.getlines(name) for name in files if not Path(name).exists()}
+    return {name: (sum(map(len, lines)), None, lines, name) for name, lines in known.items() if lines}
 
 
 class _HashingFile:

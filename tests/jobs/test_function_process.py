@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import os
 import sys
 import textwrap
@@ -62,6 +63,18 @@ def test_exception_comes_with_the_traceback_of_the_users_frames_only(process: Wo
     assert ended["error"]["name"].endswith("Refused")
     assert text == "".join(ended["error"]["traceback"])
     assert text.count("File ") == 1
+
+
+def test_traceback_shows_the_lines_of_a_cell_whose_file_only_the_notebook_has(process: WorkProcess) -> None:
+    source, file = "def work():\n    raise ValueError('of a cell')\n", "/tmp/ipykernel_0/1234.py"
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, file, "exec"), names)
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    try:
+        _, text = process.exception(process.call(names["work"]))
+    finally:
+        del linecache.cache[file]
+    assert "raise ValueError('of a cell')" in text
 
 
 #: An exception that cannot be pickled.
