@@ -6,7 +6,8 @@
     manifests/abcdef…  one for each result; its time of change is when the result was last used
     sessions/…         what living processes wrote or read
 
-A file gets its name after it was synced, so that a crash or a power cut leaves whole objects or none.
+A file gets its name after it was synced, so that a crash or a power cut leaves whole objects or none. A store that does
+not sync may lose objects in a power cut; their checksums tell.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class ResultStore:
     process.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, synced: bool = True) -> None:
+        """``synced``: what is written survives a loss of power; without it, only the end of any process."""
+        self._synced = synced
         self.folder = private_folder(folder)
         self._objects = private_folder(folder / "objects")
         self._manifests = private_folder(folder / "manifests")
@@ -178,7 +181,8 @@ class ResultStore:
 
                 produce(write)
                 size = file.tell()
-                os.fsync(file.fileno())
+                if self._synced:
+                    os.fsync(file.fileno())
                 os.fchmod(file.fileno(), 0o400)
             digest = checksum.hexdigest()
             target = place(digest)
@@ -187,7 +191,8 @@ class ResultStore:
                 target.parent.mkdir(mode=0o700, exist_ok=True)
                 # A damaged object of the same name is replaced, too.
                 draft.replace(target)
-            sync_names(target.parent)
+            if self._synced:
+                sync_names(target.parent)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise

@@ -34,6 +34,8 @@ from ..results.values import type_name
 
 #: Longer texts of errors are cut for the view of the job; the exception itself has all of it.
 ERROR_CHARS_MAX = 2000
+#: The results of so many calls are protected from eviction, whether or not they are in a manifest.
+CALLS_PROTECTED = 64
 
 
 class _Ended(NamedTuple):
@@ -51,6 +53,7 @@ class CallWorker:
         self._channel = channel
         self._lines = channel.makefile("rb")
         self._store: ResultStore | None = None
+        self._calls = 0
         self._folder = Path.cwd()
         self._variables = dict(os.environ)
         self._path = list(sys.path)
@@ -90,10 +93,13 @@ class CallWorker:
         return {"job": job, "opened": None, **answer, "keep": answer["keep"] and not _has_children()}
 
     def _store_at(self, folder: Path) -> ResultStore:
-        """Return the store of results; those of earlier calls are named in manifests by now and need no protection."""
+        """Return the store of results; those of earlier calls are in manifests by now and need no protection."""
         if self._store is None or self._store.folder != folder:
-            self._store = ResultStore(folder)
-        self._store.release()
+            # A sync would take longer than most calls. After a loss of power the checksum tells what is lost.
+            self._store = ResultStore(folder, synced=False)
+        self._calls += 1
+        if self._calls % CALLS_PROTECTED == 0:
+            self._store.release()
         return self._store
 
     def _restore(self) -> None:
