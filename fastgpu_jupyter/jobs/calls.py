@@ -29,7 +29,7 @@ from .places import results_folder
 from .results import ResultStore
 
 if TYPE_CHECKING:
-    from ..wire.schemas.jobs import Ingredient, JobBody, JobCacheBody, JobEnvironmentBody, JobsEvent, JobView
+    from ..wire.schemas.jobs import IngredientView, JobBody, JobCacheBody, JobEnvironmentBody, JobsEvent, JobView
     from ..wire.schemas.requests import LeaseOptionsBody
     from .client import JobStream
     from .executor import CallOptions
@@ -140,7 +140,7 @@ class ExecutorCalls:
         key = key_of_function(call.function, call.args, call.kwargs, declared=declared, environment=environment)
         if isinstance(key, NotCacheable):
             return {"key": None, "ingredients": [], "refresh": options.refresh, "reason": view_of(key.message)}
-        ingredients = cast("list[Ingredient]", list(key.ingredients))
+        ingredients = cast("list[IngredientView]", list(key.ingredients))
         return {"key": key.digest, "ingredients": ingredients, "refresh": options.refresh, "reason": None}
 
     def cancel(self, job_id: int) -> bool:

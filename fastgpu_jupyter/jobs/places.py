@@ -11,6 +11,7 @@
             outcome.json                     how the last attempt ended; the runner writes it
             log                              what the job has printed
             runner.lock                      locked while a runner of the job lives
+            runner.log                       what the runner itself has printed, such as the reason for which it ended
         results/                             the content-addressed store of results
     <user_runtime_dir>/jobs.sock             the dispatcher's socket
 
@@ -37,6 +38,7 @@ START = "start.json"
 WORK = "work.json"
 LOG = "log"
 RUNNER_LOCK = "runner.lock"
+RUNNER_LOG = "runner.log"
 
 
 def jobs_dir() -> Path:

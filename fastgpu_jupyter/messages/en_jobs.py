@@ -15,6 +15,9 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "one": "One of your jobs is before it.",
         "other": "{jobs_before} of your jobs are before it.",
     },
+    "jobs.earlier_attempt_ends": "Processes of its last attempt are still ending; it starts as soon as they have.",
+    "jobs.not_started_yet": "It could not be started: {reason}. It is kept and tried again; free some disk or memory.",
+    "jobs.lease_ended": "Its GPU lease ended before the job began. {reason} Another one is requested.",
     # -- what became of a job ----------------------------------------------------------------------------------------
     "jobs.lost": (
         "Its runner was killed while the job ran. What it had printed is kept; there is no result. Run it again, or "
@@ -32,6 +35,11 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The process that was to run the job ended {starts} times before the job began. Nothing was run. Its log says "
         "why; run the job again afterwards."
     ),
+    "jobs.waited_too_long": (
+        "No GPU was granted within the time that the job may wait, so that it was not started. Run it again, perhaps "
+        "with a smaller size or a longer wait."
+    ),
+    "jobs.request_released": "Its request for a GPU was cancelled, and the job with it. Run it again if you want it.",
     "jobs.predecessor_failed": (
         "Job {number}, which it was to follow, failed, so that it was not started. Run it again once that job is done."
     ),

@@ -12,17 +12,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
 
 from ...errors import FastGPUError, Message, StoreFault
 from ...messages import text_of, view_of
-from ...wire.spawn import ALREADY_RUNNING
-from .. import places, settings
+from ...wire.client import PoolClient
+from ...wire.spawn import ALREADY_RUNNING, ensure_pool
+from .. import places, processes, settings
 from ..frames import refusal_of
-from . import single_instance
+from . import plan, single_instance
 from .calls import JobCalls
 from .engine import Engine
-from .record import Job
+from .intake import Intake
+from .leases import Leases
+from .runners import Runners
 from .server import Server
 from .store import JobStore
 
@@ -56,6 +58,7 @@ async def _serve(folder: Path, socket_path: Path, report: Callable[[int, str], N
     store = JobStore(folder)
     try:
         dispatcher = Dispatcher(Engine(folder, settings.load(), store))
+        dispatcher.take_over()
         await dispatcher.server.start(single_instance.listen(socket_path))
         report(0, "")
         log.info("Serving at %s with %d jobs.", socket_path, len(dispatcher.engine.table))
@@ -69,22 +72,54 @@ async def _serve(folder: Path, socket_path: Path, report: Callable[[int, str], N
 
 
 class Dispatcher:
-    """The parts of the dispatcher, wired together."""
+    """The parts of the dispatcher, wired together, and the loop that does what the plan says."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, connect: Callable[[], PoolClient] = ensure_pool) -> None:
         self.engine = engine
+        self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
-        self.server = Server(JobCalls(engine, self._submit, self._stopped.set), engine.publisher)
+        self._planned: asyncio.Handle | None = None
+        self.leases = Leases(engine, connect)
+        self.runners = Runners(engine, self.leases, processes.boot_id())
+        intake = Intake(engine, self.leases)
+        calls = JobCalls(engine, intake.submit, self.runners, self._stopped.set)
+        self.server = Server(calls, engine.publisher, self.runners.disconnected)
+        engine.replan = self._plan_soon
 
-    async def _submit(self, given: dict[str, Any]) -> Job:
-        known = self.engine.known(given)
-        return known or self.engine.accept(self.engine.check(given))
+    def take_over(self) -> None:
+        """Go on with the jobs of the store."""
+        self.runners.take_over()
+        self._plan_soon()
+
+    def _plan_soon(self) -> None:
+        """Plan once after all that happens at this instant."""
+        if self._planned is None:
+            self._planned = self._loop.call_soon(self._plan)
+
+    def _plan(self) -> None:
+        self._planned = None
+        settings = self.engine.settings
+        steps = plan.next_steps(
+            self.engine.table,
+            self.leases.states(),
+            self.runners.idle_workers(),
+            plan.DispatchLimits(settings.requests_max, settings.runners_max),
+            self.leases.held_back(),
+        )
+        table = self.engine.table
+        for job_id, kept_by in steps.assign:
+            self.runners.assign(table[job_id], kept_by)
+        for job_id in steps.withdraw:
+            self.leases.withdraw(job_id)
+        for job_id in steps.start:
+            self.runners.start(table[job_id])
+        for job_id in steps.request:
+            self.leases.request(table[job_id])
 
     async def run(self) -> None:
         """Return when the dispatcher is stopped by a signal or a client, or when it is idle."""
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopped.set)
+            self._loop.add_signal_handler(number, self._stopped.set)
         while not self._stopped.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), _CHECK_S)
@@ -92,12 +127,17 @@ class Dispatcher:
                 return
 
     def _is_idle(self) -> bool:
-        if any(self.engine.table.counts()):
+        if any(self.engine.table.counts()) or len(self.runners):
             return False
-        return asyncio.get_running_loop().time() - self.server.used_at_s > self.engine.settings.idle_exit_s
+        return self._loop.time() - self.server.used_at_s > self.engine.settings.idle_exit_s
 
     async def close(self) -> None:
-        """Stop everything; running jobs go on under their runners."""
+        """Stop everything; running jobs go on under their runners, and leases that wait end."""
+        self.engine.replan = lambda: None
+        if self._planned is not None:
+            self._planned.cancel()
+        self.runners.close()
+        self.leases.close()
         self.engine.publisher.close()
         await self.server.close()
 

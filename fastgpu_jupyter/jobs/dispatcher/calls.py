@@ -13,10 +13,14 @@ import msgspec
 
 from ... import __version__
 from ...errors import InvalidRequest, Message, NotFound
+from ...wire.schemas.common import MessageView
+from ...wire.schemas.jobs import JobProgressView, RunnerLease, RunnerReport
 from .. import places
 from ..model import JobState
 from .engine import Engine
-from .record import Job
+from .record import JobRecord
+from .runners import Runners
+from .transitions import NOTES_MAX
 
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import JobExplanation, JobLog, JobOutcome, JobView
@@ -25,12 +29,17 @@ if TYPE_CHECKING:
 ANSWER_BYTES_MAX = 512 * 1024
 LOG_BYTES_MAX = 256 * 1024
 WAIT_S_MAX = 60.0
+#: The lines of a log that are shown with a job, and the characters of each.
+TAIL_LINES_MAX, TAIL_CHARS_MAX = 3, 500
 
 
 class CallerConnection(Protocol):
     """The connection that a call came from."""
 
+    @property
+    def peer_pid(self) -> int: ...  # noqa: D102
     def follow(self, executor: str | None) -> None: ...  # noqa: D102
+    def push(self, frame: Mapping[str, Any]) -> None: ...  # noqa: D102
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,13 +102,48 @@ class Follow(msgspec.Struct, forbid_unknown_fields=True):
     executor: str | None = None
 
 
+class Hello(msgspec.Struct):
+    """The arguments of a runner's ``hello``; what else it says of itself is not needed."""
+
+    job_id: int
+    attempt: int
+
+
+class Report(msgspec.Struct):
+    """The arguments of a runner's ``report``: a field that is absent is unchanged."""
+
+    job_id: int
+    lease: RunnerLease | None = None
+    progress: JobProgressView | msgspec.UnsetType | None = msgspec.UNSET
+    log_tail: list[str] | None = None
+    log_bytes: int | None = None
+    notes: list[MessageView] | None = None
+
+
+class Ended(msgspec.Struct):
+    """The arguments of a runner's ``ended``: the outcome is in its file."""
+
+    job_id: int
+
+
+class IdleWorker(msgspec.Struct):
+    """The arguments of a runner's ``idle``: it keeps the worker of its last job."""
+
+    job_id: int
+    worker: str
+
+
 class JobCalls:
     """What clients may call: the methods in :data:`CALLS`."""
 
     def __init__(
-        self, engine: Engine, submit: Callable[[dict[str, Any]], Awaitable[Job]], stop: Callable[[], None]
+        self,
+        engine: Engine,
+        submit: Callable[[dict[str, Any]], Awaitable[JobRecord]],
+        runners: Runners,
+        stop: Callable[[], None],
     ) -> None:
-        self._engine = engine
+        self._engine, self._runners = engine, runners
         self._submit = submit
         self._stop = stop
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
@@ -178,14 +222,18 @@ class JobCalls:
                     self._waiting.pop(given.id, None)
         return self._engine.view(self._engine.find(given.id))
 
-    def _wake(self, job: Job) -> None:
+    def _wake(self, job: JobRecord) -> None:
         for future in self._waiting.pop(job.id, []):
             if not future.done():
                 future.set_result(None)
 
     def cancel(self, given: Cancel, _: CallerConnection) -> JobView:
         """Cancel a job, and return it."""
-        return self._engine.view(self._engine.cancel(given.id, queued_only=given.queued_only))
+        before = self._engine.find(given.id)
+        job = self._engine.cancel(given.id, queued_only=given.queued_only)
+        if job.cancelling and not before.cancelling:
+            self._runners.cancel(job)
+        return self._engine.view(job)
 
     def log(self, given: Log, _: CallerConnection) -> JobLog:
         """Return a part of what a job has printed."""
@@ -232,6 +280,46 @@ class JobCalls:
         self._stop()
         return {}
 
+    # -- of runners ----------------------------------------------------------------------------------------------------
+
+    def hello(self, given: Hello, caller: CallerConnection) -> Mapping[str, Any]:
+        """Note the connection of a runner."""
+        job = self._runners.connected(given.job_id, given.attempt, caller.peer_pid, caller)
+        return {"cancelling": job.cancelling}
+
+    def report(self, given: Report, _: CallerConnection) -> Mapping[str, Any]:
+        """Take over how far a job is."""
+        job = self._engine.find(given.job_id)
+        if not job.over and self._engine.live_of(job.id).see_report(_given_fields(given)):
+            self._engine.seen([job.id])
+        return {"cancelling": job.cancelling}
+
+    def ended(self, given: Ended, _: CallerConnection) -> Mapping[str, Any]:
+        """Record the outcome of a job."""
+        self._runners.ended(given.job_id)
+        return {}
+
+    def idle(self, given: IdleWorker, caller: CallerConnection) -> Mapping[str, Any]:
+        """Note a worker that is kept for the next call."""
+        self._runners.idle(given.job_id, given.worker, caller)
+        return {}
+
+
+def _given_fields(report: Report) -> RunnerReport:
+    """Return the fields that a report has."""
+    found: RunnerReport = {}
+    if report.lease is not None:
+        found["lease"] = report.lease
+    if report.progress is not msgspec.UNSET:
+        found["progress"] = report.progress
+    if report.log_tail is not None:
+        found["log_tail"] = [line[:TAIL_CHARS_MAX] for line in report.log_tail[-TAIL_LINES_MAX:]]
+    if report.log_bytes is not None:
+        found["log_bytes"] = report.log_bytes
+    if report.notes is not None:
+        found["notes"] = report.notes[-NOTES_MAX:]
+    return found
+
 
 def _whole_characters(text: bytes) -> int:
     """Return the length of ``text`` without the bytes of a character at its end that is cut."""
@@ -265,4 +353,8 @@ CALLS: Mapping[str, Call] = {
     "explain": Call(OfJob, JobCalls.explain),
     "follow": Call(Follow, JobCalls.follow),
     "stop": Call(Nothing, JobCalls.stop),
+    "hello": Call(Hello, JobCalls.hello),
+    "report": Call(Report, JobCalls.report),
+    "ended": Call(Ended, JobCalls.ended),
+    "idle": Call(IdleWorker, JobCalls.idle),
 }

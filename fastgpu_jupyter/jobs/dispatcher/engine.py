@@ -9,22 +9,25 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from ...errors import InvalidRequest, Message, NotFound, StoreFault
+from ...messages import text_of
 from ..model import JobState
 from ..settings import Jobs
 from . import submission, transitions
 from .live import Live
 from .publisher import Publisher
-from .record import Job
+from .record import JobRecord
 from .store import JobStore
 from .submission import JobFolder
 from .table import JobTable
+from .transitions import Facts
 from .views import view_of_job
 
 if TYPE_CHECKING:
@@ -47,13 +50,15 @@ class Engine:
         self.folder, self.settings, self.store, self.now_ms = folder, settings, store, clock
         self.table = JobTable(store.jobs())
         self.live: dict[int, Live] = {}
+        #: What the leases of running jobs and kept workers have cost at their last reading.
+        self.lease_costs: dict[str, int] = {}
         self.publisher = Publisher(self.table, lambda job: msgspec.json.encode(self.view(job)))
         self._version = store.number("starts") * _VERSIONS
         self._versions: dict[int, int] = {}
         #: What is called after each change that may let something be done.
         self.replan: Callable[[], None] = lambda: None
         #: What is called with each job that has become over.
-        self.ended: list[Callable[[Job], None]] = []
+        self.ended: list[Callable[[JobRecord], None]] = []
         self._last_id = max(store.number("last_id"), *self._folders(), 0)
 
     def _folders(self) -> list[int]:
@@ -71,7 +76,7 @@ class Engine:
 
     # -- what clients see ----------------------------------------------------------------------------------------------
 
-    def view(self, job: Job) -> JobView:
+    def view(self, job: JobRecord) -> JobView:
         """Return the view of a job."""
         version = self._versions.get(job.id, self.store_version)
         return view_of_job(job, self.live.get(job.id), self.table, version)
@@ -86,7 +91,7 @@ class Engine:
         """How many dispatchers have used the store, this one included."""
         return self._version // _VERSIONS
 
-    def find(self, job_id: int) -> Job:
+    def find(self, job_id: int) -> JobRecord:
         """Return the job with that id. Raises :class:`NotFound`."""
         job = self.table.get(job_id)
         if job is None:
@@ -95,7 +100,7 @@ class Engine:
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
-    def commit(self, jobs: Iterable[Job], *, synced: bool = True) -> None:
+    def commit(self, jobs: Iterable[JobRecord], *, synced: bool = True) -> None:
         """Store jobs as they are from now on, with what follows from it for others; then show them.
 
         Raises :class:`StoreFault` where that cannot be written: then nothing has changed.
@@ -104,7 +109,16 @@ class Engine:
         self.store.put(changed, synced=synced)
         self._take_over(changed)
 
-    def _with_consequences(self, jobs: list[Job]) -> list[Job]:
+    def try_commit(self, jobs: Iterable[JobRecord], *, synced: bool = True) -> bool:
+        """Store jobs as :meth:`commit` does; return False where that cannot be written, after it was logged."""
+        try:
+            self.commit(jobs, synced=synced)
+        except StoreFault as error:
+            log.warning("%s", text_of(error))
+            return False
+        return True
+
+    def _with_consequences(self, jobs: list[JobRecord]) -> list[JobRecord]:
         """Return the jobs, and those that are cancelled because one that they are to follow was not done."""
         found = {job.id: job for job in jobs}
         pending = [job for job in jobs if job.over]
@@ -118,12 +132,13 @@ class Engine:
                     pending.append(after)
         return list(found.values())
 
-    def _take_over(self, changed: list[Job]) -> None:
+    def _take_over(self, changed: list[JobRecord]) -> None:
         for job in changed:
+            before = self.table.get(job.id)
             self.table.put(job)
             self._raise_version(job.id)
-            if job.over:
-                self.live.pop(job.id, None)
+            if job.over or (before is not None and before.attempt and job.state is JobState.QUEUED):
+                self.live.pop(job.id, None)  # it was of an attempt that has ended
         self.publisher.changed(changed, at_once=True)
         for job in changed:
             if job.over:
@@ -146,6 +161,40 @@ class Engine:
         """Return what is known of an unfinished job at the moment."""
         return self.live.setdefault(job_id, Live())
 
+    def with_live(self, job: JobRecord) -> JobRecord:
+        """Return a job with what is to be kept of what is known of it at the moment."""
+        live = self.live.get(job.id)
+        if live is None:
+            return job
+        before = job.last_attempt.cost_before_micro if job.last_attempt else 0
+        return replace(
+            job,
+            progress=None if live.progress is None else dict(live.progress),
+            log_tail=list(live.log_tail),
+            log_bytes=live.log_bytes,
+            cost_micro=None if live.cost_micro is None else max(0, live.cost_micro - before),
+            currency=job.currency or live.currency,
+            notes=[*job.notes, *map(dict, live.notes)],
+        )
+
+    def outcome_of(
+        self,
+        transition: Callable[[JobRecord, Facts, Mapping[str, Any] | None, int], JobRecord],
+        job: JobRecord,
+        facts: Facts,
+    ) -> list[JobRecord]:
+        """Return a job as it is after its attempt has ended, with what its result holds."""
+        return [transition(job, facts, None, self.now_ms())]
+
+    def cost_of_lease(self, lease_id: str) -> int:
+        """Return what a lease of a kept worker has cost so far, as far as that is known."""
+        return self.lease_costs.get(lease_id, 0)
+
+    def gpu_of(self, job_id: int) -> tuple[dict[str, Any] | None, str | None]:
+        """Return the devices and the currency of a job that ran."""
+        job = self.table.get(job_id)
+        return (None, None) if job is None else (job.gpu, job.currency)
+
     # -- submission ----------------------------------------------------------------------------------------------------
 
     def check(self, given: Any) -> JobBody:
@@ -155,15 +204,32 @@ class Engine:
         submission.require_predecessors(self.table, body.get("after") or [])
         return body
 
-    def known(self, given: Any) -> Job | None:
+    def known(self, given: Any) -> JobRecord | None:
         """Return the job that a submission has made already."""
         text = given.get("submission") if isinstance(given, dict) else None
         return self.table.submitted_as(text) if isinstance(text, str) else None
 
-    def accept(self, body: JobBody) -> Job:
-        """Keep a job that was checked, and return it. Raises a refusal; then its draft is where it was."""
-        draft = submission.require_draft(self.folder, body, self.settings.payload_bytes_max)
-        job = submission.job_of(body, self._last_id + 1, self.settings, self.now_ms())
+    def reserve_id(self) -> int:
+        """Return the id of the next job, which no other one gets."""
+        self._last_id += 1
+        return self._last_id
+
+    def give_back_id(self, job_id: int) -> None:
+        """Note that a reserved id was not used; the next job gets it unless a later one is in use."""
+        if job_id == self._last_id:
+            self._last_id -= 1
+
+    def draft(self, body: JobBody, job_id: int) -> JobRecord:
+        """Return the job that a body would be."""
+        return submission.job_of(body, job_id, self.settings, self.now_ms())
+
+    def require_draft(self, body: JobBody) -> Path | None:
+        """Return the draft of a body, None without one. Raises :class:`InvalidRequest` where it is not complete."""
+        return submission.require_draft(self.folder, body, self.settings.payload_bytes_max)
+
+    def accept(self, body: JobBody, job: JobRecord) -> JobRecord:
+        """Keep a job, and return it. Raises a refusal; then its draft is where it was."""
+        draft = self.require_draft(body)
         folder = JobFolder(self.folder, job.id, draft)
         synced = job.worker is None
         try:
@@ -175,13 +241,12 @@ class Engine:
         except BaseException:
             folder.undo()
             raise
-        self._last_id = job.id
         self._take_over([job])
         return self.table[job.id]
 
     # -- cancel --------------------------------------------------------------------------------------------------------
 
-    def cancel(self, job_id: int, *, queued_only: bool = False) -> Job:
+    def cancel(self, job_id: int, *, queued_only: bool = False) -> JobRecord:
         """Cancel a job, and return it as it is then; harmless where it is over."""
         job = self.find(job_id)
         if job.over or job.cancelling or (queued_only and job.state is not JobState.QUEUED):

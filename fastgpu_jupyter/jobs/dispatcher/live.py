@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from ...wire.schemas.jobs import RunnerReport
 
 
+#: Field of a runner's report of its lease -> field here.
+_OF_LEASE = {
+    "state": "lease_state",
+    "position": "position",
+    "estimate_ms": "estimate_ms",
+    "reason": "reason",
+    "cost_micro": "cost_micro",
+    "rate_micro": "rate_micro",
+    "currency": "currency",
+}
+
+
 @dataclass(slots=True)
 class Live:
     """The lease of a job as the pool last reported it, and what its runner reports."""
@@ -56,8 +68,11 @@ class Live:
 
     def see_report(self, report: RunnerReport) -> bool:
         """Take over what the runner reports."""
-        known = ("lease_state", "progress", "log_tail", "log_bytes", "notes")
-        return self._set(**{name: report[name] for name in known if name in report})  # type: ignore[literal-required]
+        lease = report.get("lease", {})
+        of_lease = {_OF_LEASE[name]: value for name, value in lease.items() if name in _OF_LEASE}
+        known = ("progress", "log_tail", "log_bytes", "notes")
+        of_job = {name: report[name] for name in known if name in report}  # type: ignore[literal-required]
+        return self._set(**of_lease, **of_job)
 
     def forget_lease(self) -> None:
         """Forget the lease, which has ended."""

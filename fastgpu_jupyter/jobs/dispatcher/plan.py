@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...core.model.lifecycle import LIVE, WITHOUT_CAPACITY, LeaseState
 from ..model import JobState
-from .record import Job
+from .record import JobRecord
 from .table import JobTable
 
 #: A lease in one of these states can be given to a runner: the runner resumes a parked one.
@@ -49,9 +49,10 @@ def next_steps(
 ) -> DispatchPlan:
     """Return what to do next.
 
-    ``leases``: the state of the lease that a queued job has, by job. ``idle_workers``: by the text of
-    :attr:`Job.worker`, the jobs whose runners keep an idle worker. ``held_back``: jobs whose request was refused for
-    now. The first jobs of the order have a request in the pool; a granted lease is never given back for the order.
+    ``leases``: the state of the lease that a queued job has, by job. ``idle_workers``: the jobs whose runners keep an
+    idle worker, by :attr:`JobRecord.worker`. ``held_back``: jobs whose request was refused for now.
+
+    The first jobs of the order have a request in the pool; a granted lease is never given back for the order.
     """
     return _Planner(table, leases, idle_workers, limits, held_back).plan()
 
@@ -96,22 +97,22 @@ class _Planner:
                 self._withdraw(job, lease, WITHOUT_CAPACITY)
         return self._plan
 
-    def _withdraw(self, job: Job, lease: LeaseState | None, states: Collection[LeaseState]) -> None:
+    def _withdraw(self, job: JobRecord, lease: LeaseState | None, states: Collection[LeaseState]) -> None:
         if lease in states:
             self._plan.withdraw.append(job.id)
 
-    def _count(self, job: Job, runs: int = 0, requests: int = 0) -> None:
+    def _count(self, job: JobRecord, runs: int = 0, requests: int = 0) -> None:
         self._runs += runs
         self._requests += requests
         if job.executor:
             self._of_executor[job.executor] += 1
 
-    def _executor_is_full(self, job: Job) -> bool:
+    def _executor_is_full(self, job: JobRecord) -> bool:
         limit = job.workers_max if job.executor else None
         return limit is not None and self._of_executor[job.executor or ""] >= limit
 
 
-def is_ready(table: JobTable, job: Job) -> bool:
+def is_ready(table: JobTable, job: JobRecord) -> bool:
     """Return whether a queued job waits for nothing but a lease."""
     return (
         job.state is JobState.QUEUED

@@ -15,7 +15,7 @@ import msgspec
 
 from ...errors import LimitReached, Message
 from ..frames import framed
-from .record import Job
+from .record import JobRecord
 from .table import JobTable
 
 PAUSE_S = 0.25
@@ -52,7 +52,7 @@ class Follower:
 class Publisher:
     """The followers and what each has yet to get. ``encode`` returns the view of a job as JSON."""
 
-    def __init__(self, table: JobTable, encode: Callable[[Job], bytes]) -> None:
+    def __init__(self, table: JobTable, encode: Callable[[JobRecord], bytes]) -> None:
         self._table = table
         self._encode = encode
         self._followers: dict[Sink, Follower] = {}
@@ -81,7 +81,7 @@ class Publisher:
         """Forget a follower whose connection has ended."""
         self._followers.pop(sink, None)
 
-    def changed(self, jobs: Iterable[Job], *, at_once: bool) -> None:
+    def changed(self, jobs: Iterable[JobRecord], *, at_once: bool) -> None:
         """Note that jobs have changed."""
         jobs = list(jobs)
         for follower in self._followers.values():
@@ -155,7 +155,7 @@ class Publisher:
                 handle.cancel()
 
 
-def _concerns(job: Job, executor: str | None) -> bool:
+def _concerns(job: JobRecord, executor: str | None) -> bool:
     return executor is None or job.executor == executor
 
 

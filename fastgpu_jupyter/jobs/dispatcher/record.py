@@ -10,15 +10,15 @@ from ..model import ENDED, JobKind, JobState
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """The last start of a job: the boot of the machine, the lease, and the runner's process once it is known."""
+    """The last start of a job: the boot of the machine, and the lease."""
 
     boot_id: str
     lease_id: str
-    pid: int | None = None
     cost_before_micro: int = 0  #: what the lease had cost when the job began, by jobs before it
+    kept_by: int | None = None  #: the job whose runner, with its worker, runs this one
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job. Fields that later versions add have a default, so that this store stays readable.
 
     Views, messages and reports are kept as they are on the wire.

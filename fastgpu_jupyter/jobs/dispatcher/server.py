@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from ... import __version__
 from ...errors import FastGPUError, InternalError, LimitReached, Message
 from ...messages import view_of
-from ...wire.unixsocket import peer_of
+from ...wire.unixsocket import Peer, peer_of
 from ..frames import INTERFACE, Frame, encode, framed, read_frame, refusal_of
 from .calls import JobCalls
 from .publisher import Publisher
@@ -30,8 +30,8 @@ CLOSE_S = 1.0
 class Connection:
     """One client or runner."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server) -> None:
-        self._reader, self._writer, self._server = reader, writer, server
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server, peer: Peer) -> None:
+        self._reader, self._writer, self._server, self._peer = reader, writer, server, peer
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -67,6 +67,11 @@ class Connection:
             data = encode({"id": number, "refusal": refusal_of(bug, view_of(bug.message))})
         self.write(data)
 
+    @property
+    def peer_pid(self) -> int:
+        """The process at the other end, as the system recorded it."""
+        return self._peer.pid
+
     def push(self, frame: Mapping[str, Any]) -> None:
         """Send a frame that no request asked for."""
         self.write(encode(frame))
@@ -92,8 +97,8 @@ class Connection:
 class Server:
     """The connections, and when the last request was."""
 
-    def __init__(self, calls: JobCalls, publisher: Publisher) -> None:
-        self.calls, self.publisher = calls, publisher
+    def __init__(self, calls: JobCalls, publisher: Publisher, disconnected: Callable[[Connection], None]) -> None:
+        self.calls, self.publisher, self._disconnected = calls, publisher, disconnected
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self.used_at_s = asyncio.get_running_loop().time()
@@ -107,11 +112,11 @@ class Server:
         self._server = await asyncio.start_unix_server(self._accept, sock=sock)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("socket")
-        if peer_of(peer._sock if hasattr(peer, "_sock") else peer).uid != os.getuid():  # noqa: SLF001 (asyncio wraps it)
+        peer = peer_of(writer.get_extra_info("socket"))
+        if peer.uid != os.getuid():
             writer.close()
             return
-        connection = Connection(reader, writer, self)
+        connection = Connection(reader, writer, self, peer)
         if len(self._connections) >= CONNECTIONS_MAX:
             refusal = LimitReached(Message.of("jobs.too_many_connections", connections_max=CONNECTIONS_MAX))
             connection.push({"id": None, "refusal": refusal_of(refusal, view_of(refusal.message))})
@@ -126,6 +131,7 @@ class Server:
         """Forget a connection that has ended."""
         self._connections.pop(connection, None)
         self.publisher.remove(connection)
+        self._disconnected(connection)
 
     async def close(self) -> None:
         """End all connections, and accept no more."""

@@ -20,7 +20,7 @@ import msgspec
 from ...errors import Message, StoreFault
 from .. import places
 from ..model import UNFINISHED
-from .record import Job
+from .record import JobRecord
 
 #: The version of the tables and of the records in them.
 FORMAT = 1
@@ -84,9 +84,9 @@ class JobStore:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[JobRecord]:
         """Yield all jobs by id."""
-        decoder = msgspec.json.Decoder(Job)
+        decoder = msgspec.json.Decoder(JobRecord)
         for (record,) in self._db.execute("SELECT record FROM job ORDER BY id"):
             yield decoder.decode(record)
 
@@ -105,14 +105,14 @@ class JobStore:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def add(self, job: Job, body: bytes, *, synced: bool = True) -> None:
+    def add(self, job: JobRecord, body: bytes, *, synced: bool = True) -> None:
         """Write a new job with what was submitted."""
         with self._transaction(synced=synced):
             self._put(job)
             self._db.execute("INSERT INTO body VALUES (?, ?)", (job.id, body))
             self._db.execute("UPDATE number SET value = max(value, ?) WHERE name = 'last_id'", (job.id,))
 
-    def put(self, jobs: Iterable[Job], *, synced: bool = True) -> None:
+    def put(self, jobs: Iterable[JobRecord], *, synced: bool = True) -> None:
         """Write jobs, all of them or none."""
         with self._transaction(synced=synced):
             for job in jobs:
@@ -125,7 +125,7 @@ class JobStore:
                 self._db.execute("DELETE FROM job WHERE id = ?", (job_id,))
                 self._db.execute("DELETE FROM body WHERE id = ?", (job_id,))
 
-    def _put(self, job: Job) -> None:
+    def _put(self, job: JobRecord) -> None:
         row = (job.id, job.state.value, msgspec.json.encode(job))
         self._db.execute("INSERT OR REPLACE INTO job VALUES (?, ?, ?)", row)
 

@@ -18,7 +18,7 @@ from ...wire.schemas.jobs import CellProgram, CommandProgram, FunctionProgram, J
 from .. import places
 from ..model import CacheOutcome, JobKind, JobState
 from ..settings import RETENTIONS, Jobs
-from .record import Job
+from .record import JobRecord
 from .table import JobTable
 
 _PROGRAMS: Mapping[JobKind, Any] = {
@@ -56,7 +56,7 @@ def _member(kinds: type[JobKind], text: str, field: str) -> JobKind:
         raise msgspec.ValidationError(f"Invalid value {text[:40]!r} - at `$.{field}`") from None
 
 
-def job_of(body: JobBody, job_id: int, settings: Jobs, now_ms: int) -> Job:
+def job_of(body: JobBody, job_id: int, settings: Jobs, now_ms: int) -> JobRecord:
     """Return the queued job for a body, with the defaults of its kind."""
     kind = JobKind(body["kind"])
     options = {name: value for name, value in (body.get("options") or {}).items() if value is not None}
@@ -64,7 +64,7 @@ def job_of(body: JobBody, job_id: int, settings: Jobs, now_ms: int) -> Job:
         options.setdefault(name, settings.of_kind(name, kind))
     program, cache, environment = body["program"], body.get("cache"), body["environment"]
     is_call = kind is JobKind.FUNCTION
-    return Job(
+    return JobRecord(
         id=job_id,
         kind=kind,
         name=body["name"],

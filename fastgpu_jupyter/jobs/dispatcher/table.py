@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from ...wire.schemas.common import PRIORITIES
 from ..model import JobState, require_transition
-from .record import Job
+from .record import JobRecord
 
 #: The order of a queued job: higher priority first, then the lower id.
 Rank = tuple[int, int]
 
 
-def rank_of(job: Job) -> Rank:
+def rank_of(job: JobRecord) -> Rank:
     """Return the order of a job among the queued ones."""
     return -PRIORITIES.index(job.priority), job.id
 
@@ -21,8 +21,8 @@ def rank_of(job: Job) -> Rank:
 class JobTable:
     """All jobs that are kept, by id."""
 
-    def __init__(self, jobs: Iterable[Job] = ()) -> None:
-        self._jobs: dict[int, Job] = {}
+    def __init__(self, jobs: Iterable[JobRecord] = ()) -> None:
+        self._jobs: dict[int, JobRecord] = {}
         self._queued: list[Rank] = []
         self._running: dict[int, None] = {}
         self._followers: dict[int, set[int]] = {}  #: unfinished jobs by a job that they are to follow
@@ -31,7 +31,7 @@ class JobTable:
         for job in jobs:
             self._add(job)
 
-    def put(self, job: Job) -> None:
+    def put(self, job: JobRecord) -> None:
         """Add or replace a job. Raises :class:`InternalError` where its state may not follow the one it had."""
         before = self._jobs.get(job.id)
         if before is not None:
@@ -44,7 +44,7 @@ class JobTable:
         job = self._jobs.pop(job_id)
         self._submissions.pop(job.submission, None)
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: JobRecord) -> None:
         self._jobs[job.id] = job
         self._submissions[job.submission] = job.id
         if job.over:
@@ -58,7 +58,7 @@ class JobTable:
         if job.key is not None:
             self._by_key.setdefault(job.key, set()).add(job.id)
 
-    def _drop_from_indexes(self, job: Job) -> None:
+    def _drop_from_indexes(self, job: JobRecord) -> None:
         if job.over:
             return
         if job.state is JobState.QUEUED:
@@ -78,23 +78,23 @@ class JobTable:
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._jobs
 
-    def __getitem__(self, job_id: int) -> Job:
+    def __getitem__(self, job_id: int) -> JobRecord:
         return self._jobs[job_id]
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[JobRecord]:
         """Return all jobs by id."""
         return [self._jobs[job_id] for job_id in sorted(self._jobs)]
 
-    def get(self, job_id: int) -> Job | None:
+    def get(self, job_id: int) -> JobRecord | None:
         """Return the job with that id if it is kept."""
         return self._jobs.get(job_id)
 
-    def submitted_as(self, submission: str) -> Job | None:
+    def submitted_as(self, submission: str) -> JobRecord | None:
         """Return the job of a submission."""
         job_id = self._submissions.get(submission)
         return None if job_id is None else self._jobs[job_id]
 
-    def queued(self) -> Iterator[Job]:
+    def queued(self) -> Iterator[JobRecord]:
         """Yield the queued jobs in their order."""
         return (self._jobs[job_id] for _, job_id in self._queued)
 
@@ -102,11 +102,11 @@ class JobTable:
         """Return the ids of the queued jobs in their order."""
         return [job_id for _, job_id in self._queued]
 
-    def running(self) -> list[Job]:
+    def running(self) -> list[JobRecord]:
         """Return the running jobs."""
         return [self._jobs[job_id] for job_id in self._running]
 
-    def jobs_before(self, job: Job) -> int:
+    def jobs_before(self, job: JobRecord) -> int:
         """Return how many queued jobs come before a queued job."""
         return bisect_left(self._queued, rank_of(job))
 
@@ -114,15 +114,15 @@ class JobTable:
         """Return how many jobs are queued, and how many run."""
         return len(self._queued), len(self._running)
 
-    def followers(self, job_id: int) -> list[Job]:
+    def followers(self, job_id: int) -> list[JobRecord]:
         """Return the unfinished jobs that are to follow a job."""
         return [self._jobs[follower] for follower in sorted(self._followers.get(job_id, ()))]
 
-    def unfinished_predecessors(self, job: Job) -> list[int]:
+    def unfinished_predecessors(self, job: JobRecord) -> list[int]:
         """Return the jobs that a job waits for; one that is not kept any more was done."""
         return [other for other in job.after if other in self._jobs and not self._jobs[other].over]
 
-    def computes_key_of(self, job: Job) -> int | None:
+    def computes_key_of(self, job: JobRecord) -> int | None:
         """Return the unfinished job that computes what ``job`` needs, None where ``job`` is to do it.
 
         It is the running one, else the first queued one that waits for no other job: a job must not wait for one that

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ...errors import Message
 from ...messages import view_of
 from ..model import CacheOutcome, JobState
-from .record import Attempt, Job
+from .record import Attempt, JobRecord
 
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import JobOutcome
@@ -31,12 +31,14 @@ class Facts(NamedTuple):
     rebooted: bool  #: the machine was restarted since
 
 
-def with_note(job: Job, message: Message) -> Job:
+def with_note(job: JobRecord, message: Message) -> JobRecord:
     """Return the job with one more note for its user."""
     return replace(job, notes=[*job.notes, dict(view_of(message))][-NOTES_MAX:])
 
 
-def started(job: Job, attempt: Attempt, gpu: Mapping[str, Any] | None, currency: str | None, now_ms: int) -> Job:
+def started(
+    job: JobRecord, attempt: Attempt, gpu: Mapping[str, Any] | None, currency: str | None, now_ms: int
+) -> JobRecord:
     """Return a queued job as its runner is started."""
     return replace(
         job,
@@ -51,7 +53,7 @@ def started(job: Job, attempt: Attempt, gpu: Mapping[str, Any] | None, currency:
     )
 
 
-def cancelled(job: Job, now_ms: int, why: Message | None = None) -> Job:
+def cancelled(job: JobRecord, now_ms: int, why: Message | None = None) -> JobRecord:
     """Return a job as it is after a request to cancel it; one that is over stays as it is."""
     if job.state is JobState.RUNNING:
         return replace(job, cancelling=True)
@@ -61,12 +63,12 @@ def cancelled(job: Job, now_ms: int, why: Message | None = None) -> Job:
     return job if why is None else with_note(job, why)
 
 
-def refused(job: Job, name: str, text: str, now_ms: int) -> Job:
+def refused(job: JobRecord, name: str, text: str, now_ms: int) -> JobRecord:
     """Return a queued job that can never run."""
     return replace(job, state=JobState.FAILED, ended_at=now_ms, error={"name": name, "text": text})
 
 
-def found_in_cache(job: Job, result: Mapping[str, Any], cache: Mapping[str, Any], now_ms: int) -> Job:
+def found_in_cache(job: JobRecord, result: Mapping[str, Any], cache: Mapping[str, Any], now_ms: int) -> JobRecord:
     """Return a queued job whose result was computed before."""
     return replace(
         job,
@@ -80,7 +82,7 @@ def found_in_cache(job: Job, result: Mapping[str, Any], cache: Mapping[str, Any]
     )
 
 
-def with_outcome(job: Job, outcome: JobOutcome, result: Mapping[str, Any] | None, now_ms: int) -> Job:
+def with_outcome(job: JobRecord, outcome: JobOutcome, result: Mapping[str, Any] | None, now_ms: int) -> JobRecord:
     """Return a running job as its runner says that it ended; ``result`` is what its manifest holds."""
     failure = outcome.get("error")
     cost_micro = outcome.get("cost_micro")
@@ -95,11 +97,11 @@ def with_outcome(job: Job, outcome: JobOutcome, result: Mapping[str, Any] | None
         error=None if failure is None else {"name": failure["name"], "text": failure["text"]},
         result=None if result is None else dict(result),
         cost_micro=job.cost_micro if cost_micro is None else cost_micro,
-        notes=[*job.notes, *(dict(note) for note in outcome.get("notes", []))][-NOTES_MAX:],
+        notes=[*job.notes, *(dict(note) for note in outcome.get("notes", []) if note not in job.notes)][-NOTES_MAX:],
     )
 
 
-def without_runner(job: Job, facts: Facts, result: Mapping[str, Any] | None, now_ms: int) -> Job:
+def without_runner(job: JobRecord, facts: Facts, result: Mapping[str, Any] | None, now_ms: int) -> JobRecord:
     """Return a running job whose runner has ended: by its outcome, else cancelled, queued again, or lost."""
     if facts.outcome is not None:
         return with_outcome(job, facts.outcome, result, now_ms)
@@ -120,7 +122,7 @@ def without_runner(job: Job, facts: Facts, result: Mapping[str, Any] | None, now
     return with_note(lost, Message.of("jobs.lost"))
 
 
-def _not_begun(job: Job, facts: Facts, now_ms: int) -> Job:
+def _not_begun(job: JobRecord, facts: Facts, now_ms: int) -> JobRecord:
     """Return a job whose runner ended before the work: queued again, without the loss of a retry."""
     false_starts = 0 if facts.rebooted else job.false_starts + 1
     if false_starts >= FALSE_STARTS_MAX:
@@ -130,14 +132,14 @@ def _not_begun(job: Job, facts: Facts, now_ms: int) -> Job:
     return replace(job, state=JobState.QUEUED, started_at=None, gpu=None, false_starts=false_starts)
 
 
-def after_predecessor(job: Job, predecessor: Job, now_ms: int) -> Job:
+def after_predecessor(job: JobRecord, predecessor: JobRecord, now_ms: int) -> JobRecord:
     """Return a queued job when one that it is to follow is over: cancelled unless that one is done."""
     if predecessor.state is JobState.DONE or job.state is not JobState.QUEUED:
         return job
     return cancelled(job, now_ms, not_done(predecessor))
 
 
-def not_done(predecessor: Job) -> Message:
+def not_done(predecessor: JobRecord) -> Message:
     """Return the sentence that a job does not run because one before it was not done."""
     number = predecessor.id
     if predecessor.state is JobState.FAILED:
@@ -147,7 +149,7 @@ def not_done(predecessor: Job) -> Message:
     return Message.of("jobs.predecessor_lost", number=number)
 
 
-def not_cached(job: Job, why: Message | None) -> Job:
+def not_cached(job: JobRecord, why: Message | None) -> JobRecord:
     """Return a job whose result is kept and not cached."""
     if job.cache is None:
         return job

@@ -9,7 +9,7 @@ from ...errors import Message
 from ...messages import view_of
 from ..model import JobState
 from .live import Live
-from .record import Job
+from .record import JobRecord
 from .table import JobTable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NOTHING = Live()
 
 
-def view_of_job(job: Job, live: Live | None, table: JobTable, version: int) -> JobView:
+def view_of_job(job: JobRecord, live: Live | None, table: JobTable, version: int) -> JobView:
     """Return the view of a job."""
     live = live or _NOTHING
     queued, running = job.state is JobState.QUEUED, job.state is JobState.RUNNING
@@ -66,14 +66,14 @@ def view_of_job(job: Job, live: Live | None, table: JobTable, version: int) -> J
     }
 
 
-def _cost(job: Job, live: Live) -> int | None:
+def _cost(job: JobRecord, live: Live) -> int | None:
     """Return what the lease has cost since the job began."""
     if live.cost_micro is None:
         return None
     return max(0, live.cost_micro - (job.last_attempt.cost_before_micro if job.last_attempt else 0))
 
 
-def _reason(job: Job, live: Live, table: JobTable, before: int | None) -> Mapping[str, Any] | None:
+def _reason(job: JobRecord, live: Live, table: JobTable, before: int | None) -> Mapping[str, Any] | None:
     """Return why a queued job waits."""
     if predecessors := table.unfinished_predecessors(job):
         return view_of(

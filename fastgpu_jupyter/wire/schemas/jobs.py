@@ -179,7 +179,7 @@ class JobEnvironmentBody(TypedDict):
     variables: Annotated[dict[Text, Source], msgspec.Meta(max_length=1024)]
 
 
-class Ingredient(TypedDict):
+class IngredientView(TypedDict):
     """One of the things that a cache key is made of; ``shown`` is its value in short."""
 
     category: Text
@@ -196,7 +196,7 @@ class JobCacheBody(TypedDict):
     """
 
     key: Digest | None
-    ingredients: Annotated[list[Ingredient], msgspec.Meta(max_length=10_000)]
+    ingredients: Annotated[list[IngredientView], msgspec.Meta(max_length=10_000)]
     refresh: bool
     reason: MessageView | None
 
@@ -268,12 +268,25 @@ class JobOutcome(_JobOutcomeRequired, total=False):
     notes: list[MessageView]
 
 
+class RunnerLease(TypedDict, total=False):
+    """What a runner knows of its lease, as in :class:`JobView`; ``cost_micro`` is that of the lease."""
+
+    state: LeaseStateName | None
+    position: Count | None
+    estimate_ms: Count | None
+    reason: MessageView | None
+    gpu: JobGPUView | None
+    cost_micro: Count | None
+    rate_micro: Count | None
+    currency: str | None
+
+
 class RunnerReport(TypedDict, total=False):
     """What a runner reports of its job while it runs; a field that is absent is unchanged."""
 
-    lease_state: LeaseStateName | None
+    lease: RunnerLease
     progress: JobProgressView | None
-    log_tail: Annotated[list[Text], msgspec.Meta(max_length=3)]
+    log_tail: list[str]
     log_bytes: Count
     notes: list[MessageView]
 
@@ -326,7 +339,7 @@ class JobExplanation(TypedDict):
     outcome: CacheOutcomeName | None
     messages: list[MessageView]
     key: str | None
-    ingredients: list[Ingredient]
+    ingredients: list[IngredientView]
 
 
 class JobsUsage(TypedDict):

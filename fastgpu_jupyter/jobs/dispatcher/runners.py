@@ -1,0 +1,407 @@
+"""The runners of running jobs: started, watched, taken over from a dispatcher that ended, and recorded when they end.
+
+A runner lives while the lock of its folder is held. What it leaves behind when it is killed holds the lock as well,
+until all processes of the job have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from ...errors import FastGPUError, InvalidRequest, Message, NotFound
+from ...wire.locate import pool_socket
+from ...wire.schemas.jobs import JobOutcome
+from .. import places, processes
+from ..model import ENDED, JobState
+from . import transitions
+from .engine import Engine
+from .leases import Hold, Leases
+from .record import Attempt, JobRecord
+from .transitions import Facts
+
+if TYPE_CHECKING:
+    from ...wire.schemas.jobs import HandOver, JobBody
+
+log = logging.getLogger("fastgpu.jobs")
+#: What starts a runner; the id of the job is the last argument.
+COMMAND = (sys.executable, "-P", "-m", "fastgpu_jupyter.jobs.runner")
+HAND_OVER_VERSION = 1
+#: How often the locks of runners that this process did not start are looked at, and those of runners that have ended.
+LOOK_S, LOOK_AGAIN_S = 1.0, 0.05
+#: What a killed runner leaves behind is killed after so long, and a runner that does not end a cancelled job.
+LEFTOVERS_S, CANCEL_S = 10.0, 60.0
+#: A job whose runner cannot be started is tried again after that time.
+RETRY_S = 5.0
+OUTCOME_BYTES_MAX = 900_000
+
+
+class RunnerConnection(Protocol):
+    """The connection of a runner."""
+
+    def push(self, frame: dict[str, Any]) -> None: ...  # noqa: D102
+
+
+@dataclass(eq=False)
+class Runner:
+    """A runner that lives, as far as is known."""
+
+    job_id: int  #: the job in whose folder its lock is
+    runs: int | None  #: the job that it runs; None while it keeps an idle worker
+    lease_id: str
+    token: str | None  #: None where another dispatcher requested the lease
+    process: subprocess.Popen[bytes] | None = None
+    pid: int | None = None
+    connection: RunnerConnection | None = None
+    worker: str | None = None  #: of the idle worker that it keeps
+    exited_at_s: float | None = None
+
+
+class Runners:
+    """The runners of all running jobs, by the job whose folder has their lock."""
+
+    def __init__(self, engine: Engine, leases: Leases, boot_id: str) -> None:
+        self._engine, self._leases, self._boot_id = engine, leases, boot_id
+        self._runners: dict[int, Runner] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._runners)
+
+    # -- start ---------------------------------------------------------------------------------------------------------
+
+    def start(self, job: JobRecord) -> None:
+        """Start a runner for a job whose lease is granted; where that fails, the job waits and says why."""
+        hold = self._leases.take(job.id)
+        folder = places.job_folder(job.id, self._engine.folder)
+        try:
+            lock = processes.lock(folder / places.RUNNER_LOCK)
+            if lock is None:
+                self._put_off(job, hold, Message.of("jobs.earlier_attempt_ends"))
+                return
+            try:
+                self._start(job, hold, lock)
+            finally:
+                os.close(lock)
+        except (OSError, FastGPUError) as error:
+            why = error.message if isinstance(error, FastGPUError) else _of_system(error)
+            log.warning("Job %d is not started: %s", job.id, error)
+            self._put_off(job, hold, why)
+
+    def _put_off(self, job: JobRecord, hold: Hold, why: Message) -> None:
+        """Give the lease back, because it costs, and try again later."""
+        self._leases.forget(str(hold.lease_id))
+        self._leases.release(str(hold.lease_id), hold.token)
+        self._engine.live_of(job.id).forget_lease()
+        if self._engine.table[job.id].state is JobState.QUEUED:
+            self._leases.hold_back(job.id, RETRY_S, why)
+
+    def _start(self, job: JobRecord, hold: Hold, lock: int) -> None:
+        view = hold.view
+        assert view is not None
+        money, gpu = view["money"], view["gpu"]
+        attempt = Attempt(boot_id=self._boot_id, lease_id=view["id"], cost_before_micro=0)
+        shown = None if gpu is None else {name: gpu[name] for name in ("model", "device_ids", "simulated")}
+        running = transitions.started(job, attempt, shown, money["currency"], self._engine.now_ms())
+        self._write_hand_over(running, hold.token)
+        self._engine.commit([running])
+        runner = self._runners[job.id] = Runner(job.id, job.id, view["id"], hold.token)
+        try:
+            with (places.job_folder(job.id, self._engine.folder) / places.RUNNER_LOG).open("ab") as output:
+                runner.process = subprocess.Popen(
+                    [*COMMAND, str(job.id)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd="/",
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                )
+        except OSError:
+            log.exception("The runner of job %d cannot be started", job.id)
+            self._exited(job.id)
+            return
+        runner.pid = runner.process.pid
+        self._watch(runner)
+
+    def _watch(self, runner: Runner) -> None:
+        """Learn at once when a process that this one started ends."""
+        assert runner.process is not None
+        try:
+            pidfd = os.pidfd_open(runner.process.pid)
+        except OSError:
+            self._look_soon(LOOK_AGAIN_S)
+            return
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+            self._exited(runner.job_id)
+
+        loop.add_reader(pidfd, ended)
+
+    def hand_over(self, job: JobRecord, token: str | None) -> HandOver:
+        """Return what a runner must know to run a job."""
+        settings, store, last = self._engine.settings, self._engine.store, job.last_attempt
+        assert last is not None
+        body: JobBody = store.body(job.id)  # type: ignore[assignment]  # it was checked when it was submitted
+        return {
+            "version": HAND_OVER_VERSION,
+            "id": job.id,
+            "attempt": job.attempt,
+            "store": store.id,
+            "mark": places.mark_of(store.id, job.id),
+            "body": body,
+            "lease": {"id": last.lease_id, "token": token},
+            "socket": str(pool_socket()),
+            "limits": {
+                "log_bytes_max": settings.log_bytes_max,
+                "result_bytes_max": settings.result_bytes_max,
+                "worker_idle_ms": round(1000 * settings.worker_idle_s),
+            },
+        }
+
+    def _write_hand_over(self, job: JobRecord, token: str) -> None:
+        path = places.start_file(job.id, self._engine.folder)
+        whole = path.with_suffix(".new")
+        whole.unlink(missing_ok=True)
+        descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(self.hand_over(job, token)))
+        whole.replace(path)
+
+    # -- recovery ------------------------------------------------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """Watch the runners that an earlier dispatcher left, and record those that have ended."""
+        for job in self._engine.table.running():
+            last = job.last_attempt
+            assert last is not None
+            kept_by = last.kept_by or job.id
+            self._runners[kept_by] = Runner(kept_by, job.id, last.lease_id, None)
+            self._leases.follow(last.lease_id, job.id)
+            self._look_at(self._runners[kept_by])
+        self._look_soon(LOOK_S)
+
+    def _look_soon(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + seconds:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        for runner in list(self._runners.values()):
+            if runner.process is None or runner.exited_at_s is not None:
+                self._look_at(runner)
+        if any(runner.exited_at_s is not None for runner in self._runners.values()):
+            self._look_soon(LOOK_AGAIN_S)
+        elif any(runner.process is None for runner in self._runners.values()):
+            self._look_soon(LOOK_S)
+
+    def _look_at(self, runner: Runner) -> None:
+        """Record the end of a runner whose lock is free."""
+        path = places.job_folder(runner.job_id, self._engine.folder) / places.RUNNER_LOCK
+        try:
+            lock = processes.lock(path)
+        except FileNotFoundError:
+            lock = None  # the folder is gone: there is nothing that could run
+            if path.parent.exists():
+                return
+        except OSError as error:
+            log.warning("Whether the runner of job %d lives is not known: %s", runner.job_id, error)
+            return
+        else:
+            if lock is None:
+                self._kill_leftovers(runner)
+                return
+            os.close(lock)
+        self._record_end(runner)
+
+    def _kill_leftovers(self, runner: Runner) -> None:
+        now = asyncio.get_running_loop().time()
+        if runner.exited_at_s is not None and now > runner.exited_at_s + LEFTOVERS_S:
+            runner.exited_at_s = now
+            killed = processes.kill_processes_of(places.mark_of(self._engine.store.id, runner.job_id))
+            log.warning("Killed %d processes that the runner of job %d left.", killed, runner.job_id)
+
+    # -- end -----------------------------------------------------------------------------------------------------------
+
+    def _exited(self, job_id: int) -> None:
+        runner = self._runners.get(job_id)
+        if runner is not None:
+            if runner.process is not None:
+                runner.process.poll()
+            runner.exited_at_s = asyncio.get_running_loop().time()
+            self._look_at(runner)
+            if job_id in self._runners:
+                self._look_soon(LOOK_AGAIN_S)
+
+    def _record_end(self, runner: Runner) -> None:
+        """Record what became of the job of a runner that is gone with all its processes."""
+        job = self._engine.table.get(runner.runs) if runner.runs is not None else None
+        if job is not None and job.state is JobState.RUNNING and not self._record(job, runner_ended=True):
+            self._look_soon(LOOK_S)  # the disk is full: what happened stays on it until it can be recorded
+            return
+        del self._runners[runner.job_id]
+        self._leases.forget(runner.lease_id)
+        self._leases.release(runner.lease_id, runner.token)
+        self._engine.replan()
+
+    def _record(self, job: JobRecord, *, runner_ended: bool) -> bool:
+        facts = self._facts(job)
+        if facts.outcome is None:
+            if not runner_ended:
+                return False
+            if facts.work_began:
+                processes.kill_processes_of(places.mark_of(self._engine.store.id, job.id))
+        seen = self._engine.with_live(job)
+        return self._engine.try_commit(
+            self._engine.outcome_of(transitions.without_runner, seen, facts), synced=job.worker is None
+        )
+
+    def _facts(self, job: JobRecord) -> Facts:
+        last = job.last_attempt
+        assert last is not None
+        folder = self._engine.folder
+        work = _read_json(places.work_file(job.id, folder))
+        began = isinstance(work, dict) and work.get("attempt") == job.attempt
+        return Facts(read_outcome(job, folder), began, last.boot_id != self._boot_id)
+
+    # -- what runners say ----------------------------------------------------------------------------------------------
+
+    def connected(self, job_id: int, attempt: int, pid: int, connection: RunnerConnection) -> JobRecord:
+        """Note the connection of a runner, and return its job. Raises :class:`NotFound` for one that is not known."""
+        job = self._engine.find(job_id)
+        runner = self._runner_of(job)
+        if runner is None or job.attempt != attempt:
+            raise NotFound(Message.of("jobs.no_job", number=job_id))
+        runner.connection, runner.pid = connection, pid
+        return job
+
+    def _runner_of(self, job: JobRecord) -> Runner | None:
+        last = job.last_attempt
+        if job.state is not JobState.RUNNING or last is None:
+            return None
+        return self._runners.get(last.kept_by or job.id)
+
+    def disconnected(self, connection: RunnerConnection) -> None:
+        """Look whether a runner has ended, whose connection has."""
+        for runner in self._runners.values():
+            if runner.connection is connection:
+                runner.connection, runner.worker = None, None
+                if runner.process is None:
+                    self._look_soon(LOOK_AGAIN_S)
+
+    def ended(self, job_id: int) -> None:
+        """Record the outcome that the runner of a job has written."""
+        job = self._engine.find(job_id)
+        if job.state is JobState.RUNNING and not self._record(job, runner_ended=False):
+            raise InvalidRequest(Message.of("jobs.no_outcome", number=job_id))
+        for runner in self._runners.values():
+            if runner.runs == job_id:
+                runner.runs = None
+
+    # -- kept workers --------------------------------------------------------------------------------------------------
+
+    def idle(self, job_id: int, worker: str, connection: RunnerConnection) -> None:
+        """Note that a runner keeps a worker for the next call."""
+        for runner in self._runners.values():
+            if runner.connection is connection and runner.runs is None:
+                runner.worker = worker
+                self._engine.replan()
+                return
+        raise NotFound(Message.of("jobs.no_job", number=job_id))
+
+    def idle_workers(self) -> dict[str, list[int]]:
+        """Return the jobs whose runners keep an idle worker, by worker."""
+        found: dict[str, list[int]] = {}
+        for runner in self._runners.values():
+            if runner.worker is not None and runner.connection is not None:
+                found.setdefault(runner.worker, []).append(runner.job_id)
+        return found
+
+    def assign(self, job: JobRecord, kept_by: int) -> None:
+        """Let an idle worker run a job."""
+        runner = self._runners[kept_by]
+        assert runner.connection is not None
+        before = self._engine.cost_of_lease(runner.lease_id)
+        attempt = Attempt(boot_id=self._boot_id, lease_id=runner.lease_id, cost_before_micro=before, kept_by=kept_by)
+        gpu, currency = self._engine.gpu_of(kept_by)
+        running = transitions.started(job, attempt, gpu, currency, self._engine.now_ms())
+        if not self._engine.try_commit([running], synced=False):
+            return
+        runner.runs, runner.worker = job.id, None
+        self._leases.follow(runner.lease_id, job.id)
+        runner.connection.push({"event": "run", **self.hand_over(running, None)})
+
+    # -- cancel --------------------------------------------------------------------------------------------------------
+
+    def cancel(self, job: JobRecord) -> None:
+        """Let the runner of a job end it; kill a runner that does not."""
+        runner = self._runner_of(job)
+        if runner is None:
+            return
+        if runner.connection is not None:
+            runner.connection.push({"event": "cancel", "job_id": job.id})
+        asyncio.get_running_loop().call_later(CANCEL_S, self._kill_if_cancelling, job.id, job.attempt)
+
+    def _kill_if_cancelling(self, job_id: int, attempt: int) -> None:
+        job = self._engine.table.get(job_id)
+        if job is None or job.state is not JobState.RUNNING or job.attempt != attempt:
+            return
+        runner = self._runner_of(job)
+        if runner is not None and runner.pid is not None:
+            log.warning("The runner of job %d did not end it, and is killed.", job_id)
+            _kill_runner(runner.pid, runner.job_id)
+
+    def close(self) -> None:
+        """Watch no longer; the runners go on."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def read_outcome(job: JobRecord, folder: Path) -> JobOutcome | None:
+    """Return the outcome of the last attempt of a job, None where it has none, or one that cannot be read."""
+    path = places.outcome_file(job.id, folder)
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=JobOutcome)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if found["attempt"] == job.attempt and found["state"] in set(ENDED) else None
+
+
+def _read_json(path: Path) -> Any:
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_bytes())
+    return None
+
+
+def _kill_runner(pid: int, job_id: int) -> None:
+    """Kill the process with that number if it is a runner of that job."""
+    with suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if str(job_id).encode() in arguments:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+
+
+def _of_system(error: OSError) -> Message:
+    return Message.of("jobs.not_started_yet", reason=error.strerror or str(error))
