@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .jobs.handle import job, list_jobs
     from .kernel.widget.gpu_widget import GPUWidget
     from .kernel.widget.progress import lease_progress
 
 __version__ = "0.1.0"
 
-__all__ = ("Executor", "GPUWidget", "lease_progress", "load_ipython_extension")
+__all__ = ("Executor", "GPUWidget", "job", "lease_progress", "list_jobs", "load_ipython_extension")
 
 
 def __getattr__(name: str) -> "Any":
@@ -33,6 +34,10 @@ def __getattr__(name: str) -> "Any":
         from .jobs.executor import Executor
 
         return Executor
+    if name in ("job", "list_jobs"):
+        from .jobs import handle
+
+        return getattr(handle, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -114,6 +114,8 @@ WIRE_WITH_MSGSPEC = ("wire/schemas/", "wire/interfaces/", "wire/openapi.py")
 
 #: Packages that import jobs only where they are used: no start of a kernel, a server or a command waits for them.
 JOBS_WHEN_USED = ("server", "kernel", "cli", "")
+#: Their modules that are about jobs, and are imported by others only where they are used, too.
+ABOUT_JOBS = frozenset(f"{PACKAGE}.{name}" for name in ("kernel.job_verbs", "kernel.comparison", "cli.jobs"))
 
 
 class Import(NamedTuple):
@@ -162,7 +164,8 @@ def broken_rules(package_root: Path) -> list[str]:
         name = ".".join(part for part in parts if part != "__init__")
         for line, module, at_start in imports_of(path, package_root):
             why = _objection(inside, name, module)
-            if not why and at_start and layer_of(module) == "jobs" and layer_of(name) in JOBS_WHEN_USED:
+            about_jobs = layer_of(module) == "jobs" or module in ABOUT_JOBS
+            if not why and at_start and about_jobs and layer_of(name) in JOBS_WHEN_USED and name not in ABOUT_JOBS:
                 why = f"{inside} must import jobs where they are used"
             if why:
                 found.append(f"{inside}:{line}: {why}")
@@ -356,6 +359,7 @@ def test_client_and_spawn_import_nothing_that_a_kernel_does_not_need() -> None:
         ("server/extension.py", "from ..core.model import Lease\n", "server must not import core"),
         ("kernel/gate.py", "from ..server import extension\n", "kernel must not import server"),
         ("kernel/gate.py", "from ..jobs.client import ensure_dispatcher\n", "kernel/gate.py must import jobs where"),
+        ("kernel/verbs.py", "from .job_verbs import jobs\n", "kernel/verbs.py must import jobs where"),
         ("jobs/client.py", "from ..pool.app import main\n", "jobs must not import pool"),
         ("jobs/client.py", "from ..kernel import gate\n", "jobs must not import kernel"),
         ("wire/locate.py", "from ..jobs import places\n", "wire must not import jobs"),
@@ -387,7 +391,8 @@ def test_broken_rules_finds_an_import_that_is_not_allowed(tmp_path: Path, inside
         ("pool/loop/recovery.py", "from ..journal.store import Journal\nfrom ..protocols import StateReader\n"),
         ("kernel/gate.py", "from ..wire.client import PoolClient\nfrom ..compat import jax\nimport ipykernel\n"),
         ("cli/leases.py", "from ..pool.app import serve\nfrom .. import __version__\n"),
-        ("kernel/verbs.py", "def f():\n    from ..jobs.client import ensure_dispatcher\n"),
+        ("kernel/verbs.py", "def f():\n    from ..jobs.client import ensure_dispatcher\n    from . import job_verbs\n"),
+        ("kernel/job_verbs.py", "from ..jobs.client import ensure_dispatcher\n"),
         ("jobs/work/function.py", "import cloudpickle\nimport msgspec\nfrom ...wire.client import PoolClient\n"),
     ],
 )

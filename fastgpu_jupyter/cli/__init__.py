@@ -66,6 +66,8 @@ class FastGPUApp(CommandApp):
         "devices": (DevicesApp, DevicesApp.description),
         "drain": (DrainApp, DrainApp.description),
         "mig": (MigApp, MigApp.description),
+        # By name, like the kernelspecs: it is imported when it is used.
+        "job": ("fastgpu_jupyter.cli.jobs.JobApp", "Run notebooks and commands as jobs, and look after jobs."),
         "fsck": (FsckApp, FsckApp.description),
         "probe": (ProbeApp, ProbeApp.description),
         "doctor": (DoctorApp, DoctorApp.description),

@@ -29,6 +29,12 @@ def write(*lines: str) -> None:
         print(printable(line))
 
 
+def write_text(text: str) -> None:
+    """Print a part of what the user's own program has written, as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def write_json(value: Any, indent: int | None = None) -> None:
     """Print a value as JSON, in ASCII."""
     print(json.dumps(value, indent=indent))

@@ -26,6 +26,8 @@ _AROUND = re.compile(r"%%(?:time|capture)\b.*")
 
 #: Words after ``%%fastgpu`` in the first line of a cell, which say how the rest of it runs.
 CELL_VERBS = ("cpu", "profile")
+#: Those after which the rest of it runs as a job.
+JOB_VERBS = ("job", "compare")
 _CELL_VERB = re.compile(rf"\ufeff?\s*%%fastgpu[ \t]+({'|'.join(CELL_VERBS)})[ \t]*(?:\#.*)?(?:\n|\Z)", re.IGNORECASE)
 
 
@@ -47,8 +49,17 @@ def without_cell_verb(lines: list[str]) -> list[str]:
     return rest if rest and rest[0].startswith("%%") else ["\n" * found[0].count("\n"), *rest]
 
 
+#: The first line of a cell that runs as a job: the kernel only submits it.
+_JOB_CELL = re.compile(rf"\ufeff?\s*%%fastgpu[ \t]+({'|'.join(JOB_VERBS)})(?:\s|\Z)", re.IGNORECASE)
+
+
 def only_asks(code: str) -> bool:
-    """Return whether a cell has nothing but comments, help, ``%fastgpu`` lines and the widget, or nothing at all."""
+    """Return whether a cell runs nothing here.
+
+    It has nothing but comments, help, ``%fastgpu`` lines and the widget, or nothing at all, or it becomes a job.
+    """
+    if _JOB_CELL.match(code):
+        return True
     lines = code.lstrip("\ufeff").splitlines()
     if lines and _AROUND.fullmatch(lines[0].strip()):
         del lines[0]

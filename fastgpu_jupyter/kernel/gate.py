@@ -201,6 +201,14 @@ class Gate:
         finally:
             self.activity.end_uncounted(code)
 
+    def only_waits(self) -> None:
+        """Record that the code that runs and does not count as use only waits from now on, for something else.
+
+        It does not use memory that is not on the device, so that it is no reason to resume a parked lease.
+        """
+        for code in self.activity.uncounted:
+            self.activity.end_uncounted(code)
+
     def add_listener(self, listener: Callable[[], None], *, readings: bool = False) -> Callable[[], None]:
         """Call ``listener``, from any thread, after each change; return the function that removes it.
 

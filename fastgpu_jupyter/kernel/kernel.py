@@ -190,22 +190,28 @@ class FastGPUKernel(IPythonKernel):
 
         run_and_display(Context(self.gate, gated=True, cells=self.cells), line)
 
-    def _fastgpu_cell(self, line: str, cell: str) -> None:  # noqa: ARG002 (the signature of a magic)
-        """Run a cell without the GPU (``%%fastgpu cpu``), or show what it uses (``%%fastgpu profile``)."""
-        # A cell that begins so is never given to IPython with this line: this is another verb, or not the first line.
-        raise UsageError(say("magic.cell_verbs"))
+    def _fastgpu_cell(self, line: str, cell: str) -> None:
+        """Run a cell as a job (``%%fastgpu job``), without the GPU (``cpu``), or show what it uses (``profile``)."""
+        # A cell of the last two is never given to IPython with its first line.
+        try:
+            from .job_verbs import run_cell  # late: it imports what only jobs need
+            from .verbs import Context
+        except IMPORT_ERRORS:
+            raise UsageError(say("magic.upgraded")) from None
+
+        run_cell(Context(self.gate, gated=True, cells=self.cells), line, cell)
 
     def _add_helps(self, shell: Any) -> None:
         """Complete ``%fastgpu``, and explain errors of memory that is used up. Nothing is imported before its use."""
 
         def complete(_shell: Any, event: Any) -> list[str]:
             try:
-                from .completion import Sizes, complete
+                from .completion import Sizes, complete, variables_of
             except IMPORT_ERRORS:
                 return []
             if self._sizes is None:
                 self._sizes = Sizes(self.gate)
-            return complete(event.text_until_cursor, event.symbol, self._sizes.names)
+            return complete(event.text_until_cursor, event.symbol, self._sizes.names, lambda: variables_of(shell))
 
         for magic in ("%fastgpu", "%%fastgpu"):
             shell.set_hook("complete_command", complete, str_key=magic)

@@ -58,6 +58,13 @@ def load(shell: Any) -> None:
         """Show the GPU pool; ``%fastgpu help`` lists the verbs."""
         run_and_display(context, line)
 
+    def fastgpu_cell(line: str, cell: str) -> None:
+        """Run a cell as a job on a GPU of its own; ``%fastgpu help`` lists the options."""
+        from .job_verbs import run_cell  # late: it imports what only jobs need
+
+        run_cell(context, line, cell)
+
     shell.register_magic_function(fastgpu, "line", "fastgpu")
+    shell.register_magic_function(fastgpu_cell, "cell", "fastgpu")
     if gate.lease_id is None:
         print(say("magic.no_gate"))  # noqa: T201 (the answer to %load_ext)

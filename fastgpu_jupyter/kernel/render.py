@@ -83,7 +83,7 @@ def status(view: StatusView) -> Rendered:
     head = (
         say("label.gpu"), say("label.model"), say("label.health"), say("label.leased_memory"), say("label.utilization")
     )  # fmt: skip
-    parts = [_grid(title, head, [_device(one) for one in view["devices"]])]
+    parts = [grid(title, head, [_device(one) for one in view["devices"]])]
     live = [one for one in view["leases"] if one["state"] != "ended"]
     if live:
         rows = [
@@ -91,10 +91,10 @@ def status(view: StatusView) -> Rendered:
             for one in live
         ]
         head = say("label.notebook"), say("label.state"), say("label.size"), say("label.gpu"), say("label.cost")
-        parts.append(_grid(say("title.leases"), head, rows))
+        parts.append(grid(say("title.leases"), head, rows))
     if view["queue"]:
         columns = say("label.position"), say("label.notebook"), say("label.size"), say("label.reason")
-        parts.append(_grid(say("title.queue"), columns, [_queue_row(one) for one in view["queue"]]))
+        parts.append(grid(say("title.queue"), columns, [_queue_row(one) for one in view["queue"]]))
     if pool["message"]:
         parts.append(sentence(sentence_of(pool["message"]) or ""))
     return Rendered("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
@@ -105,7 +105,7 @@ def sizes(view: SizeOptions, currency: str) -> Rendered:
     head = (
         say("label.size"), say("label.memory"), say("label.rate"), say("label.takes_effect"), say("label.reason")
     )  # fmt: skip
-    return _grid(say("title.sizes"), head, [_size_row(option, view["applied"], currency) for option in view["options"]])
+    return grid(say("title.sizes"), head, [_size_row(option, view["applied"], currency) for option in view["options"]])
 
 
 def _size_row(option: SizeOption, applied: str | None, currency: str) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ def rows_table(title: str, rows: Sequence[tuple[str, str]]) -> Rendered:
 
 def cells(rows: Sequence[tuple[str, str, str, str]]) -> Rendered:
     """Return the costs of cells as a table."""
-    return _grid(say("title.cells"), (say("label.cell"), say("label.time"), say("label.cost"), ""), rows)
+    return grid(say("title.cells"), (say("label.cell"), say("label.time"), say("label.cost"), ""), rows)
 
 
 def _lease_rows(view: LeaseView) -> list[_Row]:
@@ -274,7 +274,8 @@ def _table(title: str, rows: Sequence[_Row]) -> Rendered:
     return Rendered("\n".join(text), f'<table class="fastgpu">{caption}<tbody>{body}</tbody></table>')
 
 
-def _grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Rendered:
+def grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Rendered:
+    """Return rows below the names of their columns as a table."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(display_width(line[column]) for line in (head, *rows)) for column in range(len(head))]
     lines = [

@@ -220,6 +220,13 @@ def status(context: Context, _words: list[str]) -> Rendered:
     return render.with_hint(render.status(view), message_text(differs)) if differs else render.status(view)
 
 
+def jobs(context: Context, words: list[str]) -> Rendered:
+    """List the user's jobs, or show the one whose number is in ``words``."""
+    from .job_verbs import jobs  # late: it imports what only jobs need
+
+    return jobs(context, words)
+
+
 def show_help(_context: Context, _words: list[str]) -> Rendered:
     """Return the list of verbs."""
     from . import render
@@ -255,6 +262,7 @@ VERBS = {
         Verb("unpin", "", Message.of("summary.unpin"), unpin),
         Verb("advise", "[--silence|--undo]", Message.of("summary.advise"), advise),
         Verb("snooze", "[TIME]", Message.of("summary.snooze"), snooze),
+        Verb("jobs", "[NUMBER]", Message.of("summary.jobs"), jobs),
         Verb("status", "", Message.of("summary.status"), status),
         Verb("help", "", Message.of("summary.help"), show_help),
     )
@@ -262,11 +270,17 @@ VERBS = {
 
 
 #: The verbs of ``%%fastgpu``, with what the list of verbs says.
-CELL_VERB_SUMMARIES = {"cpu": Message.of("summary.cell_cpu"), "profile": Message.of("summary.cell_profile")}
+CELL_VERB_SUMMARIES = {
+    "cpu": Message.of("summary.cell_cpu"),
+    "profile": Message.of("summary.cell_profile"),
+    "job": Message.of("summary.cell_job"),
+    "compare": Message.of("summary.cell_compare"),
+}
 
 
 def usage() -> str:
     """Return the verbs, one on each line, and the options of a request."""
+    from ..jobs.words import usage as job_options
     from ..wire.options import usage as options
 
     rows = []
@@ -275,4 +289,5 @@ def usage() -> str:
         rows.append(f"{call:<36}{message_text(verb.summary)}")
     rows += [f"{f'%%fastgpu {name}':<36}{message_text(summary)}" for name, summary in CELL_VERB_SUMMARIES.items()]
     rows.append(say("magic.options", options=options()))
+    rows.append(say("magic.job_options", options=job_options()))
     return "\n".join(rows)

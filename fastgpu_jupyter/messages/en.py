@@ -6,7 +6,7 @@ are a part of one, are phrases and have no full stop.
 
 from __future__ import annotations
 
-from . import en_cache, en_calls, en_commands, en_drivers, en_jobs, en_kernel, en_operation, en_set_up
+from . import en_cache, en_calls, en_commands, en_drivers, en_job_views, en_jobs, en_kernel, en_operation, en_set_up
 
 MESSAGES: dict[str, str | dict[str, str]] = {
     **en_cache.MESSAGES,
@@ -14,6 +14,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     **en_commands.MESSAGES,
     **en_drivers.MESSAGES,
     **en_jobs.MESSAGES,
+    **en_job_views.MESSAGES,
     **en_kernel.MESSAGES,
     **en_operation.MESSAGES,
     **en_set_up.MESSAGES,

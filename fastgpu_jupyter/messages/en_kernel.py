@@ -15,10 +15,6 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     ),
     "magic.unknown_verb": "%fastgpu has no verb {name}. Use one of:",
     "magic.unknown_verb_near": "%fastgpu has no verb {name}; did you mean `%fastgpu {near}`? Use one of:",
-    "magic.cell_verbs": (
-        "`%%fastgpu cpu` and `%%fastgpu profile` stand in the first line of a cell, with nothing else in that line; "
-        "every other verb is a line of its own, like `%fastgpu status`."
-    ),
     "magic.history_span": "The history can show from {least_ms} to {most_ms}: write it like 5m, 1h or 2d.",
     "magic.no_arguments": "`%fastgpu {name}` takes no arguments.",
     "magic.nothing_to_release": "This kernel has no GPU lease; there is nothing to release.",

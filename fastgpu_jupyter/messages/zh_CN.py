@@ -6,7 +6,16 @@ listed by ``python -m tests.labextension.strings``.
 
 from __future__ import annotations
 
-from . import zh_CN_cache, zh_CN_calls, zh_CN_commands, zh_CN_drivers, zh_CN_jobs, zh_CN_kernel, zh_CN_operation
+from . import (
+    zh_CN_cache,
+    zh_CN_calls,
+    zh_CN_commands,
+    zh_CN_drivers,
+    zh_CN_job_views,
+    zh_CN_jobs,
+    zh_CN_kernel,
+    zh_CN_operation,
+)
 
 MESSAGES: dict[str, str] = {
     **zh_CN_cache.MESSAGES,
@@ -14,6 +23,7 @@ MESSAGES: dict[str, str] = {
     **zh_CN_commands.MESSAGES,
     **zh_CN_drivers.MESSAGES,
     **zh_CN_jobs.MESSAGES,
+    **zh_CN_job_views.MESSAGES,
     **zh_CN_kernel.MESSAGES,
     **zh_CN_operation.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------

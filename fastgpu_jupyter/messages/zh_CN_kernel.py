@@ -9,7 +9,6 @@ MESSAGES: dict[str, str] = {
     "magic.upgraded": "内核启动之后，其环境中的 FastGPU 被升级或移除。单元格照常运行，租约保留；重启内核后才能使用 %fastgpu。",
     "magic.unknown_verb": "%fastgpu 没有名为 {name} 的命令。可用的命令：",
     "magic.unknown_verb_near": "%fastgpu 没有名为 {name} 的命令；您是否想用 `%fastgpu {near}`？可用的命令：",
-    "magic.cell_verbs": "`%%fastgpu cpu` 和 `%%fastgpu profile` 写在单元格的第一行，该行不能有其他内容；其他命令各占一行，例如 `%fastgpu status`。",
     "magic.history_span": "历史可显示 {least_ms} 到 {most_ms}：请写作 5m、1h 或 2d 的形式。",
     "magic.no_arguments": "`%fastgpu {name}` 不接受参数。",
     "magic.nothing_to_release": "此内核没有 GPU 租约，无需释放。",

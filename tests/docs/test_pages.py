@@ -9,7 +9,7 @@ import pytest
 from traitlets import HasTraits
 
 from fastgpu_jupyter.cli import FastGPUApp
-from fastgpu_jupyter.kernel.cell_kinds import CELL_VERBS
+from fastgpu_jupyter.kernel.cell_kinds import CELL_VERBS, JOB_VERBS
 from fastgpu_jupyter.kernel.verbs import VERBS
 from tests.docs.test_reference import load_extension
 
@@ -50,7 +50,7 @@ def test_verbs_that_pages_name_exist() -> None:
     mentioned = names_in(r"(?<!%)%fastgpu ([a-z]+)")
     assert len(mentioned) > 5
     assert mentioned <= set(VERBS)
-    assert names_in(r"%%fastgpu ([a-z]+)") == set(CELL_VERBS)
+    assert names_in(r"%%fastgpu ([a-z]+)") == {*CELL_VERBS, *JOB_VERBS}
 
 
 def test_plugins_that_the_install_page_names_are_those_with_settings() -> None:

@@ -255,7 +255,7 @@ def test_complete_offers_verbs_sizes_options_and_their_values() -> None:
         return ("half", "full")
 
     assert set(complete("%fastgpu re", "re", sizes)) == {name for name in VERBS if name}
-    assert complete("%%fastgpu p", "p", sizes) == ["cpu", "profile"]
+    assert complete("%%fastgpu p", "p", sizes) == ["cpu", "profile", "job", "compare"]
     assert complete("%fastgpu resize ha", "ha", sizes) == ["half", "full"]
     assert complete("%fastgpu resize half ", "", sizes) == []
     asked = complete("%fastgpu request half --priority low --", "--", sizes)

@@ -27,6 +27,7 @@ export const MESSAGES = {
   'budget.tenant_spent_continues': '{tenant} has spent {spent_percent} % of this month\'s budget. Nothing more is granted; this lease goes on: {reason}',
   'budget.tenant_spent_stop': '{tenant} has spent {spent_percent} % of this month\'s budget. Nothing more is granted until the month ends or an administrator sets a higher one.',
   'budget.tenant_spent_warn': '{tenant} has spent {spent_percent} % of this month\'s budget. Leases go on.',
+  'cache.gpu_model_unknown': '--numeric puts the model of the GPU into the key, and which one it will be is not known; name it in the size, like a100:1/2',
   'cpu_meanwhile.granted': 'Cells run on the CPU only while their lease waits, and this one is {state}.',
   'cpu_meanwhile.on': 'Its cells run on the CPU until then.',
   'cpu_meanwhile.parked': 'The memory of this lease is parked, and a cell that uses it must have the GPU. `%%fastgpu cpu` runs one cell without it.',
