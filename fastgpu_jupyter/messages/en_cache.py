@@ -38,4 +38,55 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The result has {count} values and files, more than one result may have. Save fewer files, or one archive."
     ),
     "results.no_digest": "{digest} is no name of a result.",
+    # -- what keeps a job out of the cache ----------------------------------------------------------------------------
+    "cache.not_hashable": (
+        "Not cached, because {name} holds a {type}, whose content cannot be compared. Pass what it is made of instead, "
+        "or make it inside the job."
+    ),
+    "cache.too_deep": "Not cached, because {name} has parts inside parts, more deeply than can be followed.",
+    "cache.too_many": "Not cached, because {name} has more than {count} parts, too many to compare each time.",
+    "cache.too_large": "Not cached, because what the job depends on is larger than {limit_bytes}, up to {name}.",
+    "cache.too_slow": (
+        "Not cached, because comparing what the job depends on takes more than {seconds} seconds, up to {name}."
+    ),
+    "cache.unreadable": "Not cached, because {name} could not be read: {reason}.",
+    "cache.no_regular_file": "Not cached, because {name} is no regular file. Declare files and folders only.",
+    "cache.no_program": "Not cached, because there is no program {name}.",
+    "cache.undefined": "Not cached, because the input {name} is not defined.",
+    "cache.syntax": "Not cached, because the code is not valid Python.",
+    "cache.reads_environment": (
+        "Not cached, because {name} reads environment variables and none is declared. Declare those that the result "
+        "depends on."
+    ),
+    "cache.not_cached": "Result kept, but not cached, because it {reasons}.",
+    "cache.read_undeclared": "read undeclared {names}",
+    "cache.listed_undeclared": "listed undeclared {names}",
+    "cache.imported_undeclared": "imported undeclared {names}",
+    "cache.loaded_undeclared": "loaded undeclared {names}",
+    "cache.used_network": "used the network ({names})",
+    "cache.started_programs": "started {names}, whose reading is not seen",
+    "cache.unseen_processes": "started processes whose reading is not seen ({names})",
+    "cache.more": "{count} more",
+    # -- why a result was found or not --------------------------------------------------------------------------------
+    "cache.hit": "Hit, because code, inputs, files and versions are those of the stored result.",
+    "cache.miss": "Miss, because {changes}.",
+    "cache.miss_first": "Miss, because nothing like it was computed before.",
+    "cache.collision": (
+        "Miss, because the stored result with this key is of something else. It was not used and stays as it is."
+    ),
+    "cache.changed_value": "`{name}` changed from {old} to {new}",
+    "cache.changed_content": "the content of `{name}` changed",
+    "cache.changed_code": "the code changed",
+    "cache.changed_code_of": "the code of `{name}` changed",
+    "cache.changed_version": "{name} {old} → {new}",
+    "cache.changed_file": "the file {path} changed",
+    "cache.changed_module": "the module {name} changed",
+    "cache.changed_variable": "the environment variable {name} changed",
+    "cache.changed_outputs": "other variables are asked for",
+    "cache.changed_save": "other files are saved",
+    "cache.changed_key": "the key that you gave changed",
+    "cache.changed_kernel": "the kernel changed",
+    "cache.changed_schema": "this FastGPU makes keys in another way",
+    "cache.added": "`{name}` is new",
+    "cache.removed": "`{name}` is not used any more",
 }

@@ -77,3 +77,8 @@ class NotCacheable:
 
 #: The environment of a job as its record has it: ``interpreter``, ``cwd`` and ``variables``.
 Environment = Mapping[str, Any]
+
+
+def declared_paths(ingredients: Iterable[Ingredient]) -> list[str]:
+    """Return the files, folders and sources that a key knows by content: what a job may open and stay cacheable."""
+    return [one["shown"] for one in ingredients if one["category"] in ("file", "module")]
