@@ -163,7 +163,7 @@ class Form:
             reducer = copyreg.dispatch_table.get(cls)
             reduced: Any = reducer(value) if reducer is not None else value.__reduce_ex__(4)
         except Exception:  # noqa: BLE001 (of any library: it has no form)
-            raise not_hashable(type_name(cls)) from None
+            raise not_hashable(type_name(value)) from None
         self.tag("object")
         self.references.refer_to_class(cls, self)
         if isinstance(reduced, str):
@@ -172,7 +172,7 @@ class Form:
         create, arguments, *more = reduced
         state, items, pairs = (*more, None, None, None)[:3]
         if state is value or create is None:
-            raise not_hashable(type_name(cls))
+            raise not_hashable(type_name(value))
         self.value(create)
         self.items(arguments, "({})")
         if isinstance(state, dict) and isinstance(getattr(value, "__dict__", None), dict):
@@ -190,5 +190,5 @@ class Form:
         """Write an object that pickle names. Raises :class:`Unhashable` where the name is that of something else."""
         module = getattr(value, "__module__", None) or type(value).__module__
         if found_by_name(module, name) is not value:
-            raise not_hashable(type_name(type(value)))
+            raise not_hashable(type_name(value))
         self.tag(f"{module}.{name}")

@@ -250,7 +250,7 @@ class Making:
             if not self._is_importable(module, namespace):
                 raise
             # The job imports the module, and so makes this value again; the source of the module is in the key.
-            self.add("global", full, self._text_digest(type_name(type(value))))
+            self.add("global", full, self._text_digest(type_name(value)))
 
     def _is_importable(self, module: str, namespace: Mapping[str, Any]) -> bool:
         found = sys.modules.get(module)
@@ -284,7 +284,7 @@ class Making:
         try:
             write_attribute(name, value, form)
         except Unhashable:
-            form.tag(type_name(type(value)))
+            form.tag(type_name(value))
         self.add("attribute", name, form.hexdigest(), shown(value))
 
     def _follow_patches(self) -> bool:

@@ -40,7 +40,7 @@ def write_attribute(name: str, value: Any, form: Form) -> None:
     if isinstance(value, _BY_CONTENT) or value is os.environ or origin_of_module(name) == LOCAL:
         form.value(value)
         return
-    form.tag(type_name(type(value)))
+    form.tag(type_name(value))
     # Which of the library's functions has this name is seen, also where it is a compiled object.
     form.items([str(getattr(value, one, "")) for one in ("__module__", "__name__") if callable(value)])
 

@@ -56,7 +56,7 @@ def write_value(value: Any, write: Callable[[Any], Any]) -> None:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:300]
-        raise InvalidRequest(Message.of("results.not_picklable", type=type_name(type(value)), reason=reason)) from error
+        raise InvalidRequest(Message.of("results.not_picklable", type=type_name(value), reason=reason)) from error
     lengths = [sink.bytes]
     for buffer in buffers:
         with buffer.raw() as memory:
@@ -95,8 +95,9 @@ def damaged(digest: str, reason: str) -> StoreFault:
     return StoreFault(Message.of("results.damaged", digest=digest[:12], reason=reason))
 
 
-def type_name(cls: type) -> str:
-    """Return the name of a type for a message, with its module unless it is a builtin or of the notebook."""
+def type_name(value: Any) -> str:
+    """Return the name of the type of a value, with its module unless it is a builtin or of the notebook."""
+    cls = type(value)
     return cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
 
 
