@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .jobs.handle import job, list_jobs
+    from .jobs.progress import progress
     from .kernel.widget.gpu_widget import GPUWidget
     from .kernel.widget.progress import lease_progress
 
 __version__ = "0.1.0"
 
-__all__ = ("Executor", "GPUWidget", "job", "lease_progress", "list_jobs", "load_ipython_extension")
+__all__ = ("Executor", "GPUWidget", "job", "lease_progress", "list_jobs", "load_ipython_extension", "progress")
 
 
 def __getattr__(name: str) -> "Any":
@@ -38,6 +39,10 @@ def __getattr__(name: str) -> "Any":
         from .jobs import handle
 
         return getattr(handle, name)
+    if name == "progress":
+        from .jobs.progress import progress
+
+        return progress
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -2,7 +2,7 @@
 
 A grant of a part of a GPU carries the limit in the environment (``FASTGPU_CAP_BYTES`` and ``FASTGPU_CAP_FRACTION`` of
 the whole device). A framework that reads a variable when it starts finds its own there, too. The other frameworks get
-the limit here: imported ones at once, others as soon as they are imported (:mod:`.import_hook`). When the limit
+the limit here: imported ones at once, others as soon as they are imported (:mod:`..compat.import_hook`). When the limit
 changes, each framework gets the new one, or reports :data:`NEEDS_RESTART`, which the user sees.
 
 This enforcement is cooperative: a program can raise its limit. The pool watches what the lease really uses.
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ..compat import jax as compat_jax
 from ..compat import torch as compat_torch
-from .import_hook import ImportHook
+from ..compat.import_hook import ImportHook
 
 CAP_BYTES, CAP_FRACTION = "FASTGPU_CAP_BYTES", "FASTGPU_CAP_FRACTION"
 #: What the function of a framework returns: it follows the limit, or would only in a new process.

@@ -114,4 +114,50 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "jobs.store_lacks_body": "The store of jobs {path} does not have what was submitted as job {number}.",
     "jobs.settings_unreadable": "The settings of jobs in {place} cannot be read: {reason}. Correct them; try again.",
     "jobs.setting_unknown": "There is no setting {setting}; the reference of settings lists all.",
+    # -- what a runner says ------------------------------------------------------------------------------------------
+    "jobs.exit_status": "The command ended with exit status {status}. What it printed is kept.",
+    "jobs.killed": (
+        "It was killed by SIGKILL, as the system does where memory runs out. What it printed is kept; see the memory "
+        "of the machine, or ask its administrator."
+    ),
+    "jobs.ended_by_signal": "It was ended by the signal {signal}. What it printed is kept.",
+    "jobs.work_ended": (
+        "Its process ended with exit status {status} before it said what came of the work. What it printed is kept; "
+        "the log may say why."
+    ),
+    "jobs.timeout": (
+        "It ran for {timeout_ms}, which is its time limit, and was ended. What it printed is kept; run it again with a "
+        "longer limit."
+    ),
+    "jobs.ended_with_lease": (
+        "Its lease ended while it ran, and the job with it: {reason} What it printed and the files that it wrote are "
+        "kept; run it again when a GPU is free."
+    ),
+    "jobs.folder_full": (
+        "It was not started, because its folder cannot be written: {reason}. Free some space and run it again."
+    ),
+    "jobs.no_folder": (
+        "It was not started, because its working folder {folder} does not exist. Run it from another one."
+    ),
+    "jobs.not_found": (
+        "It was not started, because the command {command} was not found. Check its name and the PATH of the job."
+    ),
+    "jobs.not_executable": "It was not started, because {command} may not be executed. `chmod +x` allows it.",
+    "jobs.not_started": "It was not started, because {command} could not be executed: {reason}.",
+    "jobs.parked_for_good": (
+        "Its GPU is parked until you run `jupyter fastgpu resume {lease}`; the memory of the job is kept."
+    ),
+    "jobs.log_shortened": "... {left_out_bytes} of output were left out here ...",
+    "jobs.log_incomplete": "Its log is not complete: {reason}.",
+    "jobs.result_not_kept": (
+        "The job ran to its end, and its result could not be kept: {reason} What it printed and the files that it "
+        "wrote are kept."
+    ),
+    "jobs.result_too_large": (
+        "The result has {given_bytes}, and at most {limit_bytes} are kept for a job. Save less, or raise "
+        "c.Jobs.result_bytes_max."
+    ),
+    "jobs.save_outside": "{pattern} names files outside of the working folder, and only files inside are kept.",
+    "jobs.save_too_many": "{pattern} names more than {files_max} files. Put them into an archive, and keep that.",
+    "jobs.save_unreadable": "{path} cannot be read: {reason}.",
 }

@@ -54,4 +54,28 @@ MESSAGES: dict[str, str] = {
     "jobs.store_lacks_body": "作业存储 {path} 中没有作业 {number} 提交时的内容。",
     "jobs.settings_unreadable": "无法从 {place} 读取作业设置：{reason}。请更正后重试。",
     "jobs.setting_unknown": "没有设置 {setting}；设置参考中列出了所有设置。",
+    # -- 运行器 -------------------------------------------------------------------------------------------------------
+    "jobs.exit_status": "命令以退出状态 {status} 结束。它的输出已保留。",
+    "jobs.killed": "它被 SIGKILL 结束，系统在内存不足时会这样做。它的输出已保留；请检查机器的内存，或询问管理员。",
+    "jobs.ended_by_signal": "它被信号 {signal} 结束。它的输出已保留。",
+    "jobs.work_ended": "它的进程在报告结果之前以退出状态 {status} 结束。它的输出已保留；日志中可能有原因。",
+    "jobs.timeout": "它运行了 {timeout_ms}，达到时限，已被结束。它的输出已保留；请用更长的时限重新运行。",
+    "jobs.ended_with_lease": (
+        "它的租约在运行时结束，作业也随之结束：{reason}它的输出和写入的文件已保留；有空闲 GPU 时请重新运行。"
+    ),
+    "jobs.folder_full": "它没有启动，因为无法写入它的文件夹：{reason}。请释放一些空间后重新运行。",
+    "jobs.no_folder": "它没有启动，因为工作文件夹 {folder} 不存在。请在另一个文件夹中运行。",
+    "jobs.not_found": "它没有启动，因为找不到命令 {command}。请检查名称和作业的 PATH。",
+    "jobs.not_executable": "它没有启动，因为 {command} 不可执行。`chmod +x` 可允许执行。",
+    "jobs.not_started": "它没有启动，因为无法执行 {command}：{reason}。",
+    "jobs.parked_for_good": "它的 GPU 已挂起，直到您运行 `jupyter fastgpu resume {lease}`；作业的显存内容会保留。",
+    "jobs.log_shortened": "…… 此处省略了 {left_out_bytes} 输出 ……",
+    "jobs.log_incomplete": "它的日志不完整：{reason}。",
+    "jobs.result_not_kept": "作业已运行完毕，但无法保留其结果：{reason}它的输出和写入的文件已保留。",
+    "jobs.result_too_large": (
+        "结果有 {given_bytes}，每个作业最多保留 {limit_bytes}。请少保存一些，或提高 c.Jobs.result_bytes_max。"
+    ),
+    "jobs.save_outside": "{pattern} 指向工作文件夹之外的文件，只有其中的文件会被保留。",
+    "jobs.save_too_many": "{pattern} 匹配超过 {files_max} 个文件。请打包成一个归档文件再保留。",
+    "jobs.save_unreadable": "无法读取 {path}：{reason}。",
 }

@@ -91,7 +91,7 @@ class HeldLease:
         self._ended.set()
         if not self.is_over:
             with contextlib.suppress(FastGPUError):
-                ensure_pool(RELEASE_S).release(self.lease_id, self.token)
+                self.view = ensure_pool(RELEASE_S).release(self.lease_id, self.token)
 
     def _run(self) -> None:
         pause_s = PAUSE_FIRST_S

@@ -1,0 +1,339 @@
+"""The runner of one job: it holds the lease, and supervises the work process until the outcome is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...core.model.lifecycle import LeaseState
+from ...errors import CallerError, FastGPUError, Message
+from ...messages import text_of, view_of
+from ...messages.language import ENGLISH
+from ...wire.job_states import JobState
+from ...wire.spawn import ensure_pool
+from .. import places
+from ..lease_environment import as_descendant, with_grant
+from ..progress import PROGRESS_VARIABLE
+from . import hand_over
+from .ending import Ending, Why
+from .guard import Channel, Guard
+from .held_lease import HeldLease
+from .reporter import REPORT_S, DispatcherReporter
+from .result import ResultWriter
+from .work import command_of, run_message
+from .work_end import (
+    WorkEnd,
+    end_by_message,
+    end_by_reason,
+    end_by_status,
+    end_not_kept,
+    end_not_started,
+    failed,
+    failure,
+    why_of_lease,
+)
+from .work_output import WorkOutput
+
+if TYPE_CHECKING:
+    from ...wire.schemas import LeaseView, MessageView
+    from ...wire.schemas.jobs import HandOver, JobOutcome
+
+#: The exit status of a runner that did not begin the work, which the dispatcher queues again.
+NOT_BEGUN = 75
+_BIND_S, _BIND_PAUSE_S = 60.0, 0.2
+#: How long to wait for anything while nothing is due.
+_IDLE_S = 60.0
+
+
+class Pipes(NamedTuple):
+    """What the guard inherits for the work process, and this process's ends of it; made before the guard is forked."""
+
+    nothing: int
+    output: int
+    output_writer: int
+    channel: socket.socket
+    channel_of_work: socket.socket
+
+    @classmethod
+    def make(cls) -> Pipes:
+        """Return new pipes and socket pairs."""
+        output, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(output, False)
+        return cls(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), output, writer, *socket.socketpair())
+
+
+def _reported(view: LeaseView) -> dict[str, Any]:
+    """Return what is reported of a lease: the dispatcher follows it as well, and may be new."""
+    queue = view["queue"]
+    return {
+        "state": view["state"],
+        "position": queue["position"] if queue else None,
+        "estimate_ms": queue["estimate_ms"] if queue else None,
+        "reason": queue["reason"] if queue else None,
+    }
+
+
+class JobRunner:
+    """One attempt of a job, in a process that has forked its guard."""
+
+    def __init__(self, start: HandOver, folder: Path, guard: Guard, pipes: Pipes) -> None:
+        self._start, self._folder, self._guard, self._pipes = start, folder, guard, pipes
+        self._body = start["body"]
+        self._output = WorkOutput(folder, pipes.output, start["limits"]["log_bytes_max"])
+        self._reporter = DispatcherReporter(start["id"], start["attempt"])
+        self._ending = Ending(self._send_signal)
+        self._notes: dict[str, MessageView] = {}
+        self._channel: Channel | None = None
+        self._end: WorkEnd | None = None  #: as the work process says
+        self._writer: ResultWriter | None = None
+        self._computed_s, self._looked_s = 0.0, time.monotonic()
+        self._reported_s = 0.0
+        self._started_at: int | None = None
+
+    def run(self) -> int:
+        """Run the attempt, and return the exit status of this process."""
+        lease = self._bind()
+        if lease is None:
+            return NOT_BEGUN
+        self._lease = lease
+        lease.compute()
+        lease.follow()
+        self._reporter.start()
+        if not self._is_granted():
+            return NOT_BEGUN
+        self._finish(WorkEnd(JobState.CANCELLED) if self._ending.why is not None else self._work())
+        return 0
+
+    # ---- before the work -----------------------------------------------------------------------------------------
+
+    def _bind(self) -> HeldLease | None:
+        """Make this process the holder of the lease; None if the lease has ended."""
+        given = self._start["lease"]
+        token, deadline_s = given["token"] or "", time.monotonic() + _BIND_S
+        while True:
+            try:
+                return HeldLease(ensure_pool().bind(given["id"], token), token)
+            except CallerError:
+                return None
+            except FastGPUError:
+                if time.monotonic() > deadline_s:
+                    return None
+                time.sleep(_BIND_PAUSE_S)
+
+    def _is_granted(self) -> bool:
+        """Wait until the lease is active, or the job is cancelled; return False if the lease ends first."""
+        while self._lease.view["state"] != LeaseState.ACTIVE and self._ending.why is None:
+            if self._lease.is_over:
+                return False
+            select.select([self._lease.fileno(), self._reporter.fileno()], [], [], None)
+            self._lease.changes()
+            self._reporter.report(lease=_reported(self._lease.view))
+            self._take_events()
+        return True
+
+    # ---- the work ------------------------------------------------------------------------------------------------
+
+    def _work(self) -> WorkEnd:
+        """Run the work process to its end, and return what came of it."""
+        try:
+            hand_over.reserve(self._folder)
+            hand_over.note_begin(self._folder, self._start["attempt"])
+        except OSError as error:
+            return failed("StoreFault", Message.of("jobs.folder_full", reason=error.strerror or str(error)))
+        self._started_at = int(time.time() * 1000)
+        pipes, theirs = self._pipes, self._pipes.channel_of_work
+        command = command_of(self._body, theirs.fileno())
+        if command.has_channel:
+            self._channel = Channel(pipes.channel)
+            self._channel.send(run=run_message(self._start, self._folder))
+        self._guard.start(
+            command.argv,
+            self._environment(),
+            self._body["environment"]["cwd"],
+            own_session=True,
+            descriptors={0: pipes.nothing, 1: pipes.output_writer, 2: pipes.output_writer},
+            pass_descriptors=[theirs.fileno()] if command.has_channel else [],
+            marker=(places.MARK_VARIABLE, self._start["mark"]),
+        )
+        os.close(pipes.output_writer)
+        theirs.close()
+        return self._supervise(command.argv[0])
+
+    def _environment(self) -> dict[str, str]:
+        own = {
+            **self._body["environment"]["variables"],
+            places.MARK_VARIABLE: self._start["mark"],
+            PROGRESS_VARIABLE: str(self._output.socket_path),
+        }
+        return as_descendant(self._lease.view, with_grant(self._lease.view, own, self._start["socket"]))
+
+    def _supervise(self, program: str) -> WorkEnd:
+        """Return what came of the work process, once nothing of it computes any more."""
+        status = 0
+        while True:
+            for message in self._wait():
+                if "failed" in message:
+                    return end_not_started(program, message, self._body)
+                status = int(message.get("ended", status))
+                if "left" in message:
+                    self._note_left(message)
+                    self._output.drain()
+                    if self._channel is not None and not self._channel.closed:
+                        self._read_channel(self._channel)
+                    if self._ending.why is not None:
+                        return end_by_reason(self._ending.why, self._end, status)
+                    return self._end or end_by_status(status, has_channel=self._channel is not None)
+
+    def _wait(self) -> list[dict[str, Any]]:
+        """Return messages of the guard; wait for whatever comes, and act on it."""
+        guard, channel = self._guard.channel.fileno(), self._channel
+        sources = [guard, self._lease.fileno(), self._reporter.fileno(), *self._output.descriptors()]
+        if channel is not None and not channel.closed:
+            sources.append(channel.fileno())
+        readable, _, _ = select.select(sources, [], [], self._timeout_s())
+        self._count_time()
+        self._output.read()
+        if channel is not None and not channel.closed and channel.fileno() in readable:
+            self._read_channel(channel)
+        for change in self._lease.changes():
+            if not isinstance(change, FastGPUError):
+                self._note_lease(change)
+        self._take_events()
+        self._ending.step(time.monotonic())
+        self._report()
+        return self._guard.messages() if guard in readable else []
+
+    def _timeout_s(self) -> float:
+        """Return how long to wait at most: for the next signal, the time limit, or the next report."""
+        limits = [_IDLE_S, self._ending.due_in_s(time.monotonic())]
+        if (timeout_ms := self._body.get("timeout_ms")) is not None and self._ending.why is None:
+            limits.append(max(0.0, timeout_ms / 1000 - self._computed_s))
+        if (since_s := time.monotonic() - self._reported_s) < 2 * REPORT_S:
+            limits.append(max(0.0, REPORT_S - since_s))
+        return min(limit for limit in limits if limit is not None)
+
+    def _count_time(self) -> None:
+        """Count the time in which the work had its GPU; end the work when that is its limit."""
+        now_s = time.monotonic()
+        if self._lease.view["state"] == LeaseState.ACTIVE:
+            self._computed_s += now_s - self._looked_s
+        self._looked_s = now_s
+        timeout_ms = self._body.get("timeout_ms")
+        if timeout_ms is not None and self._computed_s * 1000 >= timeout_ms:
+            error = failure("Timeout", Message.of("jobs.timeout", timeout_ms=timeout_ms))
+            self._ending.begin(Why(JobState.FAILED, error), now_s)
+
+    def _send_signal(self, signum: signal.Signals) -> None:
+        if signum == signal.SIGKILL:
+            self._guard.kill()
+        else:
+            self._guard.signal(signum, group=True)
+            self._guard.signal(signal.SIGCONT, group=True)  # one that is stopped acts on nothing else
+
+    def _read_channel(self, channel: Channel) -> None:
+        """Take the word of the work process, and keep its result while it is there to protect its parts."""
+        for message in channel.receive():
+            if message.get("event") == "ended" and self._end is None:
+                self._output.drain()
+                self._end = self._keep_result(end_by_message(message))
+                channel.close()
+
+    # ---- what is reported ----------------------------------------------------------------------------------------
+
+    def _take_events(self) -> None:
+        if any(event.get("event") == "cancel" for event in self._reporter.events()):
+            self._ending.begin(Why(JobState.CANCELLED, None), time.monotonic())
+
+    def _note_lease(self, view: LeaseView) -> None:
+        if self._lease.is_over:
+            self._ending.begin(why_of_lease(view), time.monotonic())
+        stays = self._lease.stays_parked
+        self._set_note("parked", Message.of("jobs.parked_for_good", lease=view["id"]) if stays else None)
+
+    def _note_left(self, message: dict[str, Any]) -> None:
+        """Note the processes that a command left behind, or that nothing can end."""
+        if message["remain"]:
+            self._set_note("left", Message.of("run.remain", count=message["remain"]))
+        elif message["left"] and self._ending.why is None and not message.get("guard_killed") and self._channel is None:
+            self._set_note("left", Message.of("run.left", count=message["left"]))
+
+    def _set_note(self, name: str, message: Message | None) -> None:
+        self._notes.pop(name, None)
+        if message is not None:
+            self._notes[name] = view_of(message)
+
+    def _report(self) -> None:
+        if time.monotonic() - self._reported_s < REPORT_S:
+            return
+        self._reported_s = time.monotonic()
+        self._output.log.flush()
+        self._reporter.report(
+            lease=_reported(self._lease.view),
+            progress=self._output.progress,
+            log_tail=self._output.log.tail,
+            log_bytes=self._output.log.size,
+            notes=list(self._notes.values()),
+        )
+
+    # ---- the end -------------------------------------------------------------------------------------------------
+
+    def _keep_result(self, end: WorkEnd) -> WorkEnd:
+        """Return the end with the digest of the result; as failed where the result cannot be stored."""
+        gpu = self._lease.view["gpu"]
+        try:
+            if self._writer is None:
+                store = places.results_folder(self._folder.parent)
+                self._writer = ResultWriter(store, self._start["limits"]["result_bytes_max"])
+            digest = self._writer.write(
+                self._body["kind"],
+                end.parts,
+                self._body.get("save", []) if end.state in (JobState.DONE, JobState.FAILED) else [],
+                Path(self._body["environment"]["cwd"]),
+                gpu=None if gpu is None else {name: gpu.get(name) for name in ("model", "device_ids", "simulated")},
+                cost_micro=self._cost_micro(),
+            )
+        except FastGPUError as error:
+            return end_not_kept(end, type(error).__name__, text_of(error, ENGLISH))
+        except OSError as error:
+            return end_not_kept(end, "StoreFault", f"{error.strerror or error}.")
+        return end._replace(result=digest)
+
+    def _cost_micro(self) -> int:
+        """Return what the lease has cost, as the pool manager says it now or said it last."""
+        view = self._lease.view
+        if not self._lease.is_over:
+            with contextlib.suppress(FastGPUError):
+                view = ensure_pool().lease(self._lease.lease_id, token=self._lease.token)
+        return view["money"]["cost_micro"]
+
+    def _finish(self, end: WorkEnd) -> None:
+        """Release the lease, keep the result and the log, and record the outcome."""
+        self._lease.release()
+        if self._channel is None:
+            end = self._keep_result(end)
+        self._set_note("log", self._output.close())
+        self._notes.pop("parked", None)
+        outcome: JobOutcome = {
+            "state": end.state.value,
+            "attempt": self._start["attempt"],
+            "exit_status": end.exit_status,
+            "error": end.error,
+            "result": end.result,
+            "opened": end.opened,
+            "started_at": self._started_at,
+            "ended_at": int(time.time() * 1000),
+            "cost_micro": self._lease.view["money"]["cost_micro"],
+            "lease_id": self._lease.lease_id,
+            "notes": list(self._notes.values()),
+        }
+        hand_over.write_outcome(self._folder, outcome)
+        self._reporter.report(log_tail=self._output.log.tail, log_bytes=self._output.log.size)
+        self._reporter.finish(outcome)
+        if self._writer is not None:
+            self._writer.close()
