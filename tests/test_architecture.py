@@ -224,6 +224,8 @@ VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
     "kernel/memory_peaks.py": r"torch\.cuda\.",
     # The names of the errors of libraries.
     "kernel/out_of_memory.py": r"CUDARuntimeError|cudaErrorMemoryAllocation|CudaAPIError|CUDA_ERROR_OUT_OF_MEMORY",
+    # A folder of libraries, which are no input of a job.
+    "jobs/work/audit.py": r'"/usr/local/cuda"',
     "compat/torch.py": r"torch\.cuda\.|cuda_initializes|initializes? CUDA|/libcuda\.so",
 }
 #: A part of an identifier in snake or camel case.
