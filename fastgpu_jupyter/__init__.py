@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .jobs.executor import Executor
     from .jobs.handle import job, list_jobs
     from .jobs.progress import progress
     from .kernel.widget.gpu_widget import GPUWidget

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import FastGPUError, Message
@@ -36,8 +34,9 @@ class CallResult(NamedTuple):
 
 def result_of(view: JobView, store: ResultStore) -> CallResult:
     """Return the result of the call of a job that is over."""
-    stored = view["result"]
-    if stored is None or view["state"] not in ("done", "failed"):
+    stored, error = view["result"], view["error"]
+    is_timeout = error is not None and error["name"] == TIMEOUT  # the exception of the call is that of its interrupt
+    if stored is None or is_timeout or view["state"] not in ("done", "failed"):
         return CallResult(exception=_without_result(view))
     name = VALUE if view["state"] == "done" else EXCEPTION
     try:
@@ -60,21 +59,8 @@ def _without_result(view: JobView) -> BaseException:
     if view["state"] == "failed" and error is not None and error["name"] == TIMEOUT:
         return CallTimeout(Message.of("call.timeout", job=job, limit_ms=view["timeout_ms"] or 0))
     if view["state"] == "failed":
-        return WorkerDied(Message.of("call.died", job=job, how=_end_of(view)))
+        return WorkerDied(Message.of("call.died", job=job, why=error["text"] if error else ""))
     return WorkerDied(Message.of("call.lost", job=job, why=sentences_of(view["notes"]) or ""))
-
-
-def _end_of(view: JobView) -> Message:
-    status = view["exit_status"]
-    if status is not None and status < 0:
-        name = str(-status)
-        with suppress(ValueError):
-            name = signal.Signals(-status).name
-        return Message.of("call.died_by_signal", signal=name)
-    if status is not None:
-        return Message.of("call.died_with_status", status=status)
-    error = view["error"]
-    return Message.of_text(error["text"] if error else "")
 
 
 def _unreadable(view: JobView, error: BaseException) -> BaseException:

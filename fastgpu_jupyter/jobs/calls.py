@@ -23,6 +23,7 @@ from .call_file import FunctionCall, name_of, write_call
 from .call_result import result_of
 from .client import JobsClient, ensure_dispatcher
 from .environment import recorded
+from .failures import readable
 from .future import Future
 from .model import ENDED, JobKind, JobState
 from .places import results_folder
@@ -72,8 +73,8 @@ class ExecutorCalls:
     ) -> Future[Any]:
         """Submit a call and return its future. Raises as :meth:`Executor.submit` does."""
         self._require_open()
-        try:
-            client = self._connected()
+        with readable():
+            client = self.client()
             draft = client.new_draft()
             try:
                 call = FunctionCall(function, args, kwargs)
@@ -82,12 +83,10 @@ class ExecutorCalls:
                 with self._lock:
                     self._require_open()
                     view = client.submit(body)
-                    future = self._pending[view["id"]] = Future[Any](self, view["id"])
+                    future = self._pending[view["id"]] = Future[Any](self, view)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)  # it is still there where nothing was submitted
                 raise
-        except FastGPUError as error:
-            raise type(error)(text_of(error)) from error  # a sentence also where no front end renders it
         self._apply([view])
         self.follow()
         return future
@@ -96,17 +95,19 @@ class ExecutorCalls:
         if self._is_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def _connected(self) -> JobsClient:
+    def client(self) -> JobsClient:
+        """Return a client of the dispatcher, which is started if none runs."""
         if self._client is None:
             self._client = ensure_dispatcher()
         return self._client
 
     def _body(self, options: CallOptions, call: FunctionCall, draft: str, sha256: str) -> JobBody:
         environment = recorded(os.environ, options.variables)
+        cache = self._cache_body(options, call, environment)
         program = {
             "call": CALL_FILE,
             "sha256": sha256,
-            "worker": _worker_key(environment, options),
+            "worker": _worker_key(environment, options, is_cached=cache is not None),
             "executor": self._id,
             "workers_max": self._workers_max,
         }
@@ -120,7 +121,7 @@ class ExecutorCalls:
             "timeout_ms": options.timeout_ms,
             "retries": options.retries,
             "environment": environment,
-            "cache": self._cache_body(options, call, environment),
+            "cache": cache,
         }
 
     def _cache_body(
@@ -145,7 +146,7 @@ class ExecutorCalls:
 
     def cancel(self, job_id: int) -> bool:
         """Cancel a job that has not begun; return whether it is cancelled now."""
-        return self._connected().cancel(job_id, queued_only=True)["state"] == "cancelled"
+        return self.client().cancel(job_id, queued_only=True)["state"] == "cancelled"
 
     def shut_down(self) -> list[Future[Any]]:
         """Accept no more calls; return the futures of those that have not ended."""
@@ -154,8 +155,14 @@ class ExecutorCalls:
             pending = list(self._pending.values())
             if not pending and self._followed is not None:
                 self._followed.close()
+        self._close_client()
         self.follow()
         return pending
+
+    def _close_client(self) -> None:
+        """Close the connections of an executor that was shut down and has no calls; a later use opens others."""
+        if self._is_shut_down and not self._pending and self._client is not None:
+            self._client.close()
 
     def join(self) -> None:
         """Wait until the thread has ended, unless it is the caller."""
@@ -171,9 +178,13 @@ class ExecutorCalls:
                 self._thread.start()
 
     def _follow(self) -> None:
+        self._follow_to_the_end()
+        self._close_client()
+
+    def _follow_to_the_end(self) -> None:
         while self._has_to_follow():
             try:
-                with closing(self._connected().follow(self._id)) as self._followed:
+                with closing(self.client().follow(self._id)) as self._followed:
                     self._take(self._followed)
             except FastGPUError as error:
                 _log.warning("The calls of an executor go on, and are followed again in a while: %s", text_of(error))
@@ -201,7 +212,7 @@ class ExecutorCalls:
         """Set the futures of jobs that the dispatcher did not name: they are over, or removed."""
         for job_id in job_ids:
             try:
-                self._apply([self._connected().job(job_id)])
+                self._apply([self.client().job(job_id)])
             except NotFound:
                 with self._lock:
                     future = self._pending.pop(job_id, None)
@@ -233,9 +244,12 @@ def _end(future: Future[Any], view: JobView) -> None:
         future.set_result(result.value)
 
 
-def _worker_key(environment: Mapping[str, Any], options: CallOptions) -> str:
-    """Return the name of the kept workers that may run a call: those of its environment, size and lease options."""
-    parts = (environment, options.size, options.lease)
+def _worker_key(environment: Mapping[str, Any], options: CallOptions, *, is_cached: bool) -> str:
+    """Return the name of the kept workers that may run a call: those of its environment, size and lease options.
+
+    A call that is cached gets no worker that ran another one.
+    """
+    parts = (environment, options.size, options.lease, is_cached)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -63,7 +63,8 @@ class Executor(BaseExecutor):
     those of ``%fastgpu request``, such as ``priority``, ``isolation`` or ``budget``.
 
     ``cache=True``: the result of an equal call is taken from the cache, and kept there. ``files`` are the files that
-    the call reads, and ``seed`` is that of its random numbers; with ``refresh=True`` it is computed again.
+    the call reads, and ``seed`` is that of its random numbers; with ``refresh=True`` it is computed again. A call that
+    is cached runs in a new process.
 
     A call is a job: ``future.job`` is listed, cancelled and explained like every other one. It goes on when this
     process ends, and its result can be had later by its id. ``shutdown``, or the end of the ``with`` block, waits for

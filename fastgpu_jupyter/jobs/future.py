@@ -7,7 +7,9 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from ..wire.schemas.jobs import JobView
     from .calls import ExecutorCalls
+    from .handle import Job
 
 T = TypeVar("T")
 
@@ -19,11 +21,19 @@ class Future(concurrent.futures.Future[T]):
     that the process of the call ended before the call did.
     """
 
-    def __init__(self, calls: ExecutorCalls, job_id: int) -> None:
+    def __init__(self, calls: ExecutorCalls, view: JobView) -> None:
         super().__init__()
-        self.job_id = job_id  #: of the job, by which other processes find it, too
+        self.job_id = view["id"]  #: of the job, by which other processes find it, too
+        self._view = view
         self._calls = calls
         self._ending = threading.Lock()
+
+    @property
+    def job(self) -> Job:
+        """The job of the call, as :func:`fastgpu_jupyter.job` returns it."""
+        from .handle import Job, notebook_namespace
+
+        return Job(self._view, self._calls.client(), notebook_namespace())
 
     def cancel(self) -> bool:
         """Cancel the call if it has not begun, and return whether it is cancelled.

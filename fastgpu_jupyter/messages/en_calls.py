@@ -27,11 +27,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "timeout, or with less to do."
     ),
     "call.died": (
-        "The process of job {job} ended before the call did: {how}. Its log is kept, and other calls go on. Submit the "
-        "call again, or use retries=1 to have such calls run again."
+        "The process of job {job} ended before the call did. {why} Other calls go on; submit the call again."
     ),
-    "call.died_by_signal": "it was killed by the signal {signal}",
-    "call.died_with_status": "it exited with status {status}",
     "call.lost": (
         "Job {job} is lost: it ended with the processes that ran it. {why} Other calls go on. Submit the call again, "
         "or use retries=1 to have such calls run again."

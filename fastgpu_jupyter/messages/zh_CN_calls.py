@@ -17,11 +17,7 @@ MESSAGES: dict[str, str] = {
     "call.exception": "该调用引发了 {name}：{text}（该异常本身无法在进程之间发送）",
     "call.cancelled": "作业 {job} 在调用运行期间被取消。如需运行，请重新提交该调用。",
     "call.timeout": "作业 {job} 已达到时限 {limit_ms}，因此被终止。其日志已保留。请以更长的 timeout 重新提交，或减少工作量。",
-    "call.died": (
-        "作业 {job} 的进程在调用结束前终止：{how}。其日志已保留，其他调用继续运行。请重新提交该调用，或使用 retries=1 让此类调用自动重新运行。"
-    ),
-    "call.died_by_signal": "被信号 {signal} 终止",
-    "call.died_with_status": "以状态 {status} 退出",
+    "call.died": ("作业 {job} 的进程在调用结束前终止。{why}其他调用继续运行；请重新提交该调用。"),
     "call.lost": (
         "作业 {job} 已丢失：它随运行它的进程一起终止。{why}其他调用继续运行。请重新提交该调用，或使用 retries=1 让此类调用自动重新运行。"
     ),

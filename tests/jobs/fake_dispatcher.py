@@ -106,6 +106,9 @@ class FakeDispatcher:
         self.follows.release()
         return followed
 
+    def close(self) -> None:
+        """Close the connections, of which there are none."""
+
     # -- the test ------------------------------------------------------------------------------------------------------
 
     def change(self, job_id: int, **fields: Any) -> None:

@@ -155,8 +155,7 @@ def test_exception_has_the_remote_traceback_as_its_cause(dispatcher: FakeDispatc
 @pytest.mark.parametrize(
     ("fields", "kind", "says"),
     [
-        ({"state": "failed", "exit_status": -9}, WorkerDied, "SIGKILL"),
-        ({"state": "failed", "exit_status": 3}, WorkerDied, "status 3"),
+        ({"state": "failed", "error": {"name": "SIGKILL", "text": "It was killed."}}, WorkerDied, "It was killed."),
         ({"state": "failed", "error": {"name": "Timeout", "text": ""}}, CallTimeout, "10 s"),
         ({"state": "lost"}, WorkerDied, "lost"),
         ({"state": "cancelled"}, CallCancelled, "cancelled while"),
@@ -346,11 +345,13 @@ def test_map_raises_at_the_call_that_failed_and_cancels_the_others(dispatcher: F
 
 
 def test_map_ends_at_its_timeout(dispatcher: FakeDispatcher, pool: Executor) -> None:
-    mapped = pool.map(multiply, [1, 2], [3, 4], timeout=0.05)
-    dispatcher.finish(1)
-    assert next(mapped) == 3
+    mapped = pool.map(multiply, [1, 2], [3, 4], timeout=0)
     with pytest.raises(futures.TimeoutError):
         next(mapped)
+    assert [job["state"] for job in dispatcher.jobs.values()] == ["cancelled"] * 2
+    mapped = pool.map(multiply, [1], [3], timeout=DEADLINE_S)
+    dispatcher.finish(3)
+    assert list(mapped) == [3]
 
 
 def test_map_keeps_no_reference_to_results(automatic: FakeDispatcher, pool: Executor) -> None:

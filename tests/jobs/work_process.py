@@ -61,9 +61,10 @@ class WorkProcess:
             "job": self._count,
             "mark": f"{self._count}@test",
             "folder": str(path.parent),
-            "call": path.name,
-            "sha256": sha256,
+            "payload": str(path.parent),
+            "program": {"call": path.name, "sha256": sha256},
             "store": str(self.folder / "results"),
+            "progress": str(self.folder / "no-progress.sock"),
             "declared": None,
         }
         self._channel.sendall(json.dumps({"run": run}).encode() + b"\n")

@@ -268,7 +268,9 @@ class Runners:
             if not runner_ended:
                 return False
             if facts.work_began:
-                processes.kill_processes_of(places.mark_of(self._engine.store.id, job.id))
+                kept_by = job.last_attempt.kept_by if job.last_attempt else None
+                for marked in {job.id, kept_by or job.id}:
+                    processes.kill_processes_of(places.mark_of(self._engine.store.id, marked))
         seen = self._engine.with_live(job)
         return self._engine.try_commit(
             self._engine.outcome_of(transitions.without_runner, seen, facts), synced=job.worker is None
@@ -279,7 +281,8 @@ class Runners:
         assert last is not None
         folder = self._engine.folder
         work = _read_json(places.work_file(job.id, folder))
-        began = isinstance(work, dict) and work.get("attempt") == job.attempt
+        # A kept worker gets its call at once.
+        began = last.kept_by is not None or (isinstance(work, dict) and work.get("attempt") == job.attempt)
         return Facts(read_outcome(job, folder), began, last.boot_id != self._boot_id)
 
     # -- what runners say ----------------------------------------------------------------------------------------------

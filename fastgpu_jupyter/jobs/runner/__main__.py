@@ -24,7 +24,12 @@ def main(job_id: int) -> int:
     pipes = Pipes.make()
     guard = Guard(close=[pipes.output, pipes.channel.fileno()])
     try:
-        return JobRunner(start, folder, guard, pipes).run()
+        runner = JobRunner(start, folder, guard, pipes)
+        status = runner.run()
+        while (following := runner.next_call()) is not None:
+            runner = following
+            runner.run_call()
+        return status
     finally:
         guard.close()
 

@@ -38,12 +38,13 @@ def read_start(folder: Path) -> HandOver:
     return cast("HandOver", start)
 
 
-def reserve(folder: Path) -> None:
+def reserve(folder: Path, *, synced: bool = True) -> None:
     """Take the space for the outcome now. Raises :class:`OSError` where the disk is full already."""
     with _private(folder / _RESERVE) as file:
         file.write(b" " * RESERVED_BYTES)
         file.flush()
-        os.fsync(file.fileno())
+        if synced:
+            os.fsync(file.fileno())
 
 
 def note_begin(folder: Path, attempt: int) -> None:
@@ -51,11 +52,11 @@ def note_begin(folder: Path, attempt: int) -> None:
     write_durably(folder / places.WORK, {"attempt": attempt})
 
 
-def write_outcome(folder: Path, outcome: JobOutcome) -> None:
+def write_outcome(folder: Path, outcome: JobOutcome, *, synced: bool = True) -> None:
     """Record how the attempt ended, on a full disk as well: then in the reserved space, and in fewer words."""
     path = folder / places.OUTCOME
     try:
-        write_durably(path, outcome)
+        write_durably(path, outcome, synced=synced)
         with contextlib.suppress(OSError):
             (folder / _RESERVE).unlink()
         return
@@ -69,20 +70,22 @@ def write_outcome(folder: Path, outcome: JobOutcome) -> None:
     _sync_folder(folder)
 
 
-def write_durably(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object so that a reader finds all of it or what was there before, also after a power cut."""
+def write_durably(path: Path, value: Mapping[str, Any], *, synced: bool = True) -> None:
+    """Write a JSON object so that a reader finds all of it or what was there before; ``synced``: after a power cut."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         with _private(new) as file:
             file.write(json.dumps(value).encode())
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         new.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
             new.unlink()
         raise
-    _sync_folder(path.parent)
+    if synced:
+        _sync_folder(path.parent)
 
 
 def _private(path: Path) -> Any:

@@ -71,6 +71,12 @@ class HeldLease:
         """Report, now and whenever another pool manager serves, that the holder computes; a parked lease resumes."""
         self._busy = True
 
+    def set_resting(self, *, resting: bool) -> None:
+        """Report that the holder waits for work, or computes again: the pool manager may give the device to others."""
+        self._busy = not resting
+        with contextlib.suppress(FastGPUError, OSError):
+            ensure_pool().activity(self.lease_id, self.token, busy=self._busy)
+
     @property
     def is_over(self) -> bool:
         """Whether the lease has ended."""

@@ -15,7 +15,7 @@ from ...core.model.lifecycle import LeaseState
 from ...errors import CallerError, FastGPUError, Message
 from ...messages import text_of, view_of
 from ...messages.language import ENGLISH
-from ...wire.job_states import JobState
+from ...wire.job_states import JobKind, JobState
 from ...wire.spawn import ensure_pool
 from .. import places
 from ..lease_environment import as_descendant, with_grant
@@ -24,6 +24,7 @@ from . import hand_over
 from .ending import Ending, Why
 from .guard import Channel, Guard
 from .held_lease import HeldLease
+from .kept_worker import KeptWorker
 from .reporter import REPORT_S, DispatcherReporter
 from .result import ResultWriter
 from .work import command_of, run_message
@@ -80,20 +81,26 @@ def _reported(view: LeaseView) -> dict[str, Any]:
 
 
 class JobRunner:
-    """One attempt of a job, in a process that has forked its guard."""
+    """One attempt of a job, in a process that has forked its guard.
 
-    def __init__(self, start: HandOver, folder: Path, guard: Guard, pipes: Pipes) -> None:
+    A work process that can run another call is kept, with the lease: :meth:`next_call` returns the runner of that call.
+    """
+
+    def __init__(
+        self, start: HandOver, folder: Path, guard: Guard, pipes: Pipes, kept: KeptWorker | None = None
+    ) -> None:
         self._start, self._folder, self._guard, self._pipes = start, folder, guard, pipes
         self._body = start["body"]
         self._output = WorkOutput(folder, pipes.output, start["limits"]["log_bytes_max"])
-        self._reporter = DispatcherReporter(start["id"], start["attempt"])
+        self._reporter = kept.reporter if kept else DispatcherReporter(start["id"], start["attempt"])
         self._ending = Ending(self._send_signal)
         self._notes: dict[str, MessageView] = {}
         self._channel: Channel | None = None
+        self._kept = kept
         self._end: WorkEnd | None = None  #: as the work process says
         self._writer: ResultWriter | None = None
         self._computed_s, self._looked_s = 0.0, time.monotonic()
-        self._reported_s = 0.0
+        self._reported_s = time.monotonic() if kept else 0.0  # a short call is reported with its end
         self._started_at: int | None = None
 
     def run(self) -> int:
@@ -109,6 +116,27 @@ class JobRunner:
             return NOT_BEGUN
         self._finish(WorkEnd(JobState.CANCELLED) if self._ending.why is not None else self._work())
         return 0
+
+    def next_call(self) -> JobRunner | None:
+        """Return the runner of the next call of the work process, None where it is not kept or gets none."""
+        if self._kept is None:
+            return None
+        start = self._kept.wait(self._start["limits"]["worker_idle_ms"] / 1000)
+        if start is None:
+            return None
+        folder = places.job_folder(start["id"], self._folder.parent)
+        self._kept.channel.send(run=run_message(start, folder))  # before anything else: this is what the user waits for
+        return JobRunner(start, folder, self._guard, self._pipes, self._kept)
+
+    def run_call(self) -> None:
+        """Supervise the call that the kept work process was sent."""
+        assert self._kept is not None
+        self._lease, self._channel = self._kept.lease, self._kept.channel
+        self._started_at = int(time.time() * 1000)
+        with contextlib.suppress(OSError):  # the disk is full: the outcome may be lost, and by that the job
+            hand_over.reserve(self._folder, synced=False)
+        self._kept.begin(self._start)
+        self._finish(self._supervise(self._body["environment"]["interpreter"]))
 
     # ---- before the work -----------------------------------------------------------------------------------------
 
@@ -177,7 +205,10 @@ class JobRunner:
         """Return what came of the work process, once nothing of it computes any more."""
         status = 0
         while True:
-            for message in self._wait():
+            messages = self._wait()
+            if self._end is not None and self._end.keep and not messages:
+                return self._end
+            for message in messages:
                 if "failed" in message:
                     return end_not_started(program, message, self._body)
                 status = int(message.get("ended", status))
@@ -188,7 +219,8 @@ class JobRunner:
                         self._read_channel(self._channel)
                     if self._ending.why is not None:
                         return end_by_reason(self._ending.why, self._end, status)
-                    return self._end or end_by_status(status, has_channel=self._channel is not None)
+                    end = self._end or end_by_status(status, has_channel=self._channel is not None)
+                    return end._replace(keep=False)
 
     def _wait(self) -> list[dict[str, Any]]:
         """Return messages of the guard; wait for whatever comes, and act on it."""
@@ -241,13 +273,17 @@ class JobRunner:
         for message in channel.receive():
             if message.get("event") == "ended" and self._end is None:
                 self._output.drain()
-                self._end = self._keep_result(end_by_message(message))
-                channel.close()
+                end = end_by_message(message)
+                keep = end.keep and self._ending.why is None and self._body["kind"] == JobKind.FUNCTION
+                self._end = self._keep_result(end._replace(keep=keep))
+                if not keep:
+                    channel.close()
 
     # ---- what is reported ----------------------------------------------------------------------------------------
 
     def _take_events(self) -> None:
-        if any(event.get("event") == "cancel" for event in self._reporter.events()):
+        cancels = [event for event in self._reporter.events() if event.get("event") == "cancel"]
+        if any(event.get("job_id", self._start["id"]) == self._start["id"] for event in cancels):
             self._ending.begin(Why(JobState.CANCELLED, None), time.monotonic())
 
     def _note_lease(self, view: LeaseView) -> None:
@@ -289,14 +325,15 @@ class JobRunner:
         try:
             if self._writer is None:
                 store = places.results_folder(self._folder.parent)
-                self._writer = ResultWriter(store, self._start["limits"]["result_bytes_max"])
+                limit = self._start["limits"]["result_bytes_max"]
+                self._writer = ResultWriter(store, limit, synced=not self._is_call)
             digest = self._writer.write(
                 self._body["kind"],
                 end.parts,
                 self._body.get("save", []) if end.state in (JobState.DONE, JobState.FAILED) else [],
                 Path(self._body["environment"]["cwd"]),
                 gpu=None if gpu is None else {name: gpu.get(name) for name in ("model", "device_ids", "simulated")},
-                cost_micro=self._cost_micro(),
+                cost_micro=None if self._is_call else self._cost_micro(),
             )
         except FastGPUError as error:
             return end_not_kept(end, type(error).__name__, text_of(error, ENGLISH))
@@ -313,8 +350,9 @@ class JobRunner:
         return view["money"]["cost_micro"]
 
     def _finish(self, end: WorkEnd) -> None:
-        """Release the lease, keep the result and the log, and record the outcome."""
-        self._lease.release()
+        """Release the lease or keep it with the work process, keep the result and the log, and record the outcome."""
+        if not end.keep:
+            self._lease.release()
         if self._channel is None:
             end = self._keep_result(end)
         self._set_note("log", self._output.close())
@@ -328,12 +366,32 @@ class JobRunner:
             "opened": end.opened,
             "started_at": self._started_at,
             "ended_at": int(time.time() * 1000),
-            "cost_micro": self._lease.view["money"]["cost_micro"],
+            # A lease that is kept is of several jobs, and the dispatcher knows what it had cost before.
+            "cost_micro": None if end.keep or self._kept else self._lease.view["money"]["cost_micro"],
             "lease_id": self._lease.lease_id,
             "notes": list(self._notes.values()),
         }
-        hand_over.write_outcome(self._folder, outcome)
+        hand_over.write_outcome(self._folder, outcome, synced=not self._is_call)
         self._reporter.report(log_tail=self._output.log.tail, log_bytes=self._output.log.size)
-        self._reporter.finish(outcome)
+        if not (end.keep and self._keep_worker()):
+            self._end_work(outcome)
         if self._writer is not None:
             self._writer.close()
+
+    @property
+    def _is_call(self) -> bool:
+        """Whether the job is a call, of which nothing is synced to the disk: that would take longer than most calls."""
+        return self._body["kind"] == JobKind.FUNCTION
+
+    def _keep_worker(self) -> bool:
+        """Keep the work process for the next call; return False where no dispatcher knows of it."""
+        assert self._channel is not None
+        self._kept = self._kept or KeptWorker(self._guard, self._lease, self._reporter, self._channel)
+        return self._reporter.keep_worker(str(self._body["program"]["worker"]))
+
+    def _end_work(self, outcome: JobOutcome) -> None:
+        """End what is left of the work process, and report the outcome."""
+        if self._kept is not None:
+            self._kept.end()
+            self._kept = None
+        self._reporter.finish(outcome)

@@ -44,6 +44,8 @@ class DispatcherReporter(threading.Thread):
         self._known: dict[str, Any] = {}  #: everything that was reported of this attempt
         self._unsent: dict[str, Any] = {}
         self._ended = False
+        self._connection: FrameSocket | None = None
+        self._sending = threading.Lock()
         self._numbers = itertools.count(1)
         self._answers: dict[int, dict[str, Any] | None] = {}
 
@@ -84,8 +86,31 @@ class DispatcherReporter(threading.Thread):
             pause_s = _PAUSE_FIRST_S
             receiver = threading.Thread(target=self._receive, args=[connection], daemon=True)
             receiver.start()
+            self._connection = connection
             self._send_changes(connection, receiver)
+            self._connection = None
             connection.close()
+            self._push({"event": "disconnected"})
+
+    def keep_worker(self, worker: str) -> bool:
+        """Report that a call has ended and that its work process waits for the next one; return False if none can."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            with self._sending:
+                self._send_last_report(connection)
+                self._send(connection, "ended", job_id=self._job_id)
+                self._send(connection, "idle", job_id=self._job_id, worker=worker)
+        except (OSError, FastGPUError):
+            return False
+        return True
+
+    def begin(self, job_id: int, attempt: int) -> None:
+        """Report about the next call from now on."""
+        with self._changed:
+            self._job_id, self._attempt = job_id, attempt
+            self._known, self._unsent = {}, {}
 
     def finish(self, outcome: Mapping[str, Any]) -> bool:
         """Report how the job ended, to a dispatcher that is started if none runs; return whether it has recorded it."""
@@ -96,6 +121,7 @@ class DispatcherReporter(threading.Thread):
             try:
                 connection = self._connect()
                 try:
+                    self._send_last_report(connection)
                     self._call(connection, "ended", job_id=self._job_id, outcome=dict(outcome))
                 finally:
                     connection.close()
@@ -132,9 +158,19 @@ class DispatcherReporter(threading.Thread):
             self._unsent = dict(self._known)
         return connection
 
-    def _call(self, connection: FrameSocket, call: str, **arguments: Any) -> Any:
+    def _send_last_report(self, connection: FrameSocket) -> None:
+        with self._changed:
+            report, self._unsent = self._unsent, {}
+        if report:
+            self._send(connection, "report", job_id=self._job_id, **report)
+
+    def _send(self, connection: FrameSocket, call: str, **arguments: Any) -> int:
         number = next(self._numbers)
         connection.send({"id": number, "call": call, "arguments": arguments})
+        return number
+
+    def _call(self, connection: FrameSocket, call: str, **arguments: Any) -> Any:
+        number = self._send(connection, call, **arguments)
         while True:
             frame = connection.receive()
             if "event" in frame:
@@ -167,11 +203,11 @@ class DispatcherReporter(threading.Thread):
                 self._changed.wait_for(lambda: self._unsent or self._ended or not receiver.is_alive(), timeout=5.0)
                 if self._ended or not receiver.is_alive():
                     return
-                report, self._unsent = self._unsent, {}
+                report, self._unsent, job_id = self._unsent, {}, self._job_id
             try:
                 if report:
-                    arguments = {"job_id": self._job_id, **report}
-                    connection.send({"id": next(self._numbers), "call": "report", "arguments": arguments})
+                    with self._sending:
+                        self._send(connection, "report", job_id=job_id, **report)
             except (OSError, FastGPUError):
                 return
             time.sleep(REPORT_S)

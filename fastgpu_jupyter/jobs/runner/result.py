@@ -32,8 +32,8 @@ def saved_files(patterns: Sequence[str], folder: Path) -> Iterator[Path]:
 class ResultWriter:
     """Writes one result, and keeps it from being evicted until :meth:`close`."""
 
-    def __init__(self, folder: Path, bytes_max: int) -> None:
-        self._store = ResultStore(folder)
+    def __init__(self, folder: Path, bytes_max: int, *, synced: bool) -> None:
+        self._store = ResultStore(folder, synced=synced)
         self._bytes_max = bytes_max
         self._kept = contextlib.ExitStack()
 

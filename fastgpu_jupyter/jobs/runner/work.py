@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ...wire.job_states import JobKind
 from .. import places
+from .work_output import PROGRESS_SOCKET
 
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import HandOver, JobBody
@@ -39,8 +40,8 @@ def run_message(start: HandOver, folder: Path) -> dict[str, Any]:
     """Return what the work process of a job in ``folder`` is to do."""
     body = start["body"]
     return {
-        **(body["program"] if body["kind"] == JobKind.FUNCTION else {}),
         "job": start["id"],
+        "mark": start["mark"],
         "kind": body["kind"],
         "folder": str(folder),
         "payload": str(folder / places.PAYLOAD),
@@ -48,6 +49,7 @@ def run_message(start: HandOver, folder: Path) -> dict[str, Any]:
         "program": body["program"],
         "cwd": body["environment"]["cwd"],
         "interpreter": body["environment"]["interpreter"],
+        "progress": str(folder / PROGRESS_SOCKET),
         "declared": _declared(body),
     }
 

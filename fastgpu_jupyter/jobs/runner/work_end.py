@@ -31,6 +31,7 @@ class WorkEnd(NamedTuple):
     parts: Mapping[str, Any] = {}  #: what the work process said of its result
     opened: list[Any] | None = None
     result: str | None = None  #: the digest of its manifest, once it is stored
+    keep: bool = False  #: the work process can run another call
 
 
 def failure(name: str, message: Message) -> JobFailure:
@@ -69,7 +70,8 @@ def end_by_message(message: Mapping[str, Any]) -> WorkEnd:
     """Return what the work process says of its end."""
     state = JobState.DONE if message.get("state") == JobState.DONE.value else JobState.FAILED
     parts = {name: message[name] for name in ("values", "outputs", "notebook") if message.get(name)}
-    return WorkEnd(state, None, message.get("error"), parts, message.get("opened"))
+    keep = message.get("keep") is True
+    return WorkEnd(state, None, message.get("error"), parts, message.get("opened"), keep=keep)
 
 
 def end_by_reason(why: Why, said: WorkEnd | None, status: int) -> WorkEnd:

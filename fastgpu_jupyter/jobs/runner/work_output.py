@@ -17,7 +17,8 @@ from .log_file import BoundedLog
 
 _PROGRESS_BYTES_MAX = 4096
 _OUTPUT_BYTES = 2**16
-_SOCKET = "progress.sock"
+#: The name of the socket in the folder of the job.
+PROGRESS_SOCKET = "progress.sock"
 
 
 class WorkOutput:
@@ -26,7 +27,7 @@ class WorkOutput:
     def __init__(self, folder: Path, reader: int, log_bytes_max: int) -> None:
         self._reader = reader
         self.log = BoundedLog(folder / places.LOG, log_bytes_max)
-        self.socket_path = folder / _SOCKET
+        self.socket_path = folder / PROGRESS_SOCKET
         self._said: dict[str, dict[str, Any]] = {}  #: progress by who reports it
         self._ended = False
         self.socket_path.unlink(missing_ok=True)

@@ -29,8 +29,10 @@ from ..call_failures import DamagedCall, RemoteError, UnpicklableResult, Unreada
 from ..call_file import PROTOCOL, FunctionCall, local_modules, read_call
 from ..call_result import EXCEPTION, VALUE
 from ..places import MARK_VARIABLE
+from ..progress import PROGRESS_VARIABLE, watch_tqdm
 from ..results import ResultStore
 from ..results.values import type_name
+from .audit import watch
 
 #: Longer texts of errors are cut for the view of the job; the exception itself has all of it.
 ERROR_CHARS_MAX = 2000
@@ -73,30 +75,41 @@ class CallWorker:
         self._channel.sendall(json.dumps(message).encode() + b"\n")
 
     def _run(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        job = wanted["job"]
-        try:
-            os.environ[MARK_VARIABLE] = wanted["mark"]
-            self._forget_changed_modules()
-            call = read_call(Path(wanted["folder"], wanted["call"]), wanted["sha256"])
-        except BaseException as error:  # noqa: BLE001 (what unpickling raises)
-            ended = _Ended(exception=_not_read(error), keep=not isinstance(error, KeyboardInterrupt))
+        os.environ[MARK_VARIABLE] = wanted["mark"]
+        os.environ[PROGRESS_VARIABLE] = wanted["progress"]
+        self._forget_changed_modules()
+        payload, opened, declared = Path(wanted["payload"]), None, wanted["declared"]
+        if declared is None:
+            ended = self._read_and_call(wanted, payload)
         else:
-            self._send(event="started", job=job)
-            ended = _call(call)
-            del call
-        answer = _report(self._store_at(Path(wanted["store"])), ended)
+            log = Path(wanted["folder"], "opened.log")
+            with watch(declared, ignored=[str(payload), wanted["store"]], log=log) as watched:
+                ended = self._read_and_call(wanted, payload)
+            opened = watched.end()
+        answer = _report(self._store_at(Path(wanted["store"]), synced=declared is not None), ended)
+        # A key knows nothing of what earlier calls changed in the process: a call that is cached has one of its own.
+        keep = ended.keep and declared is None and not _has_children()
         del ended
         self._note_modules()
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # the call may have replaced or closed it
                 stream.flush()
-        return {"job": job, "opened": None, **answer, "keep": answer["keep"] and not _has_children()}
+        return {"job": wanted["job"], "opened": opened, **answer, "keep": keep}
 
-    def _store_at(self, folder: Path) -> ResultStore:
+    def _read_and_call(self, wanted: Mapping[str, Any], payload: Path) -> _Ended:
+        program = wanted["program"]
+        try:
+            call = read_call(payload / program["call"], program["sha256"])
+        except BaseException as error:  # noqa: BLE001 (what unpickling raises)
+            return _Ended(exception=_not_read(error), keep=not isinstance(error, KeyboardInterrupt))
+        self._send(event="started", job=wanted["job"])
+        return _call(call)
+
+    def _store_at(self, folder: Path, *, synced: bool) -> ResultStore:
         """Return the store of results; those of earlier calls are in manifests by now and need no protection."""
-        if self._store is None or self._store.folder != folder:
+        if self._store is None:
             # A sync would take longer than most calls. After a loss of power the checksum tells what is lost.
-            self._store = ResultStore(folder, synced=False)
+            self._store = ResultStore(folder, synced=synced)
         self._calls += 1
         if self._calls % CALLS_PROTECTED == 0:
             self._store.release()
@@ -153,7 +166,7 @@ def _report(store: ResultStore, ended: _Ended) -> dict[str, Any]:
     error = ended.exception
     if error is None:
         try:
-            return {"state": "done", "values": {VALUE: _stored(store, ended.value)}, "error": None, "keep": ended.keep}
+            return {"state": "done", "values": {VALUE: _stored(store, ended.value)}, "error": None}
         except InvalidRequest as unpicklable:
             error = UnpicklableResult(unpicklable.message)
             error.__cause__ = unpicklable.__cause__
@@ -164,7 +177,7 @@ def _report(store: ResultStore, ended: _Ended) -> dict[str, Any]:
     values = {}
     with suppress(OSError):  # the error is reported without it
         values[EXCEPTION] = _stored_exception(store, error, "".join(lines))
-    return {"state": "failed", "values": values, "error": failed, "keep": ended.keep}
+    return {"state": "failed", "values": values, "error": failed}
 
 
 def _stored(store: ResultStore, value: Any) -> dict[str, Any]:
@@ -211,6 +224,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    watch_tqdm()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         channel.set_inheritable(False)
         gc.collect()
