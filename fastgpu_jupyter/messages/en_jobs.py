@@ -160,4 +160,44 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "jobs.save_outside": "{pattern} names files outside of the working folder, and only files inside are kept.",
     "jobs.save_too_many": "{pattern} names more than {files_max} files. Put them into an archive, and keep that.",
     "jobs.save_unreadable": "{path} cannot be read: {reason}.",
+    # -- cells and notebooks -----------------------------------------------------------------------------------------
+    "jobs.inputs_damaged": (
+        "The inputs of the cell have changed since it was submitted. It was not run; submit it again."
+    ),
+    "jobs.inputs_unreadable": (
+        "The inputs of the cell cannot be restored in its kernel: {reason}. It was not run; check that its interpreter "
+        "has the same packages."
+    ),
+    "jobs.output_not_kept": (
+        "The output {name} cannot be kept: {reason} The cell ran, and its outputs and log are kept."
+    ),
+    "jobs.outputs_undefined": (
+        "The cell ran, and did not define {names}, which --out names. Its outputs and its log are kept; correct the "
+        "name or the cell."
+    ),
+    "jobs.output_cut": "... what it printed beyond {limit_bytes} is in the log only ...",
+    "jobs.no_kernel": (
+        "There is no kernel {kernel} here, so that nothing was run. `jupyter kernelspec list` lists them."
+    ),
+    "jobs.no_interpreter": "Its kernel could not be started, because there is no {interpreter}. Nothing was run.",
+    "jobs.no_ipykernel": (
+        "Its kernel could not be started, because {interpreter} has no ipykernel. Nothing was run; "
+        "`{interpreter} -m pip install ipykernel` installs it."
+    ),
+    "jobs.no_package": (
+        "Inputs and outputs need fastgpu-jupyter in the interpreter of the job, {interpreter}. Nothing was run; "
+        "`{interpreter} -m pip install fastgpu-jupyter` installs it."
+    ),
+    "jobs.kernel_not_started": "Its kernel could not be started: {reason}. Nothing was run; its log may say why.",
+    "jobs.kernel_died": (
+        "Its kernel died while cell {number} ran, as when memory runs out. What it printed before is kept."
+    ),
+    "jobs.notebook_unreadable": "The notebook cannot be read: {reason}. Nothing was run.",
+    "jobs.parameters_language": (
+        "Parameters can be given to notebooks in Python only, and this one is in {language}. Nothing was run."
+    ),
+    "jobs.parameter_name": "The parameter {name} is no name of a variable. Nothing was run.",
+    "jobs.parameter_value": (
+        "The parameter {name} has a value of type {type}, which JSON does not have. Nothing was run."
+    ),
 }

@@ -78,4 +78,26 @@ MESSAGES: dict[str, str] = {
     "jobs.save_outside": "{pattern} 指向工作文件夹之外的文件，只有其中的文件会被保留。",
     "jobs.save_too_many": "{pattern} 匹配超过 {files_max} 个文件。请打包成一个归档文件再保留。",
     "jobs.save_unreadable": "无法读取 {path}：{reason}。",
+    # -- 单元格和笔记本 ------------------------------------------------------------------------------------------------
+    "jobs.inputs_damaged": "单元格的输入在提交后被更改。它没有运行；请重新提交。",
+    "jobs.inputs_unreadable": "无法在内核中恢复单元格的输入：{reason}。它没有运行；请检查其解释器是否有相同的软件包。",
+    "jobs.output_not_kept": "无法保留输出 {name}：{reason}单元格已运行，它的输出和日志已保留。",
+    "jobs.outputs_undefined": "单元格已运行，但没有定义 --out 指定的 {names}。它的输出和日志已保留；请更正名称或单元格。",
+    "jobs.output_cut": "…… 超过 {limit_bytes} 的输出只在日志中 ……",
+    "jobs.no_kernel": "这里没有内核 {kernel}，因此没有运行。`jupyter kernelspec list` 列出所有内核。",
+    "jobs.no_interpreter": "无法启动它的内核，因为没有 {interpreter}。没有运行任何内容。",
+    "jobs.no_ipykernel": (
+        "无法启动它的内核，因为 {interpreter} 没有 ipykernel。没有运行任何内容；"
+        "`{interpreter} -m pip install ipykernel` 可安装它。"
+    ),
+    "jobs.no_package": (
+        "输入和输出需要作业的解释器 {interpreter} 中有 fastgpu-jupyter。没有运行任何内容；"
+        "`{interpreter} -m pip install fastgpu-jupyter` 可安装它。"
+    ),
+    "jobs.kernel_not_started": "无法启动它的内核：{reason}。没有运行任何内容；日志中可能有原因。",
+    "jobs.kernel_died": "它的内核在运行第 {number} 个单元格时终止，例如内存不足时。此前的输出已保留。",
+    "jobs.notebook_unreadable": "无法读取笔记本：{reason}。没有运行任何内容。",
+    "jobs.parameters_language": "只能给 Python 笔记本传递参数，而这个笔记本使用 {language}。没有运行任何内容。",
+    "jobs.parameter_name": "参数 {name} 不是变量名。没有运行任何内容。",
+    "jobs.parameter_value": "参数 {name} 的值的类型为 {type}，JSON 中没有这种类型。没有运行任何内容。",
 }

@@ -141,5 +141,10 @@ def _last_drawn(line: bytes) -> bytes:
     return line.rpartition(b"\r")[2]
 
 
+def without_escapes(text: str) -> str:
+    """Return ``text`` without the sequences that set colours or move the cursor."""
+    return _ESCAPES.sub("", text)
+
+
 def _shown(line: bytes) -> str:
-    return printable(_ESCAPES.sub("", line.decode(errors="replace")))[:TAIL_CHARS_MAX]
+    return printable(without_escapes(line.decode(errors="replace")))[:TAIL_CHARS_MAX]

@@ -49,6 +49,13 @@ class Attempt:
         path.chmod(0o600)
         self.process: subprocess.Popen[bytes] | None = None
 
+    def change_environment(self, **fields: Any) -> None:
+        """Change what was recorded of the environment."""
+        path = places.start_file(self.id)
+        start = json.loads(path.read_text())
+        start["body"]["environment"] |= fields
+        path.write_text(json.dumps(start))
+
     def start(self) -> None:
         """Start the runner, as a dispatcher does."""
         self.process = subprocess.Popen(
