@@ -273,7 +273,7 @@ class JobsClient:
 
 
 class JobStream:
-    """An iterator of events, which another thread may :meth:`close`.
+    """An iterator of events, which another thread may :meth:`close`. There is one every few seconds, even an empty one.
 
     The first event has ``reset``. Where a dispatcher ends, the stream goes on with the next one, whose first event has
     ``reset`` again; a client that starts none raises :class:`~fastgpu_jupyter.errors.DispatcherUnreachable` instead.
@@ -310,8 +310,11 @@ class JobStream:
             frame = connection.receive()
             if "refusal" in frame:
                 raise error_of(frame["refusal"])
-            if frame.pop("event", None) == "jobs":
+            event = frame.pop("event", None)
+            if event == "jobs":
                 yield cast("JobsEvent", frame)
+            elif event == "keepalive":
+                yield {"jobs": [], "gone": [], "queue": None, "reset": False}
 
     def _disconnect(self) -> None:
         with self._lock:

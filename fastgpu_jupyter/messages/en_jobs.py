@@ -35,6 +35,9 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The process that was to run the job ended {starts} times before the job began. Nothing was run. Its log says "
         "why; run the job again afterwards."
     ),
+    "jobs.not_watched": "Its result is kept, but not cached, because it is not known what it opened.",
+    "jobs.result_removed": "Its result was removed to make room, or pruned. Run it again to have it.",
+    "jobs.computed_again": "It is computed again, as was asked for; what is in the cache is replaced.",
     "jobs.waited_too_long": (
         "No GPU was granted within the time that the job may wait, so that it was not started. Run it again, perhaps "
         "with a smaller size or a longer wait."

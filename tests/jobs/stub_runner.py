@@ -1,7 +1,8 @@
 """A runner for tests of the dispatcher: binds its lease, then does what the name of its job says.
 
 ``done``: writes an outcome and ends. ``hold``: works until it is cancelled. ``false``: ends before the work begins.
-``worker``: a kept worker, which writes an outcome for each call.
+``worker``: a kept worker, which writes an outcome for each call. ``value``: stores a value as its result; ``reads``:
+the same, and it opened a file that its key lacks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from fastgpu_jupyter.jobs import places
 from fastgpu_jupyter.jobs.frames import FrameSocket
+from fastgpu_jupyter.jobs.results import Manifest, ResultStore, StoredValue
 from fastgpu_jupyter.wire.client import PoolClient
 
 
@@ -75,11 +77,19 @@ class StubRunner:
         with places.log_file(self.start["id"]).open("a") as log:
             log.write(f"attempt {self.start['attempt']} in process {os.getpid()}\n")
 
-    def end(self, state: str) -> None:
+    def end(self, state: str, **fields: Any) -> None:
         """Write the outcome of the attempt and report it."""
-        outcome = {"state": state, "attempt": self.start["attempt"], "exit_status": 0}
+        outcome = {"state": state, "attempt": self.start["attempt"], "exit_status": 0, **fields}
         write(places.outcome_file(self.start["id"]), outcome)
         self.say("ended")
+
+
+def stored_value(job_id: int) -> str:
+    """Return the digest of a result with one value."""
+    store = ResultStore(places.results_folder())
+    stored = store.put_value([job_id] * 1000)
+    value = StoredValue(stored.digest, stored.bytes, "list")
+    return store.put_manifest(Manifest("command", {"return": value}, computed_at=job_id))
 
 
 def main(job_id: int) -> None:
@@ -102,6 +112,9 @@ def main(job_id: int) -> None:
             if not runner.next.wait(runner.start["limits"]["worker_idle_ms"] / 1000):
                 return
             runner.begin()
+    elif name in ("value", "reads"):
+        opened = [{"path": "/data/x.csv", "why": "read"}] if name == "reads" else []
+        runner.end("done", result=stored_value(job_id), opened=opened)
     else:
         runner.end("done")
 

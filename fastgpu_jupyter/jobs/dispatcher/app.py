@@ -20,10 +20,13 @@ from ...wire.spawn import ALREADY_RUNNING, ensure_pool
 from .. import places, processes, settings
 from ..frames import refusal_of
 from . import plan, single_instance
+from .cached import CacheIndex
 from .calls import JobCalls
 from .engine import Engine
 from .intake import Intake
+from .kept_results import KeptResults
 from .leases import Leases
+from .pruning import Pruning
 from .runners import Runners
 from .server import Server
 from .store import JobStore
@@ -80,15 +83,19 @@ class Dispatcher:
         self._stopped = asyncio.Event()
         self._planned: asyncio.Handle | None = None
         self.leases = Leases(engine, connect)
-        self.runners = Runners(engine, self.leases, processes.boot_id())
-        intake = Intake(engine, self.leases)
-        calls = JobCalls(engine, intake.submit, self.runners, self._stopped.set)
+        results = KeptResults(places.results_folder(engine.folder))
+        index = CacheIndex(engine.store, results.describe, engine.now_ms)
+        self.runners = Runners(engine, self.leases, results, index, processes.boot_id())
+        self.pruning = Pruning(engine, results)
+        intake = Intake(engine, self.leases, index)
+        calls = JobCalls(engine, intake.submit, self.runners, self.pruning, self._stopped.set)
         self.server = Server(calls, engine.publisher, self.runners.disconnected)
         engine.replan = self._plan_soon
 
     def take_over(self) -> None:
         """Go on with the jobs of the store."""
         self.runners.take_over()
+        self.pruning.tidy_soon()
         self._plan_soon()
 
     def _plan_soon(self) -> None:
@@ -115,6 +122,8 @@ class Dispatcher:
             self.runners.start(table[job_id])
         for job_id in steps.request:
             self.leases.request(table[job_id])
+        if self.leases.requests_wait and not steps.withdraw:  # what was withdrawn is in the queue for a moment yet
+            self.runners.end_idle_workers()
 
     async def run(self) -> None:
         """Return when the dispatcher is stopped by a signal or a client, or when it is idle."""
@@ -137,6 +146,7 @@ class Dispatcher:
         if self._planned is not None:
             self._planned.cancel()
         self.runners.close()
+        self.pruning.close()
         self.leases.close()
         self.engine.publisher.close()
         await self.server.close()

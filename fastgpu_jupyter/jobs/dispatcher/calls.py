@@ -18,12 +18,13 @@ from ...wire.schemas.jobs import JobProgressView, RunnerLease, RunnerReport
 from .. import places
 from ..model import JobState
 from .engine import Engine
+from .pruning import Pruning
 from .record import JobRecord
 from .runners import Runners
 from .transitions import NOTES_MAX
 
 if TYPE_CHECKING:
-    from ...wire.schemas.jobs import JobExplanation, JobLog, JobOutcome, JobView
+    from ...wire.schemas.jobs import JobExplanation, JobLog, JobOutcome, JobsUsage, JobView, PruneReport
 
 #: Bytes of the views in one answer, and jobs that are looked at for it.
 ANSWER_BYTES_MAX = 512 * 1024
@@ -96,6 +97,13 @@ class Log(msgspec.Struct, forbid_unknown_fields=True):
     limit: int = 65_536
 
 
+class Prune(msgspec.Struct, forbid_unknown_fields=True):
+    """The arguments of ``prune``."""
+
+    older_ms: int | None = None
+    bytes_max: int | None = None
+
+
 class Follow(msgspec.Struct, forbid_unknown_fields=True):
     """The arguments of ``follow``."""
 
@@ -141,9 +149,10 @@ class JobCalls:
         engine: Engine,
         submit: Callable[[dict[str, Any]], Awaitable[JobRecord]],
         runners: Runners,
+        pruning: Pruning,
         stop: Callable[[], None],
     ) -> None:
-        self._engine, self._runners = engine, runners
+        self._engine, self._runners, self._pruning = engine, runners, pruning
         self._submit = submit
         self._stop = stop
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
@@ -270,6 +279,14 @@ class JobCalls:
             "ingredients": cache["ingredients"] if cache else [],
         }
 
+    async def prune(self, given: Prune, _: CallerConnection) -> PruneReport:
+        """Remove old jobs and results."""
+        return await self._pruning.prune(given.older_ms, given.bytes_max)
+
+    async def usage(self, _: Nothing, __: CallerConnection) -> JobsUsage:
+        """Return how much disk jobs and results take."""
+        return await self._pruning.usage()
+
     def follow(self, given: Follow, caller: CallerConnection) -> Mapping[str, Any]:
         """Send the caller the jobs, and each change from then on."""
         caller.follow(given.executor)
@@ -351,6 +368,8 @@ CALLS: Mapping[str, Call] = {
     "log": Call(Log, JobCalls.log),
     "outcome": Call(OfJob, JobCalls.outcome),
     "explain": Call(OfJob, JobCalls.explain),
+    "prune": Call(Prune, JobCalls.prune),
+    "usage": Call(Nothing, JobCalls.usage),
     "follow": Call(Follow, JobCalls.follow),
     "stop": Call(Nothing, JobCalls.stop),
     "hello": Call(Hello, JobCalls.hello),

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +27,6 @@ from .record import JobRecord
 from .store import JobStore
 from .submission import JobFolder
 from .table import JobTable
-from .transitions import Facts
 from .views import view_of_job
 
 if TYPE_CHECKING:
@@ -177,15 +176,6 @@ class Engine:
             notes=[*job.notes, *map(dict, live.notes)],
         )
 
-    def outcome_of(
-        self,
-        transition: Callable[[JobRecord, Facts, Mapping[str, Any] | None, int], JobRecord],
-        job: JobRecord,
-        facts: Facts,
-    ) -> list[JobRecord]:
-        """Return a job as it is after its attempt has ended, with what its result holds."""
-        return [transition(job, facts, None, self.now_ms())]
-
     def cost_of_lease(self, lease_id: str) -> int:
         """Return what a lease of a kept worker has cost so far, as far as that is known."""
         return self.lease_costs.get(lease_id, 0)
@@ -226,6 +216,14 @@ class Engine:
     def require_draft(self, body: JobBody) -> Path | None:
         """Return the draft of a body, None without one. Raises :class:`InvalidRequest` where it is not complete."""
         return submission.require_draft(self.folder, body, self.settings.payload_bytes_max)
+
+    def remove(self, job_ids: list[int]) -> None:
+        """Forget jobs that are over; the caller removes their folders."""
+        self.store.remove(job_ids)
+        for job_id in job_ids:
+            self.table.remove(job_id)
+            self._versions.pop(job_id, None)
+        self.publisher.removed(job_ids)
 
     def accept(self, body: JobBody, job: JobRecord) -> JobRecord:
         """Keep a job, and return it. Raises a refusal; then its draft is where it was."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from ..model import JobState
+from .cached import CacheIndex
 from .engine import Engine
 from .leases import Leases, shown_name
 from .record import JobRecord
+
+if TYPE_CHECKING:
+    from ...wire.schemas.jobs import JobBody
 
 
 class Intake:
     """Submissions, each of which is one job however often it is sent."""
 
-    def __init__(self, engine: Engine, leases: Leases) -> None:
-        self._engine, self._leases = engine, leases
+    def __init__(self, engine: Engine, leases: Leases, index: CacheIndex) -> None:
+        self._engine, self._leases, self._index = engine, leases, index
+        engine.ended.append(self._ended)
         self._under_way: dict[str, asyncio.Future[JobRecord]] = {}
 
     async def submit(self, given: dict[str, Any]) -> JobRecord:
@@ -30,6 +36,29 @@ class Intake:
         # A client that closes its connection meanwhile has submitted its job all the same.
         return await asyncio.shield(future)
 
+    def _looked_up(self, job: JobRecord, body: JobBody) -> JobRecord:
+        """Return a job that has a cache key as done, or with why its result is not in the cache."""
+        cache = body.get("cache")
+        if job.key is None or cache is None or job.over:
+            return job
+        ready = not self._engine.table.unfinished_predecessors(job)
+        found = self._index.find(job, cache["ingredients"]) if ready else None
+        if found is not None:
+            return found
+        waits = self._engine.table.computes_key_of(job) is not None
+        return self._index.missed(job, cache["ingredients"], waits=waits)
+
+    def _ended(self, job: JobRecord) -> None:
+        """Look results up again for jobs that waited for the same one, or for this job."""
+        engine = self._engine
+        waiting = {one.id: one for one in (*engine.table.with_key(job.key), *engine.table.followers(job.id))}
+        for one in waiting.values():
+            if one.state is JobState.QUEUED and one.key is not None:
+                body = cast("JobBody", engine.store.body(one.id))
+                looked_up = self._looked_up(one, body)
+                if looked_up != one:
+                    engine.try_commit([looked_up])
+
     def _forget(self, name: str, done: asyncio.Future[JobRecord]) -> None:
         del self._under_way[name]
         if not done.cancelled():
@@ -39,12 +68,13 @@ class Intake:
         engine, leases = self._engine, self._leases
         body = engine.check(given)
         engine.require_draft(body)
-        job = engine.draft(body, engine.reserve_id())
+        job = self._looked_up(engine.draft(body, engine.reserve_id()), body)
         hold = None
         try:
-            if not leases.has_accepted(job.size, job.options):
+            if not job.over and not leases.has_accepted(job.size, job.options):
                 hold = await leases.try_first(job.size, job.options, shown_name(job.id, job.name), job.notebook)
                 body = engine.check(given)  # others were served meanwhile
+                job = self._looked_up(job, body)
             accepted = engine.accept(body, job)
         except BaseException:
             engine.give_back_id(job.id)

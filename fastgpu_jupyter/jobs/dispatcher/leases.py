@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -55,6 +56,9 @@ class Leases:
         self._held_back: dict[int, float] = {}  #: until when no lease is requested for a job, in seconds of the loop
         self._accepted: set[tuple[Any, ...]] = set()  #: sizes and options that the pool has accepted
         self._tasks: set[asyncio.Task[None]] = set()
+        self.requests_wait = False  #: in the pool's queue, of any user
+        #: The last leases that were released here: the queue may show them for a moment yet.
+        self._released: deque[str] = deque(maxlen=100)
 
     # -- what the plan needs -------------------------------------------------------------------------------------------
 
@@ -105,6 +109,7 @@ class Leases:
 
     def release(self, lease_id: str, token: str | None) -> None:
         """Release a lease that no job uses any more; harmless where it has ended."""
+        self._released.append(lease_id)
         self._run(self._release(lease_id, token))
 
     def follow(self, lease_id: str, job_id: int) -> None:
@@ -211,7 +216,7 @@ class Leases:
         elif kind in ("snapshot", "changed"):
             for view in message["leases"]:
                 self._see(view)
-            self._see_queue(message.get("queue", []))
+            self._see_queue(message["queue"])
             if kind == "snapshot":
                 self._clear_obstacles()
                 known = {view["id"] for view in message["leases"]}
@@ -272,6 +277,10 @@ class Leases:
         self.hold_back(job_id, RETRY_S, why)
 
     def _see_queue(self, queue: list[dict[str, Any]]) -> None:
+        others = [entry for entry in queue if entry["lease_id"] not in self._released]
+        waiting, self.requests_wait = self.requests_wait, bool(others)
+        if self.requests_wait and not waiting:
+            self._engine.replan()
         changed = []
         for entry in queue:
             job_id = self._job_of.get(entry["lease_id"] or "")

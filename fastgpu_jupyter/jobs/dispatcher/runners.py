@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from ...errors import FastGPUError, InvalidRequest, Message, NotFound
+from ...errors import FastGPUError, InvalidRequest, Message, NotFound, StoreFault
+from ...messages import text_of
 from ...wire.locate import pool_socket
 from ...wire.schemas.jobs import JobOutcome
 from .. import places, processes
 from ..model import ENDED, JobState
 from . import transitions
+from .cached import CacheIndex
 from .engine import Engine
+from .kept_results import KeptResults
 from .leases import Hold, Leases
 from .record import Attempt, JobRecord
 from .transitions import Facts
@@ -71,8 +75,9 @@ class Runner:
 class Runners:
     """The runners of all running jobs, by the job whose folder has their lock."""
 
-    def __init__(self, engine: Engine, leases: Leases, boot_id: str) -> None:
-        self._engine, self._leases, self._boot_id = engine, leases, boot_id
+    def __init__(self, engine: Engine, leases: Leases, results: KeptResults, index: CacheIndex, boot_id: str) -> None:
+        self._engine, self._leases, self._results, self._index = engine, leases, results, index
+        self._boot_id = boot_id
         self._runners: dict[int, Runner] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -271,17 +276,32 @@ class Runners:
                 kept_by = job.last_attempt.kept_by if job.last_attempt else None
                 for marked in {job.id, kept_by or job.id}:
                     processes.kill_processes_of(places.mark_of(self._engine.store.id, marked))
-        seen = self._engine.with_live(job)
-        return self._engine.try_commit(
-            self._engine.outcome_of(transitions.without_runner, seen, facts), synced=job.worker is None
-        )
+        result, why = self._describe(facts.outcome)
+        job = transitions.without_runner(self._engine.with_live(job), facts, result, self._engine.now_ms())
+        job = job if why is None else transitions.with_note(job, why)
+        try:
+            self._engine.commit([self._index.record(job, facts.outcome)], synced=job.worker is None)
+        except StoreFault as error:
+            log.warning("The end of job %d is not recorded yet: %s", job.id, text_of(error))
+            return False
+        return True
+
+    def _describe(self, outcome: JobOutcome | None) -> tuple[Mapping[str, Any] | None, Message | None]:
+        """Return what the result of an attempt holds, and what its user should know of it."""
+        digest = outcome.get("result") if outcome else None
+        if not digest:
+            return None, None
+        try:
+            return self._results.describe(digest), None
+        except FastGPUError as error:
+            return None, error.message
 
     def _facts(self, job: JobRecord) -> Facts:
         last = job.last_attempt
         assert last is not None
         folder = self._engine.folder
         work = _read_json(places.work_file(job.id, folder))
-        # A kept worker gets its call at once.
+        # A call that is given to a kept worker begins at once.
         began = last.kept_by is not None or (isinstance(work, dict) and work.get("attempt") == job.attempt)
         return Facts(read_outcome(job, folder), began, last.boot_id != self._boot_id)
 
@@ -337,6 +357,13 @@ class Runners:
             if runner.worker is not None and runner.connection is not None:
                 found.setdefault(runner.worker, []).append(runner.job_id)
         return found
+
+    def end_idle_workers(self) -> None:
+        """Let idle workers end, whose leases others wait for."""
+        for runner in self._runners.values():
+            if runner.worker is not None and runner.connection is not None:
+                runner.worker = None
+                runner.connection.push({"event": "end_worker", "job_id": runner.job_id})
 
     def assign(self, job: JobRecord, kept_by: int) -> None:
         """Let an idle worker run a job."""

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ _SCHEMA = f"""
     CREATE INDEX job_by_state ON job (state);
     CREATE TABLE body (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
     CREATE TABLE cached (
-        key TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL, entry BLOB NOT NULL,
-        used_at INTEGER NOT NULL
+        key TEXT PRIMARY KEY, kind TEXT NOT NULL, digest TEXT NOT NULL, entry BLOB NOT NULL, used_at INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX cached_by_name ON cached (kind, name);
+    CREATE INDEX cached_by_use ON cached (kind, used_at);
+    CREATE INDEX cached_by_digest ON cached (digest);
     CREATE TABLE number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
     INSERT INTO number VALUES ('last_id', 0), ('starts', 0);
     PRAGMA application_id = {APPLICATION_ID};
@@ -124,6 +124,44 @@ class JobStore:
             for job_id in job_ids:
                 self._db.execute("DELETE FROM job WHERE id = ?", (job_id,))
                 self._db.execute("DELETE FROM body WHERE id = ?", (job_id,))
+
+    # -- the index of the cache ----------------------------------------------------------------------------------------
+
+    def cached(self, key: str) -> bytes | None:
+        """Return the entry of a cache key."""
+        row = self._db.execute("SELECT entry FROM cached WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def cached_like(self, kind: str, limit: int) -> list[bytes]:
+        """Return the entries of one kind of job that were used last."""
+        query = "SELECT entry FROM cached WHERE kind = ? ORDER BY used_at DESC LIMIT ?"
+        return [bytes(row[0]) for row in self._db.execute(query, (kind, limit))]
+
+    def put_cached(self, key: str, kind: str, digest: str, entry: bytes, now_ms: int) -> None:
+        """Write the entry of a cache key, in place of any earlier one."""
+        with self._transaction(synced=False):
+            row = (key, kind, digest, entry, now_ms)
+            self._db.execute("INSERT OR REPLACE INTO cached VALUES (?, ?, ?, ?, ?)", row)
+
+    def use_cached(self, key: str, now_ms: int) -> None:
+        """Note that an entry was used now."""
+        with self._transaction(synced=False):
+            self._db.execute("UPDATE cached SET used_at = ? WHERE key = ?", (now_ms, key))
+
+    def forget_cached(self, before_ms: int) -> set[str]:
+        """Remove the entries that were last used before an instant; return the digests of their results."""
+        with self._transaction(synced=False):
+            rows = self._db.execute("DELETE FROM cached WHERE used_at < ? RETURNING digest", (before_ms,)).fetchall()
+        return {str(row[0]) for row in rows}
+
+    def forget_results(self, digests: Collection[str]) -> None:
+        """Remove the entries of results that are not kept any more."""
+        with self._transaction(synced=False):
+            self._db.executemany("DELETE FROM cached WHERE digest = ?", ((digest,) for digest in digests))
+
+    def cached_digests(self) -> set[str]:
+        """Return the results that entries refer to."""
+        return {str(row[0]) for row in self._db.execute("SELECT DISTINCT digest FROM cached")}
 
     def _put(self, job: JobRecord) -> None:
         row = (job.id, job.state.value, msgspec.json.encode(job))

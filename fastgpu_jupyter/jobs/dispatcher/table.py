@@ -122,13 +122,17 @@ class JobTable:
         """Return the jobs that a job waits for; one that is not kept any more was done."""
         return [other for other in job.after if other in self._jobs and not self._jobs[other].over]
 
+    def with_key(self, key: str | None) -> list[JobRecord]:
+        """Return the unfinished jobs with a cache key."""
+        return [self._jobs[job_id] for job_id in sorted(self._by_key.get(key or "", ()))]
+
     def computes_key_of(self, job: JobRecord) -> int | None:
         """Return the unfinished job that computes what ``job`` needs, None where ``job`` is to do it.
 
         It is the running one, else the first queued one that waits for no other job: a job must not wait for one that
         waits for it.
         """
-        others = [self._jobs[other] for other in self._by_key.get(job.key or "", ()) if other != job.id]
+        others = [other for other in self.with_key(job.key) if other.id != job.id]
         running = [other.id for other in others if other.id in self._running]
         if running:
             return min(running)

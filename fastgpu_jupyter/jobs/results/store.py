@@ -118,6 +118,11 @@ class ResultStore:
             file.seek(0)
             yield file
 
+    def size(self, digest: str) -> int:
+        """Return the size of an object in bytes. Raises as :meth:`open` does where it is not kept."""
+        with self._opened(self._object_path(digest), digest) as file:
+            return os.fstat(file.fileno()).st_size
+
     def content(self, digest: str) -> bytes:
         """Return a stored document as it is, such as the outputs of a cell. Raises as :meth:`open` does."""
         with self.open(digest) as file:
