@@ -164,7 +164,7 @@ test-gpu: .make/needs-dev .make/installed
 
 # The long tests in parts, each with its budget; a variable that is set in the environment or on the command line goes
 # before it. `make test-long PART=kill FASTGPU_KILL_CYCLES=500` runs a short one.
-parts := mutations sim kill failpoints processes flips power hangs openapi packaging
+parts := mutations sim kill failpoints processes flips power hangs openapi cache packaging
 PART ?= $(parts)
 tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
 tests-of-sim        := -n $(WORKERS) --dist load tests/sim
@@ -176,8 +176,10 @@ tests-of-power      := tests/crash/test_power.py
 tests-of-hangs      := tests/crash/test_stopped_pool.py tests/crash/test_out_of_descriptors.py \
 	tests/core/sizing/test_promises.py tests/core/scheduling/test_queue_report.py tests/pool/http/test_statement_load.py
 tests-of-openapi    := -n $(WORKERS) --dist load tests/pool/http/test_openapi.py
+tests-of-cache      := tests/jobs/cache tests/jobs/results
 tests-of-packaging  := tests/packaging
 FASTGPU_MUTATIONS ?= all
+FASTGPU_CACHE_PROGRAMS ?= 20000
 FASTGPU_SIM_SEEDS ?= 5000
 FASTGPU_SIM_STEPS ?= 2000
 FASTGPU_KILL_CYCLES ?= 10000
@@ -205,6 +207,7 @@ budgets-of-flips      := FASTGPU_FLIPS FASTGPU_DAMAGED
 budgets-of-power      := FASTGPU_POWER_CUTS
 budgets-of-hangs      := FASTGPU_DESCRIPTORS_S FASTGPU_QUEUE_SEEDS FASTGPU_SIZE_SEEDS FASTGPU_STATEMENT_EVENTS
 budgets-of-openapi    := FASTGPU_OPENAPI_EXAMPLES
+budgets-of-cache      := FASTGPU_CACHE_PROGRAMS
 budgets-of-packaging  := FASTGPU_FROM_CLONE
 
 .PHONY: $(parts:%=test-long-%)

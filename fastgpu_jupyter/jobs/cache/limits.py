@@ -62,8 +62,8 @@ def unreadable(reason: str) -> Unhashable:
 class Budget:
     """What is left of the limits while one key is made."""
 
-    bytes_left: int = BYTES_MAX
-    objects_left: int = OBJECTS_MAX
+    bytes_left: int = field(default_factory=lambda: BYTES_MAX)
+    objects_left: int = field(default_factory=lambda: OBJECTS_MAX)
     ends_s: float = field(default_factory=lambda: time.monotonic() + SECONDS_MAX)
 
     def spend_bytes(self, count: int) -> None:

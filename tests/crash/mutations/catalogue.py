@@ -7,6 +7,7 @@ import os
 from tests.crash.mutations import (
     accounting,
     authorization,
+    cache,
     devices,
     durability,
     hangs,
@@ -33,6 +34,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *presence.MUTATIONS,
     *names.MUTATIONS,
     *hangs.MUTATIONS,
+    *cache.MUTATIONS,
     *idle.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.

@@ -43,6 +43,7 @@ class Guarantee(enum.StrEnum):
     KERNEL = "kernel"  #: a kernel does what one of ipykernel does, and its cells wait only for a GPU
     NAMES = "names"  #: a name that a user chose is shown, never obeyed, and hides nothing of another name
     AVAILABILITY = "availability"  #: what hangs or runs out delays no other; what is not known is not done
+    CACHE = "cache"  #: a job gets the result of the same computation, whole, or is computed
     ENFORCEMENT = "enforcement"  #: limits are enforced as they are shown
 
 

@@ -234,6 +234,7 @@ VALUES = (
     differs("set and frozen set", *returns("{1}", "frozenset([1])")),
     differs("one list twice", *returns("[[1]] * 2", "[[1], [1]]")),
     differs("one list in two arguments", "a = [1]\nb = [1]\ndef f(x, y):\n    x.append(2)\n    return y\nf(a, a)", "a = [1]\nb = [1]\ndef f(x, y):\n    x.append(2)\n    return y\nf(a, b)"),
+    differs("which list is met again", "a, b = [1], [1]\ndef f(x):\n    x[2].append(2)\n    return x\nf([a, b, a])", "a, b = [1], [1]\ndef f(x):\n    x[2].append(2)\n    return x\nf([a, b, b])"),
     same("list that holds itself", "a = [1]\na.append(a)\ndef f(x):\n    return len(x)\nf(a)", "b = [1]\nb.append(b)\ndef f(x):\n    return len(x)\nf(b)"),
     differs("lists that hold one another", "a = [1]\na.append(a)\ndef f(x):\n    return x[1] is x\nf(a)", "a = [1, [1]]\na[1].append(a)\ndef f(x):\n    return x[1] is x\nf(a)"),
     differs("large integers", *returns("10**400", "10**400 + 1")),
@@ -332,6 +333,7 @@ LOCAL = {
     "local_tools.py": "from local_more import more\nK = 1\ndef tool(x):\n    return more(x) + K\n",
     "local_more.py": "def more(x):\n    return x\n",
 }
+EFFECT = {"local_tools.py": "import local_more, sys\ndef tool(x):\n    return getattr(sys, 'local_effect')\n"}
 USES_LOCAL = "import local_tools\ndef f(x):\n    return local_tools.tool(x)\nf(1)"
 TAKES_LOCAL = "from local_tools import tool\ndef f(x):\n    return tool(x)\nf(1)"
 INSIDE_LOCAL = "def f(x):\n    from local_tools import tool\n    return tool(x)\nf(1)"
@@ -352,6 +354,7 @@ SURROUNDINGS = (
         for how, code in (("by attribute", USES_LOCAL), ("by name", TAKES_LOCAL), ("imported inside", INSIDE_LOCAL))
     ),
     differs("local module of a local module", Program(USES_LOCAL, LOCAL), Program(USES_LOCAL, edited("local_more.py", "return x", "return -x"))),
+    differs("module that a local module imports for its effect", Program(USES_LOCAL, {**EFFECT, "local_more.py": "import sys\nsys.local_effect = 1\n"}), Program(USES_LOCAL, {**EFFECT, "local_more.py": "import sys\nsys.local_effect = 2\n"})),
     differs("constant of a local module", Program(USES_LOCAL, LOCAL), Program(USES_LOCAL, edited("local_tools.py", "K = 1", "K = 2"))),
     same("comment in a local module", Program(USES_LOCAL, LOCAL), Program(USES_LOCAL, edited("local_more.py", "return x", "return x  # it"))),
     differs("local module changed in memory", Program(USES_LOCAL, LOCAL), Program(USES_LOCAL.replace("def f", "local_tools.K = 5\ndef f"), LOCAL)),

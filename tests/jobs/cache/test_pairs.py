@@ -8,7 +8,7 @@ import importlib
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,16 @@ PATCHED: tuple[tuple[Any, str], ...] = (
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def libraries() -> Iterator[None]:
-    """The module that stands for PyTorch, where it is not installed; and pandas, which takes long to import."""
-    with contextlib.suppress(ImportError):
-        importlib.import_module("pandas")
-    if "torch" in sys.modules:
-        yield
-        return
-    sys.modules["torch"] = fake_torch.module()
-    yield
-    del sys.modules["torch"]
+@pytest.fixture(scope="module")
+def pandas() -> None:
+    """The library of tables, which takes long to import."""
+    pytest.importorskip("pandas")
+
+
+@pytest.fixture
+def torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that stands for PyTorch."""
+    monkeypatch.setitem(sys.modules, "torch", fake_torch.module())
 
 
 @contextlib.contextmanager
@@ -78,12 +77,27 @@ def made(program: Program, folder: Path) -> tuple[CacheKey, str]:
     return key, result
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name.replace(" ", "-"))
+def each(pairs: Iterable[Pair]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("pair", tuple(pairs), ids=lambda pair: pair.name.replace(" ", "-"))
+
+
+@each(pair for pair in PAIRS if pair not in TABLES and pair not in TENSORS)
 def test_pair_shares_a_key_or_not(pair: Pair, tmp_path: Path) -> None:
-    if pair in TABLES:
-        pytest.importorskip("pandas")
-    if pair in TENSORS and not hasattr(sys.modules["torch"], "nn"):
-        pytest.skip("these tensors are made for the module that stands for PyTorch")
+    check(pair, tmp_path)
+
+
+@each(TABLES)
+def test_pair_of_tables_shares_a_key_or_not(pair: Pair, tmp_path: Path, pandas: None) -> None:
+    check(pair, tmp_path)
+
+
+@each(TENSORS)
+def test_pair_of_tensors_shares_a_key_or_not(pair: Pair, tmp_path: Path, torch: None) -> None:
+    check(pair, tmp_path)
+
+
+def check(pair: Pair, tmp_path: Path) -> None:
+    """Make both keys, each twice, and run both programs."""
     one, first = made(pair.one, tmp_path / "one")
     other, second = made(pair.other, tmp_path / "other")
     assert (one.digest == other.digest) is pair.shares, difference(one.ingredients, other.ingredients)

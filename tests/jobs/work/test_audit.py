@@ -117,7 +117,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         port = server.getsockname()[1]
         done = subprocess.run(
             [sys.executable, "-c", RUNNER, str(port)], input=json.dumps({name: one for name, (one, _) in PROGRAMS.items()}),
-            capture_output=True, text=True, cwd=folder, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, cwd=folder, check=False, env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))},
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = json.loads(done.stdout)
