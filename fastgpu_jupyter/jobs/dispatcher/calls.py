@@ -321,6 +321,10 @@ class JobCalls:
         self._runners.idle(given.job_id, given.worker, caller)
         return {}
 
+    def retire(self, given: Ended, caller: CallerConnection) -> Mapping[str, Any]:
+        """Give a kept worker no more calls."""
+        return {"retired": self._runners.retire(given.job_id, caller)}
+
 
 def _given_fields(report: Report) -> RunnerReport:
     """Return the fields that a report has."""
@@ -376,4 +380,5 @@ CALLS: Mapping[str, Call] = {
     "report": Call(Report, JobCalls.report),
     "ended": Call(Ended, JobCalls.ended),
     "idle": Call(IdleWorker, JobCalls.idle),
+    "retire": Call(Ended, JobCalls.retire),
 }

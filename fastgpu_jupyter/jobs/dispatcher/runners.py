@@ -350,6 +350,14 @@ class Runners:
                 return
         raise NotFound(Message.of("jobs.no_job", number=job_id))
 
+    def retire(self, job_id: int, connection: RunnerConnection) -> bool:
+        """Give a runner no more calls; return False where it has one. Raises :class:`NotFound` for an unknown one."""
+        for runner in self._runners.values():
+            if runner.connection is connection:
+                runner.worker = None
+                return runner.runs is None
+        raise NotFound(Message.of("jobs.no_job", number=job_id))
+
     def idle_workers(self) -> dict[str, list[int]]:
         """Return the jobs whose runners keep an idle worker, by worker."""
         found: dict[str, list[int]] = {}

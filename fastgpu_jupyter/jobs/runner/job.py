@@ -125,7 +125,6 @@ class JobRunner:
         if start is None:
             return None
         folder = places.job_folder(start["id"], self._folder.parent)
-        self._kept.channel.send(run=run_message(start, folder))  # before anything else: this is what the user waits for
         return JobRunner(start, folder, self._guard, self._pipes, self._kept)
 
     def run_call(self) -> None:
@@ -386,7 +385,9 @@ class JobRunner:
     def _keep_worker(self) -> bool:
         """Keep the work process for the next call; return False where no dispatcher knows of it."""
         assert self._channel is not None
-        self._kept = self._kept or KeptWorker(self._guard, self._lease, self._reporter, self._channel)
+        self._kept = self._kept or KeptWorker(
+            self._guard, self._lease, self._reporter, self._channel, self._folder.parent
+        )
         return self._reporter.keep_worker(str(self._body["program"]["worker"]))
 
     def _end_work(self, outcome: JobOutcome) -> None:

@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,9 @@ class DispatcherReporter(threading.Thread):
         self._connection: FrameSocket | None = None
         self._sending = threading.Lock()
         self._numbers = itertools.count(1)
-        self._answers: dict[int, dict[str, Any] | None] = {}
+        self._answers: dict[int, Any] = {}  #: that a thread waits for: None until it is there
+        #: Called at once, in the thread that receives, with a call for a kept work process.
+        self.take_run: Callable[[dict[str, Any]], None] = lambda _event: None
 
     def fileno(self) -> int:
         """Return the descriptor that is readable while there are events."""
@@ -88,7 +90,9 @@ class DispatcherReporter(threading.Thread):
             receiver.start()
             self._connection = connection
             self._send_changes(connection, receiver)
-            self._connection = None
+            with self._changed:
+                self._connection = None
+                self._changed.notify_all()
             connection.close()
             self._push({"event": "disconnected"})
 
@@ -105,6 +109,22 @@ class DispatcherReporter(threading.Thread):
         except (OSError, FastGPUError):
             return False
         return True
+
+    def retire_worker(self) -> bool:
+        """Report that the kept work process is about to end; return False where it was given a call meanwhile."""
+        connection = self._connection
+        if connection is None:
+            return True
+        try:
+            with self._sending, self._changed:
+                number = self._send(connection, "retire", job_id=self._job_id)
+                self._answers[number] = None
+        except (OSError, FastGPUError):
+            return True
+        with self._changed:
+            self._changed.wait_for(lambda: self._answers[number] or self._connection is not connection, _TIMEOUT_S)
+            answer = self._answers.pop(number)
+        return answer is None or bool(answer.get("retired", True))
 
     def begin(self, job_id: int, attempt: int) -> None:
         """Report about the next call from now on."""
@@ -191,10 +211,16 @@ class DispatcherReporter(threading.Thread):
             connection.set_timeout(None)
             while True:
                 frame = connection.receive()
+                if frame.get("event") == "run":
+                    self.take_run(frame)
                 if "event" in frame:
                     self._push(frame)
+                elif frame.get("id") in self._answers:
+                    with self._changed:
+                        self._answers[frame["id"]] = frame.get("answer") or {}
+                        self._changed.notify_all()
         with self._changed:
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _send_changes(self, connection: FrameSocket, receiver: threading.Thread) -> None:
         """Send reports while the dispatcher is there and the job has not ended."""
