@@ -60,6 +60,12 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "state.failed": "failed",
     "state.cancelled": "cancelled",
     "state.lost": "lost",
+    # -- what a job has left -----------------------------------------------------------------------------------------
+    "jobs.not_followed": "The jobs cannot be followed: {reason}.",
+    "jobs.no_result": "Job {number} has no result.",
+    "jobs.no_file": "The result of job {number} has no file {path}.",
+    "jobs.no_image": "That output of job {number} has no image.",
+    "jobs.image_unreadable": "The image of job {number} cannot be read: {reason}. Run the job again.",
     # -- refusals ----------------------------------------------------------------------------------------------------
     "jobs.no_job": "There is no job {number}; `jupyter fastgpu job list` lists them. Nothing was changed.",
     "jobs.no_outcome": "Job {number} has no outcome: it has not ended, or was lost.",

@@ -103,4 +103,9 @@ MESSAGES: dict[str, str] = {
     "jobs.parameters_language": "只能给 Python 笔记本传递参数，而这个笔记本使用 {language}。没有运行任何内容。",
     "jobs.parameter_name": "参数 {name} 不是变量名。没有运行任何内容。",
     "jobs.parameter_value": "参数 {name} 的值的类型为 {type}，JSON 中没有这种类型。没有运行任何内容。",
+    "jobs.not_followed": "无法跟踪作业：{reason}。",
+    "jobs.no_result": "作业 {number} 没有结果。",
+    "jobs.no_file": "作业 {number} 的结果中没有文件 {path}。",
+    "jobs.no_image": "作业 {number} 的该输出没有图像。",
+    "jobs.image_unreadable": "无法读取作业 {number} 的图像：{reason}。请再次运行该作业。",
 }

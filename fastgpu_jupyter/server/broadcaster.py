@@ -6,6 +6,9 @@ a limit; one that does not read is disconnected, and gets a new snapshot when it
 does not answer, the subscribers get a message and the broadcaster connects again, with a growing pause. It then
 requests only the changes that it missed, if the pool manager still has them; the subscribers get a snapshot in any
 case, because a snapshot ends the state *unreachable*.
+
+The messages about jobs come from another process, the dispatcher, over a connection of their own; neither waits for the
+other.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import LimitReached, Message
+from .jobs_mirror import JobsMirror
+from .jobs_reader import JobsReader
 from .pool_connector import PoolConnector
 from .pool_mirror import PoolMirror, StreamMessage
 from .stream_reader import StreamReader
@@ -52,7 +57,7 @@ class BrowserSubscriber:
 
 
 class EventBroadcaster:
-    """The subscribers of this server and the one reader of the pool's stream; for the thread of the event loop."""
+    """The subscribers of this server and the readers of both streams; for the thread of the event loop."""
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class EventBroadcaster:
         subscribers_max: int,
         queue_limit: int,
         on_lease: Callable[[Any], None] | None = None,
+        follow_jobs: bool = False,
     ) -> None:
         self._connector = connector
         self._subscribers_max = subscribers_max
@@ -71,6 +77,9 @@ class EventBroadcaster:
         self._mirror = PoolMirror()
         self._unreachable: StreamMessage | None = None
         self._reader: StreamReader | None = None
+        self._follow_jobs = follow_jobs
+        self._jobs = JobsMirror()
+        self._jobs_reader: JobsReader | None = None
 
     @property
     def readers(self) -> int:
@@ -88,10 +97,14 @@ class EventBroadcaster:
             self._unreachable = None
             self._reader = StreamReader(self._connector, asyncio.get_running_loop(), self._receive)
             self._reader.start()
+            if self._follow_jobs:
+                self._jobs = JobsMirror()
+                self._jobs_reader = JobsReader(asyncio.get_running_loop(), self._receive_jobs)
+                self._jobs_reader.start()
         else:
             first = self._unreachable or self._mirror.snapshot()
-            if first is not None:
-                subscriber.put(first)
+            for message in [*([first] if first is not None else []), *self._jobs.messages()]:
+                subscriber.put(message)
         return subscriber
 
     def unsubscribe(self, subscriber: BrowserSubscriber) -> None:
@@ -100,6 +113,9 @@ class EventBroadcaster:
         if not self._subscribers and self._reader is not None:
             self._reader.stop()
             self._reader = None
+            if self._jobs_reader is not None:
+                self._jobs_reader.stop()
+                self._jobs_reader = None
 
     def close(self) -> None:
         """End all streams, because the server stops."""
@@ -117,6 +133,14 @@ class EventBroadcaster:
         if message["type"] in ("snapshot", "changed") and self._unreachable is not None:
             self._unreachable = None
             message = self._mirror.snapshot() or message
+        self._send(message)
+
+    def _receive_jobs(self, reader: JobsReader, message: StreamMessage) -> None:
+        if reader is self._jobs_reader:
+            self._jobs.apply(message)
+            self._send(message)
+
+    def _send(self, message: StreamMessage) -> None:
         for subscriber in list(self._subscribers):
             if not subscriber.put(message):
                 self.unsubscribe(subscriber)

@@ -26,6 +26,7 @@ from ..wire.locate import pool_socket
 from .broadcaster import EventBroadcaster
 from .handlers.restarts import RESTART_ROUTE, RestartHandler, provisioner_of
 from .idle_shutdown import IdleShutdown
+from .jobs_connector import JobsConnector, has_jobs
 from .launches import abandon_launches
 from .notebook_name import SESSION_VARIABLE, name_of_session
 from .pool_connector import PoolConnector
@@ -63,6 +64,7 @@ class FastGPUExtension(ExtensionApp):
     ).tag(config=True)
 
     _start: asyncio.Task[None] | None = None
+    _start_jobs: asyncio.Task[None] | None = None
     _idle: asyncio.Task[None] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
@@ -74,12 +76,14 @@ class FastGPUExtension(ExtensionApp):
         assert self.serverapp is not None
         connector = PoolConnector(start_pool=self.start_pool)
         self.settings["fastgpu_pool"] = connector
+        self.settings["fastgpu_jobs"] = JobsConnector()
         self.settings["fastgpu_spending"] = SpendingReader(connector)
         self.settings["fastgpu_broadcaster"] = EventBroadcaster(
             connector,
             subscribers_max=self.event_streams_max,
             queue_limit=self.event_queue_limit,
             on_lease=self._lease_changed,
+            follow_jobs=True,
         )
         if self.serverapp.event_logger is not None:
             self.serverapp.event_logger.register_event_schema(_SCHEMAS / "lease" / "v1.yaml")
@@ -114,6 +118,7 @@ class FastGPUExtension(ExtensionApp):
         """Start the pool manager and remove stale token files, in the background."""
         jupyterlab_server.translate_schemas(__package__.partition(".")[0], LOCALES)
         self._start = asyncio.create_task(self._prepare_pool())
+        self._start_jobs = asyncio.create_task(self._prepare_jobs())
         kernels = _serverapp.kernel_manager
         shutdown = IdleShutdown(
             lambda: PoolClient(pool_socket()),
@@ -133,11 +138,18 @@ class FastGPUExtension(ExtensionApp):
         except (FastGPUError, OSError) as error:
             self.log.warning("FastGPU: %s", printable(str(error)))
 
+    async def _prepare_jobs(self) -> None:
+        """Start the dispatcher where there are jobs that are not over, so that they go on after a reboot."""
+        try:
+            await in_thread(resume_jobs)
+        except (FastGPUError, OSError) as error:
+            self.log.warning("FastGPU: %s", printable(str(error)))
+
     async def stop_extension(self) -> None:
         """End streams and launches, which would keep the server from stopping; kernels are shut down after this."""
         self.settings["fastgpu_broadcaster"].close()
         self.settings["fastgpu_spending"].close()
-        for task in (self._start, self._idle):
+        for task in (self._start, self._start_jobs, self._idle):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -150,6 +162,15 @@ class FastGPUExtension(ExtensionApp):
         if self.serverapp.event_logger is None:
             return
         self.serverapp.event_logger.emit(schema_id=LEASE_SCHEMA, data=lease_event(view))
+
+
+def resume_jobs() -> None:
+    """Start the user's dispatcher if there may be jobs that are not over."""
+    if has_jobs():
+        from ..jobs.client import ensure_dispatcher, has_unfinished_jobs
+
+        if has_unfinished_jobs():
+            ensure_dispatcher().close()
 
 
 def lease_event(view: LeaseView) -> dict[str, Any]:

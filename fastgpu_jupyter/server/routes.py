@@ -8,6 +8,19 @@ from .handlers.base import FastGPUHandler
 from .handlers.devices import DeviceHistoryHandler, DevicesHandler
 from .handlers.events import EventsHandler
 from .handlers.intents import IntentHandler
+from .handlers.jobs import (
+    CancelJobHandler,
+    JobExplanationHandler,
+    JobFileHandler,
+    JobImageHandler,
+    JobListHandler,
+    JobLogHandler,
+    JobNotebookHandler,
+    JobResultHandler,
+    JobsUsageHandler,
+    PruneJobsHandler,
+    RerunJobHandler,
+)
 from .handlers.kernels import KernelLeaseHandler
 from .handlers.leases import (
     LEASE_ACTIONS,
@@ -27,6 +40,7 @@ PREFIX = "fastgpu/api"
 # Any text, so that the client can refuse what is no id with a sentence.
 _DEVICE_ID = "(?P<device_id>[^/]+)"
 _LEASE_ID = "(?P<lease_id>[^/]+)"
+_JOB_ID = "(?P<job_id>[0-9]{1,15})"
 _MONTH = "(?P<month>[0-9]{4}-(?:0[1-9]|1[0-2]))"
 
 
@@ -49,6 +63,17 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         ("quota", QuotaHandler),
         ("spending", SpendingHandler),
         (rf"statements/{_MONTH}\.csv", StatementHandler),
+        ("jobs", JobListHandler),
+        ("jobs/usage", JobsUsageHandler),
+        ("jobs/prune", PruneJobsHandler),
+        (f"jobs/{_JOB_ID}/cancel", CancelJobHandler),
+        (f"jobs/{_JOB_ID}/rerun", RerunJobHandler),
+        (f"jobs/{_JOB_ID}/log", JobLogHandler),
+        (f"jobs/{_JOB_ID}/explanation", JobExplanationHandler),
+        (f"jobs/{_JOB_ID}/result", JobResultHandler),
+        (f"jobs/{_JOB_ID}/result/outputs/(?P<index>[0-9]{{1,6}})", JobImageHandler),
+        (f"jobs/{_JOB_ID}/result/file", JobFileHandler),
+        (f"jobs/{_JOB_ID}/result/notebook", JobNotebookHandler),
         ("events", EventsHandler),
         ("(.*)", UnknownHandler),
     ]

@@ -20,4 +20,14 @@ export namespace CommandIDs {
   export const openDashboard = 'fastgpu:open-dashboard';
   /** Arguments: `{kernel, cwd?}`; creates a notebook with the defaults of a FastGPU kernel. */
   export const startNotebook = 'fastgpu:start-notebook';
+  /** Arguments: `{jobId?}`; shows the jobs in the panel, and opens the one that is named. */
+  export const openJobs = 'fastgpu:open-jobs';
+  /** Arguments of the commands about one job: `{jobId}`, which is required, so they are not in the palette. */
+  export const cancelJob = 'fastgpu:cancel-job';
+  export const rerunJob = 'fastgpu:rerun-job';
+  export const openJobLog = 'fastgpu:open-job-log';
+  export const openJobResult = 'fastgpu:open-job-result';
+  export const explainJob = 'fastgpu:explain-job';
+  /** Arguments: none; asks which results of ended jobs to delete. */
+  export const deleteOldResults = 'fastgpu:delete-old-results';
 }

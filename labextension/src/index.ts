@@ -7,6 +7,12 @@ import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { chooseSizePlugin } from './plugins/choosesize';
 import { commandsPlugin } from './plugins/commands';
 import { currentLeasePlugin } from './plugins/currentlease';
+import { jobCellPlugin } from './plugins/jobcell';
+import { jobCommandsPlugin } from './plugins/jobcommands';
+import { jobLogPlugin } from './plugins/joblog';
+import { jobNotificationsPlugin } from './plugins/jobnotifications';
+import { jobResultPlugin } from './plugins/jobresult';
+import { jobsPlugin } from './plugins/jobs';
 import { launcherPlugin } from './plugins/launcher';
 import { dashboardPlugin } from './plugins/dashboard';
 import { managerPlugin } from './plugins/manager';
@@ -22,7 +28,14 @@ import { toolbarPlugin } from './plugins/toolbar';
 import { waitingPlugin } from './plugins/waiting';
 
 export { CommandIDs } from './commands';
-export { ICurrentLease, IGrantNotifier, IKernelStart, ILeaseManager } from './tokens';
+export {
+  ICurrentLease,
+  IGrantNotifier,
+  IJobNotifier,
+  IJobs,
+  IKernelStart,
+  ILeaseManager
+} from './tokens';
 
 const plugins: JupyterFrontEndPlugin<unknown>[] = [
   managerPlugin,
@@ -40,7 +53,13 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   toolbarPlugin,
   waitingPlugin,
   chooseSizePlugin,
-  launcherPlugin
+  launcherPlugin,
+  jobsPlugin,
+  jobCommandsPlugin,
+  jobNotificationsPlugin,
+  jobCellPlugin,
+  jobLogPlugin,
+  jobResultPlugin
 ];
 
 export default plugins;

@@ -6,7 +6,10 @@ import { Token } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 
-import type { LeaseView } from './generated/api';
+import type { JobView, LeaseView } from './generated/api';
+import type { IJobsState } from './jobs/job';
+import type { IJobsAPI } from './jobs/restapi';
+import type { IJobGPU } from './texts/job';
 import type { LeaseAction } from './leases/actions';
 import type { Consent } from './launch/consent';
 import type { NotebookDocument } from './launch/document';
@@ -101,6 +104,47 @@ export type IGrantNotifier = IChoiceNotifier;
 export const IGrantNotifier = new Token<IGrantNotifier>(
   'fastgpu-jupyter:IGrantNotifier',
   'The leases whose grant the user wants to be notified of.'
+);
+
+/** The user's jobs. */
+export interface IJobs {
+  readonly state: IJobsState;
+  /** Requests whose answers are shown at once and kept nowhere. */
+  readonly api: IJobsAPI;
+  /** Emitted when `state`, the pending requests or the known rates have changed. */
+  readonly changed: ISignal<IJobs, void>;
+  /** The numbers of jobs with a pending request. */
+  readonly pending: ReadonlySet<number>;
+  /** Whether the user may change jobs, as far as the server says. */
+  readonly canAct: boolean;
+  /** Whether what is known of the jobs is what they are now. */
+  readonly isHeard: boolean;
+  /** The time at which something was heard of the jobs last; null if that never was. */
+  readonly heardAt: number | null;
+  /** Return the server's time, to which the times of jobs refer. */
+  now(): number;
+  /** Return the job with a number; null if there is none. */
+  find(id: number): JobView | null;
+  /** Return what the page knows of the GPU of a job. */
+  gpuOf(job: JobView): IJobGPU;
+  /** Return what a size costs an hour now; null while that is not known. */
+  rateOf(size: string): { readonly rateMicro: number; readonly currency: string } | null;
+  /** Cancel a job; throws a `FastGPUError` if the server refuses. Null if a request about it is pending. */
+  cancel(id: number): Promise<JobView | null>;
+  /** Submit a job again, and return the new one; see `cancel`. */
+  rerun(id: number): Promise<JobView | null>;
+  /** Reconnect and load everything again. */
+  refresh(): void;
+}
+
+export const IJobs = new Token<IJobs>('fastgpu-jupyter:IJobs', "The user's jobs.");
+
+/** The jobs whose end the user wants to be notified of, by number. */
+export type IJobNotifier = IChoiceNotifier;
+
+export const IJobNotifier = new Token<IJobNotifier>(
+  'fastgpu-jupyter:IJobNotifier',
+  'The jobs whose end the user wants to be notified of.'
 );
 
 /** The domain of the translations. */

@@ -15,6 +15,7 @@ from typing import Any
 from fastgpu_jupyter.core.model.lifecycle import CHANGED, GROUPS, LeaseState
 from fastgpu_jupyter.messages.en import MESSAGES
 from fastgpu_jupyter.wire import version
+from fastgpu_jupyter.wire.job_states import ENDED, JobState
 from fastgpu_jupyter.wire.openapi import jupyter_document, text
 from fastgpu_jupyter.wire.schemas.common import INTEGER_MAX
 from tests.labextension.strings import NOT_IN_BROWSER, bundle
@@ -26,9 +27,12 @@ ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
     "LeaseView", "HistoryView", "QuotaView", "SizeOptions", "AdviceView",
     "SpendingView", "IntentView",
+    "JobsMessage", "JobsUnreachableMessage", "JobLog", "JobExplanation", "JobDetailsView", "JobsUsage", "PruneReport",
 )  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
-_KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "items", "additionalProperties")
+_KEYWORDS = ("$ref", "anyOf", "enum", "type", "minimum", "maximum", "maxLength", "items", "additionalProperties")
+#: The longest text that the browser keeps of a field without a higher limit, as in that module.
+_TEXT_MAX = 4096
 _HEADER = "// Generated from {source} by `make generate`. Do not edit.\n\n"
 _PREFIX = "#/components/schemas/"
 
@@ -81,6 +85,17 @@ def lifecycle() -> str:
     )
 
 
+def job_states() -> str:
+    """Return the states of a job, and those of a job that is over."""
+    return (
+        _HEADER.format(source="fastgpu_jupyter/wire/job_states.py")
+        + f"export const JOB_STATES = {_literal([state.value for state in JobState])} as const;\n\n"
+        + "export type JobState = (typeof JOB_STATES)[number];\n\n"
+        + "export const ENDED_JOBS: ReadonlySet<JobState> = /* @__PURE__ */ new Set<JobState>("
+        + f"{_literal([state.value for state in JobState if state in ENDED])});\n"
+    )
+
+
 def messages() -> str:
     """Return the English sentences of all messages that leases, devices, the queue and the pool can have."""
     shown = {code: MESSAGES[code] for code in sorted(MESSAGES) if code.partition(".")[0] not in NOT_IN_BROWSER}
@@ -109,6 +124,7 @@ FILES: dict[Path, Callable[[], str]] = {
     OUTPUT / "api.ts": types,
     OUTPUT / "schemas.ts": schemas,
     OUTPUT / "lifecycle.ts": lifecycle,
+    OUTPUT / "jobstates.ts": job_states,
     OUTPUT / "messages.ts": messages,
     OUTPUT / "version.ts": stated_version,
     LABEXTENSION.parent / "fastgpu_jupyter/locale/zh_CN/LC_MESSAGES/fastgpu_jupyter.json": bundle,
@@ -134,8 +150,7 @@ def _reduce(schema: Any) -> Any:
         return schema
     reduced: dict[str, Any] = {}
     for key in _KEYWORDS:
-        # The browser accepts only integers that are exact, so that those bounds say nothing.
-        if key in schema and schema[key] not in (INTEGER_MAX, -INTEGER_MAX):
+        if key in schema and not _is_default(key, schema[key]):
             value = schema[key]
             reduced[key] = [_reduce(one) for one in value] if isinstance(value, list) else _reduce(value)
     if "$ref" in reduced:
@@ -146,6 +161,13 @@ def _reduce(schema: Any) -> Any:
         if optional:
             reduced["optional"] = optional
     return reduced
+
+
+def _is_default(key: str, value: Any) -> bool:
+    """Return whether the browser has the same limit anyway: for integers those that are exact."""
+    if key == "maxLength":
+        return bool(value <= _TEXT_MAX)
+    return value in (INTEGER_MAX, -INTEGER_MAX)
 
 
 def _literal(value: Any, indent: str = "", width: int = 110) -> str:

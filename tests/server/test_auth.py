@@ -46,6 +46,17 @@ EXPECTED = {
     ("GET", "quota"): ("read", "fastgpu:leases"),
     ("GET", "spending"): ("read", "fastgpu:leases"),
     ("GET", "statements/2026-11.csv"): ("read", "fastgpu:leases"),
+    ("GET", "jobs"): ("read", "fastgpu:jobs"),
+    ("GET", "jobs/usage"): ("read", "fastgpu:jobs"),
+    ("POST", "jobs/prune"): ("write", "fastgpu:jobs"),
+    ("POST", "jobs/17/cancel"): ("write", "fastgpu:jobs"),
+    ("POST", "jobs/17/rerun"): ("write", "fastgpu:jobs"),
+    ("GET", "jobs/17/log"): ("read", "fastgpu:jobs"),
+    ("GET", "jobs/17/explanation"): ("read", "fastgpu:jobs"),
+    ("GET", "jobs/17/result"): ("read", "fastgpu:jobs"),
+    ("GET", "jobs/17/result/outputs/0"): ("read", "fastgpu:jobs"),
+    ("GET", "jobs/17/result/file"): ("read", "fastgpu:jobs"),
+    ("GET", "jobs/17/result/notebook"): ("read", "fastgpu:jobs"),
     ("GET", "events"): ("read", "fastgpu:events"),
     ("GET", "nothing"): ("read", "fastgpu:pool"),
 }
@@ -106,6 +117,8 @@ def test_openapi_operations_match_the_expected_interface() -> None:
         "device_id": "SIM-0-A100-80GB",
         "kernel_id": "00000000-0000-4000-8000-000000000000",
         "month": "2026-11",
+        "job_id": 17,
+        "index": 0,
     }
     documented = {(one.method, one.path.removeprefix("/").format(**examples)) for one in OPERATIONS}
     assert documented == set(EXPECTED) - {("GET", "nothing")}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POOL, DEVICES, LEASES, EVENTS = "fastgpu:pool", "fastgpu:devices", "fastgpu:leases", "fastgpu:events"
+JOBS = "fastgpu:jobs"
 #: The longest body of a request that this interface has is a few words.
 BODY_BYTES_MAX = 64 * 1024
 
@@ -63,10 +64,14 @@ class FastGPUHandler(APIHandler):
 
     async def change(self, function: Callable[[PoolClient], T]) -> T:
         """Return the result of a call that changes something, which the browser may repeat with the same key."""
+        return await self.connector.call(function, key=self.idempotency_key())
+
+    def idempotency_key(self) -> str:
+        """Return the key of a change, a random one where the browser sent none. Raises :class:`InvalidRequest`."""
         key = self.request.headers.get("Idempotency-Key") or secrets.token_hex(16)
         if not re.fullmatch(IDEMPOTENCY_KEY, key):
             raise InvalidRequest(Message.of("request.idempotency_key"))
-        return await self.connector.call(function, key=key)
+        return key
 
     def answer(self, value: Any, status: int = 200) -> None:
         """Finish the request with ``value`` as JSON."""

@@ -7,6 +7,11 @@ from ..ids import KERNEL_ID
 from .operation import DEVICE, FROM, LEASE, MONTH, RESOLUTION, SIZES, Operation, Parameter
 
 _KERNEL = Parameter("kernel_id", "path", {"type": "string", "pattern": KERNEL_ID}, "A kernel that does not run yet.")
+_JOB = Parameter("job_id", "path", {"type": "integer", "minimum": 1}, "The job, by its number.")
+_OFFSET = Parameter("offset", "query", {"type": "integer"}, "From this byte on; a negative one counts from the end.")
+_LIMIT = Parameter("limit", "query", {"type": "integer", "minimum": 1}, "At most so many bytes.")
+_OUTPUT = Parameter("index", "path", {"type": "integer", "minimum": 0}, "The output, by its `index` in the result.")
+_PATH = Parameter("path", "query", {"type": "string"}, "The file, by its path in the result.")
 
 OPERATIONS = (
     Operation("GET", "/pool", "Return the pool manager itself", schemas.PoolView),
@@ -51,10 +56,30 @@ OPERATIONS = (
               problems=(400,)),
     Operation("GET", "/statements/{month}.csv", "Return the user's statement of a month", "text/csv", None, (MONTH,),
               problems=(404, 502, 507)),
+    Operation("GET", "/jobs", "Return the newest jobs of the user", schemas.JobList),
+    Operation("GET", "/jobs/usage", "Return how much disk the jobs and their results take", schemas.JobsUsage),
+    Operation("POST", "/jobs/prune", "Remove old jobs and results", schemas.PruneReport, schemas.PruneBody,
+              problems=(400,)),
+    Operation("POST", "/jobs/{job_id}/cancel", "Cancel a job; harmless where it is over", schemas.JobView, None,
+              (_JOB,)),
+    Operation("POST", "/jobs/{job_id}/rerun", "Submit a job again, as a new one", schemas.JobView, schemas.RerunBody,
+              (_JOB,), problems=(400, 409, 422, 429)),
+    Operation("GET", "/jobs/{job_id}/log", "Return a part of the log of a job", schemas.JobLog, None,
+              (_JOB, _OFFSET, _LIMIT), problems=(400,)),
+    Operation("GET", "/jobs/{job_id}/explanation", "Return why a job was, or was not, computed",
+              schemas.JobExplanation, None, (_JOB,)),
+    Operation("GET", "/jobs/{job_id}/result", "Return the facts of a result, and the outputs that can be shown",
+              schemas.JobDetailsView, None, (_JOB,), problems=(409, 507)),
+    Operation("GET", "/jobs/{job_id}/result/outputs/{index}", "Return the image of an output", "image/*", None,
+              (_JOB, _OUTPUT), problems=(409, 507)),
+    Operation("GET", "/jobs/{job_id}/result/file", "Return a file that a job left", "application/octet-stream", None,
+              (_JOB, _PATH), problems=(400, 409, 507)),
+    Operation("GET", "/jobs/{job_id}/result/notebook", "Return the notebook that a job executed",
+              "application/octet-stream", None, (_JOB,), problems=(409, 507)),
     Operation("GET", "/events", "Return the event stream (server-sent events): one JSON message an event",
               "text/event-stream"),
 )  # fmt: skip
 
 #: Messages of the event stream, which no operation has as its answer.
 MESSAGES = (schemas.SnapshotMessage, schemas.ChangedMessage, schemas.UsageMessage, schemas.KeepaliveMessage,
-            schemas.UnreachableMessage)  # fmt: skip
+            schemas.UnreachableMessage, schemas.JobsMessage, schemas.JobsUnreachableMessage)  # fmt: skip

@@ -327,7 +327,7 @@ class HandOver(TypedDict):
 class JobLog(TypedDict):
     """A part of a job's log: ``text`` begins at byte ``offset`` and the next part at ``end`` of ``size`` bytes."""
 
-    text: str
+    text: Annotated[str, msgspec.Meta(max_length=2**20)]
     offset: Count
     end: Count
     size: Count

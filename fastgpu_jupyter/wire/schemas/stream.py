@@ -6,6 +6,7 @@ from typing import Literal, TypedDict
 
 from .common import Count, Integer
 from .device import DeviceReading, DeviceView
+from .jobs import JobsEvent
 from .lease import LeaseReading, LeaseView
 from .pool import PoolView, QueueEntryView, StatusView
 
@@ -55,6 +56,23 @@ class UnreachableMessage(TypedDict):
     """
 
     type: Literal["unreachable"]
+    message: str
+    since: Integer | None
+
+
+class JobsMessage(JobsEvent):
+    """The jobs that have changed; the first message of a stream has all, and ``reset``."""
+
+    type: Literal["jobs"]
+
+
+class JobsUnreachableMessage(TypedDict):
+    """The Jupyter server gets no answer from the dispatcher of jobs; the next message about jobs ends this.
+
+    ``since`` is when its last message came, in wall-clock milliseconds of the server.
+    """
+
+    type: Literal["jobs_unreachable"]
     message: str
     since: Integer | None
 

@@ -1,13 +1,16 @@
 /**
- * The state of a lease as a shape and a word, which are the same on every surface; colour is never the only difference.
+ * The state of a lease or a job as a shape and a word, which are the same on every surface; colour is never the only difference.
  */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import type { LeaseView } from '../generated/api';
+import type { JobView, LeaseView } from '../generated/api';
+import type { JobState } from '../generated/jobstates';
 import type { LeaseState } from '../generated/lifecycle';
 import type { Connection } from '../leases/lease';
+import { isOver, isParkedJob } from '../jobs/job';
+import { jobWord } from '../texts/job';
 import { stateName } from '../texts/lease';
 
 /** The shapes: a cell runs, idle, waiting, parked, no lease, unknown, faulty, done. */
@@ -45,6 +48,25 @@ export function leaseMark(
   }
   const runs = lease.state === 'active' && lease.usage.busy === true;
   return { shape: runs ? 'disc' : SHAPES[lease.state], word: stateName(lease.state, trans) };
+}
+
+/** The shape of each state of a job; one that is parked has that of a parked lease. */
+const JOB_SHAPES: Readonly<Record<JobState, MarkShape>> = {
+  queued: 'square',
+  running: 'disc',
+  done: 'tick',
+  failed: 'fault',
+  cancelled: 'dashed',
+  lost: 'diamond'
+};
+
+/** Return the mark of a job as it is known; what became of one is unknown while nothing is heard of it. */
+export function jobMark(job: JobView, isHeard: boolean, trans: TranslationBundle): IMark {
+  if (!isHeard && !isOver(job)) {
+    return { shape: 'diamond', word: trans.__('Unknown') };
+  }
+  const shape = isParkedJob(job) ? 'bars' : job.lease_state === 'preparing' ? 'square' : JOB_SHAPES[job.state];
+  return { shape: isOver(job) ? JOB_SHAPES[job.state] : shape, word: jobWord(job, trans) };
 }
 
 /** A shape of 12 by 12 pixels, without a name: the word beside it, or the name of its button, is what is read. */

@@ -396,6 +396,193 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/jobs": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return the newest jobs of the user */
+        readonly get: operations["get /jobs"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/usage": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return how much disk the jobs and their results take */
+        readonly get: operations["get /jobs/usage"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/prune": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Remove old jobs and results */
+        readonly post: operations["post /jobs/prune"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/{job_id}/cancel": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Cancel a job; harmless where it is over */
+        readonly post: operations["post /jobs/{job_id}/cancel"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/{job_id}/rerun": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Submit a job again, as a new one */
+        readonly post: operations["post /jobs/{job_id}/rerun"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/{job_id}/log": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return a part of the log of a job */
+        readonly get: operations["get /jobs/{job_id}/log"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/{job_id}/explanation": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return why a job was, or was not, computed */
+        readonly get: operations["get /jobs/{job_id}/explanation"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/{job_id}/result": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return the facts of a result, and the outputs that can be shown */
+        readonly get: operations["get /jobs/{job_id}/result"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/{job_id}/result/outputs/{index}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return the image of an output */
+        readonly get: operations["get /jobs/{job_id}/result/outputs/{index}"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/{job_id}/result/file": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return a file that a job left */
+        readonly get: operations["get /jobs/{job_id}/result/file"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/jobs/{job_id}/result/notebook": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return the notebook that a job executed */
+        readonly get: operations["get /jobs/{job_id}/result/notebook"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/events": {
         readonly parameters: {
             readonly query?: never;
@@ -604,6 +791,16 @@ export interface components {
             readonly step: "notify" | "park" | "release" | "shut_down";
         };
         /**
+         * IngredientView
+         * @description One of the things that a cache key is made of; ``shown`` is its value in short.
+         */
+        readonly IngredientView: {
+            readonly category: string;
+            readonly digest: string;
+            readonly name: string;
+            readonly shown: string | null;
+        };
+        /**
          * IntentBody
          * @description What a user chose for the next start of a kernel; an empty text is no limit.
          */
@@ -659,6 +856,232 @@ export interface components {
             readonly kernel_id: string;
             /** @enum {string} */
             readonly start: "sessions" | "kernels";
+        };
+        /**
+         * JobCacheView
+         * @description What the cache did for a job, and the sentence about it.
+         *
+         *         ``computed_at`` and ``saved_micro`` are of the job that computed the result of a hit.
+         */
+        readonly JobCacheView: {
+            readonly computed_at: number | null;
+            readonly message: components["schemas"]["MessageView"] | null;
+            readonly outcome: ("hit" | "miss" | "not_cached" | "waiting") | null;
+            readonly saved_micro: number | null;
+        };
+        /**
+         * JobDetailsView
+         * @description The result of a job: facts, and those outputs that can be shown without running code.
+         *
+         *         ``values`` are named with their type only, because reading one would run code. ``outputs_left_out`` counts the
+         *         outputs that are too large to show or of another type; ``cut_bytes`` is what was cut from the texts that are shown.
+         *         ``notebook_bytes`` is the size of the executed notebook; ``null`` if there is none.
+         */
+        readonly JobDetailsView: {
+            readonly computed_at: number | null;
+            readonly cost_micro: number | null;
+            readonly digest: string;
+            readonly files: readonly components["schemas"]["JobFileView"][];
+            readonly gpu: string | null;
+            readonly notebook_bytes: number | null;
+            readonly outputs: readonly components["schemas"]["JobOutputView"][];
+            readonly outputs_left_out: number;
+            readonly values: readonly components["schemas"]["JobValueView"][];
+        };
+        /**
+         * JobEnvironmentView
+         * @description The environment that a job runs in; of its variables the names.
+         */
+        readonly JobEnvironmentView: {
+            readonly cwd: string;
+            readonly interpreter: string;
+            readonly variables: readonly string[];
+        };
+        /**
+         * JobErrorView
+         * @description Why a job failed: the name of an exception or of a refusal, and its text.
+         */
+        readonly JobErrorView: {
+            readonly name: string;
+            readonly text: string;
+        };
+        /**
+         * JobExplanation
+         * @description Why a job was, or was not, computed: sentences, and what its key is made of.
+         */
+        readonly JobExplanation: {
+            readonly ingredients: readonly components["schemas"]["IngredientView"][];
+            readonly key: string | null;
+            readonly messages: readonly components["schemas"]["MessageView"][];
+            readonly outcome: ("hit" | "miss" | "not_cached" | "waiting") | null;
+        };
+        /**
+         * JobFileView
+         * @description A file that a job left, by its path below the working folder.
+         */
+        readonly JobFileView: {
+            readonly bytes: number;
+            readonly path: string;
+        };
+        /**
+         * JobGPUView
+         * @description The devices that a job runs on, or ran on.
+         */
+        readonly JobGPUView: {
+            readonly device_ids: readonly string[];
+            readonly model: string | null;
+            readonly simulated: boolean;
+        };
+        /**
+         * JobList
+         * @description The newest jobs of the user, the newest first.
+         */
+        readonly JobList: {
+            readonly jobs: readonly components["schemas"]["JobView"][];
+        };
+        /**
+         * JobLog
+         * @description A part of a job's log: ``text`` begins at byte ``offset`` and the next part at ``end`` of ``size`` bytes.
+         */
+        readonly JobLog: {
+            readonly end: number;
+            readonly offset: number;
+            readonly size: number;
+            readonly text: string;
+        };
+        /**
+         * JobOutputView
+         * @description An output of a cell that can be shown without running code: a text, an image, or both.
+         *
+         *         ``stream`` is ``stdout`` or ``stderr``, ``error`` for a traceback, else ``display``. The image is at
+         *         ``result/outputs/{index}``; ``media_type`` is ``null`` where there is none.
+         */
+        readonly JobOutputView: {
+            readonly index: number;
+            readonly media_type: string | null;
+            readonly stream: string;
+            readonly text: string;
+        };
+        /**
+         * JobProgressView
+         * @description How far a job is; ``total`` is ``null`` where that is not known.
+         */
+        readonly JobProgressView: {
+            readonly done: number;
+            readonly text: string | null;
+            readonly total: number | null;
+            readonly unit: string | null;
+        };
+        /**
+         * JobResultView
+         * @description What a job left: the digest of its manifest, the bytes of all its parts, and the names of its parts.
+         */
+        readonly JobResultView: {
+            readonly bytes: number;
+            readonly digest: string;
+            readonly files: readonly string[];
+            readonly notebook: boolean;
+            readonly outputs: number;
+            readonly values: readonly string[];
+        };
+        /**
+         * JobValueView
+         * @description A value that a job returned: its name, its type, and the bytes that it takes in the store.
+         */
+        readonly JobValueView: {
+            readonly bytes: number;
+            readonly name: string;
+            readonly type: string;
+        };
+        /**
+         * JobView
+         * @description One job, as its user sees it.
+         *
+         *         ``version`` grows with each change, except of ``jobs_before``. ``after``: the jobs that must be done before it
+         *         starts. ``attempt`` counts its starts. ``lease_state``, ``position`` and ``estimate_ms`` are those of its lease, or
+         *         of its request in the pool's queue. ``jobs_before`` counts the queued jobs of this user that come first. ``reason``
+         *         says why it waits; ``notes`` what else its user should know. Times are in wall-clock milliseconds; money is in
+         *         millionths of ``currency``, ``rate_micro`` by the hour.
+         */
+        readonly JobView: {
+            readonly after: readonly number[];
+            readonly attempt: number;
+            readonly cache: components["schemas"]["JobCacheView"] | null;
+            readonly cancelling: boolean;
+            readonly cost_micro: number | null;
+            readonly currency: string | null;
+            readonly ended_at: number | null;
+            readonly environment: components["schemas"]["JobEnvironmentView"];
+            readonly error: components["schemas"]["JobErrorView"] | null;
+            readonly estimate_ms: number | null;
+            readonly exit_status: number | null;
+            readonly gpu: components["schemas"]["JobGPUView"] | null;
+            readonly id: number;
+            readonly jobs_before: number | null;
+            readonly kernel_id: string | null;
+            /** @enum {string} */
+            readonly kind: "command" | "function" | "cell" | "notebook";
+            readonly lease_id: string | null;
+            readonly lease_state: ("waiting" | "preparing" | "active" | "parking" | "parked" | "resuming" | "draining" | "ended") | null;
+            readonly log_bytes: number;
+            readonly log_tail: readonly string[];
+            readonly name: string;
+            readonly notebook: string | null;
+            readonly notes: readonly components["schemas"]["MessageView"][];
+            readonly position: number | null;
+            /** @enum {string} */
+            readonly priority: "low" | "normal" | "high" | "system";
+            readonly progress: components["schemas"]["JobProgressView"] | null;
+            readonly rate_micro: number | null;
+            readonly reason: components["schemas"]["MessageView"] | null;
+            readonly result: components["schemas"]["JobResultView"] | null;
+            /** @enum {string} */
+            readonly retention: "yield" | "hold";
+            readonly retries: number;
+            readonly size: string;
+            readonly started_at: number | null;
+            /** @enum {string} */
+            readonly state: "queued" | "running" | "done" | "failed" | "cancelled" | "lost";
+            readonly submitted_at: number;
+            readonly timeout_ms: number | null;
+            readonly version: number;
+        };
+        /**
+         * JobsMessage
+         * @description The jobs that have changed; the first message of a stream has all, and ``reset``.
+         */
+        readonly JobsMessage: {
+            readonly gone: readonly number[];
+            readonly jobs: readonly components["schemas"]["JobView"][];
+            readonly queue: readonly number[] | null;
+            readonly reset: boolean;
+            /** @enum {unknown} */
+            readonly type: "jobs";
+        };
+        /**
+         * JobsUnreachableMessage
+         * @description The Jupyter server gets no answer from the dispatcher of jobs; the next message about jobs ends this.
+         *
+         *         ``since`` is when its last message came, in wall-clock milliseconds of the server.
+         */
+        readonly JobsUnreachableMessage: {
+            readonly message: string;
+            readonly since: number | null;
+            /** @enum {unknown} */
+            readonly type: "jobs_unreachable";
+        };
+        /**
+         * JobsUsage
+         * @description How much disk the jobs of a user take, in bytes; ``null`` where that cannot be counted.
+         */
+        readonly JobsUsage: {
+            readonly cached: number;
+            readonly job_bytes: number | null;
+            readonly jobs: number;
+            readonly queued: number;
+            readonly result_bytes: number | null;
+            readonly results: number | null;
+            readonly running: number;
         };
         /**
          * KeepaliveMessage
@@ -988,6 +1411,23 @@ export interface components {
             readonly version: string;
         };
         /**
+         * PruneBody
+         * @description Which ended jobs and results to remove: those older than ``older_ms``, and the oldest beyond ``bytes_max``.
+         */
+        readonly PruneBody: {
+            readonly bytes_max?: number | null;
+            readonly older_ms?: number | null;
+        };
+        /**
+         * PruneReport
+         * @description What a prune removed.
+         */
+        readonly PruneReport: {
+            readonly freed_bytes: number;
+            readonly jobs: number;
+            readonly results: number;
+        };
+        /**
          * QueueEntryView
          * @description One waiting request; names, and ``holder``, are ``null`` for requests of other tenants.
          */
@@ -1035,6 +1475,13 @@ export interface components {
         readonly QuotaView: {
             readonly groups: readonly components["schemas"]["GroupView"][];
             readonly tenants: readonly components["schemas"]["TenantView"][];
+        };
+        /**
+         * RerunBody
+         * @description ``refresh``: compute the result again where it is cached.
+         */
+        readonly RerunBody: {
+            readonly refresh?: boolean;
         };
         /**
          * ResizeBody
@@ -1254,8 +1701,26 @@ export type EstimateView = components['schemas']['EstimateView'];
 export type GroupView = components['schemas']['GroupView'];
 export type HistoryView = components['schemas']['HistoryView'];
 export type IdleStepView = components['schemas']['IdleStepView'];
+export type IngredientView = components['schemas']['IngredientView'];
 export type IntentBody = components['schemas']['IntentBody'];
 export type IntentView = components['schemas']['IntentView'];
+export type JobCacheView = components['schemas']['JobCacheView'];
+export type JobDetailsView = components['schemas']['JobDetailsView'];
+export type JobEnvironmentView = components['schemas']['JobEnvironmentView'];
+export type JobErrorView = components['schemas']['JobErrorView'];
+export type JobExplanation = components['schemas']['JobExplanation'];
+export type JobFileView = components['schemas']['JobFileView'];
+export type JobGPUView = components['schemas']['JobGPUView'];
+export type JobList = components['schemas']['JobList'];
+export type JobLog = components['schemas']['JobLog'];
+export type JobOutputView = components['schemas']['JobOutputView'];
+export type JobProgressView = components['schemas']['JobProgressView'];
+export type JobResultView = components['schemas']['JobResultView'];
+export type JobValueView = components['schemas']['JobValueView'];
+export type JobView = components['schemas']['JobView'];
+export type JobsMessage = components['schemas']['JobsMessage'];
+export type JobsUnreachableMessage = components['schemas']['JobsUnreachableMessage'];
+export type JobsUsage = components['schemas']['JobsUsage'];
 export type KeepaliveMessage = components['schemas']['KeepaliveMessage'];
 export type LeaseBudgetBody = components['schemas']['LeaseBudgetBody'];
 export type LeaseEnforcementView = components['schemas']['LeaseEnforcementView'];
@@ -1282,10 +1747,13 @@ export type MessageView = components['schemas']['MessageView'];
 export type NextIdleStepView = components['schemas']['NextIdleStepView'];
 export type PinBody = components['schemas']['PinBody'];
 export type PoolView = components['schemas']['PoolView'];
+export type PruneBody = components['schemas']['PruneBody'];
+export type PruneReport = components['schemas']['PruneReport'];
 export type QueueEntryView = components['schemas']['QueueEntryView'];
 export type QueueHolderView = components['schemas']['QueueHolderView'];
 export type QueueList = components['schemas']['QueueList'];
 export type QuotaView = components['schemas']['QuotaView'];
+export type RerunBody = components['schemas']['RerunBody'];
 export type ResizeBody = components['schemas']['ResizeBody'];
 export type SilenceBody = components['schemas']['SilenceBody'];
 export type SizeAdvice = components['schemas']['SizeAdvice'];
@@ -2980,6 +3448,801 @@ export interface operations {
             };
             /** @description The driver of the device does not answer, or failed */
             readonly 502: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The journal cannot be written */
+            readonly 507: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /jobs": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return the newest jobs of the user */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["JobList"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /jobs/usage": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return how much disk the jobs and their results take */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["JobsUsage"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "post /jobs/prune": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["PruneBody"];
+            };
+        };
+        readonly responses: {
+            /** @description Remove old jobs and results */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["PruneReport"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "post /jobs/{job_id}/cancel": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The job, by its number. */
+                readonly job_id: number;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Cancel a job; harmless where it is over */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["JobView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "post /jobs/{job_id}/rerun": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The job, by its number. */
+                readonly job_id: number;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["RerunBody"];
+            };
+        };
+        readonly responses: {
+            /** @description Submit a job again, as a new one */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["JobView"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description No device of this pool could ever serve it */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description A limit is reached; `Retry-After` says when to try again */
+            readonly 429: {
+                headers: {
+                    /** @description Seconds. */
+                    readonly "Retry-After": number;
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /jobs/{job_id}/log": {
+        readonly parameters: {
+            readonly query?: {
+                /** @description From this byte on; a negative one counts from the end. */
+                readonly offset?: number;
+                /** @description At most so many bytes. */
+                readonly limit?: number;
+            };
+            readonly header?: never;
+            readonly path: {
+                /** @description The job, by its number. */
+                readonly job_id: number;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return a part of the log of a job */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["JobLog"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /jobs/{job_id}/explanation": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The job, by its number. */
+                readonly job_id: number;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return why a job was, or was not, computed */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["JobExplanation"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /jobs/{job_id}/result": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The job, by its number. */
+                readonly job_id: number;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return the facts of a result, and the outputs that can be shown */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["JobDetailsView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The journal cannot be written */
+            readonly 507: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /jobs/{job_id}/result/outputs/{index}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The job, by its number. */
+                readonly job_id: number;
+                /** @description The output, by its `index` in the result. */
+                readonly index: number;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return the image of an output */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "image/*": string;
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The journal cannot be written */
+            readonly 507: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /jobs/{job_id}/result/file": {
+        readonly parameters: {
+            readonly query?: {
+                /** @description The file, by its path in the result. */
+                readonly path?: string;
+            };
+            readonly header?: never;
+            readonly path: {
+                /** @description The job, by its number. */
+                readonly job_id: number;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return a file that a job left */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/octet-stream": string;
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The journal cannot be written */
+            readonly 507: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /jobs/{job_id}/result/notebook": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description The job, by its number. */
+                readonly job_id: number;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return the notebook that a job executed */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/octet-stream": string;
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
                 headers: {
                     readonly [name: string]: unknown;
                 };

@@ -245,12 +245,258 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       }
     }
   },
+  IngredientView: {
+    type: 'object',
+    properties: {
+      category: { type: 'string' },
+      digest: { type: 'string' },
+      name: { type: 'string' },
+      shown: { anyOf: [{ type: 'string' }, { type: 'null' }] }
+    }
+  },
   IntentView: {
     type: 'object',
     properties: {
       expires_in_ms: { type: 'integer', minimum: 0 },
       kernel_id: { type: 'string' },
       start: { enum: ['sessions', 'kernels'], type: 'string' }
+    }
+  },
+  JobCacheView: {
+    type: 'object',
+    properties: {
+      computed_at: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      outcome: {
+        anyOf: [
+          {
+            enum: ['hit', 'miss', 'not_cached', 'waiting'],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      },
+      saved_micro: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  JobDetailsView: {
+    type: 'object',
+    properties: {
+      computed_at: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      cost_micro: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      digest: { type: 'string' },
+      files: { type: 'array', items: { $ref: 'JobFileView' } },
+      gpu: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      notebook_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      outputs: { type: 'array', items: { $ref: 'JobOutputView' } },
+      outputs_left_out: { type: 'integer', minimum: 0 },
+      values: { type: 'array', items: { $ref: 'JobValueView' } }
+    }
+  },
+  JobEnvironmentView: {
+    type: 'object',
+    properties: {
+      cwd: { type: 'string' },
+      interpreter: { type: 'string' },
+      variables: { type: 'array', items: { type: 'string' } }
+    }
+  },
+  JobErrorView: { type: 'object', properties: { name: { type: 'string' }, text: { type: 'string' } } },
+  JobExplanation: {
+    type: 'object',
+    properties: {
+      ingredients: { type: 'array', items: { $ref: 'IngredientView' } },
+      key: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      messages: { type: 'array', items: { $ref: 'MessageView' } },
+      outcome: {
+        anyOf: [
+          {
+            enum: [
+              'hit',
+              'miss',
+              'not_cached',
+              'waiting'
+            ],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
+  JobFileView: {
+    type: 'object',
+    properties: { bytes: { type: 'integer', minimum: 0 }, path: { type: 'string' } }
+  },
+  JobGPUView: {
+    type: 'object',
+    properties: {
+      device_ids: { type: 'array', items: { type: 'string' } },
+      model: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      simulated: { type: 'boolean' }
+    }
+  },
+  JobLog: {
+    type: 'object',
+    properties: {
+      end: { type: 'integer', minimum: 0 },
+      offset: { type: 'integer', minimum: 0 },
+      size: { type: 'integer', minimum: 0 },
+      text: { type: 'string', maxLength: 1048576 }
+    }
+  },
+  JobOutputView: {
+    type: 'object',
+    properties: {
+      index: { type: 'integer', minimum: 0 },
+      media_type: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      stream: { type: 'string' },
+      text: { type: 'string', maxLength: 1048576 }
+    }
+  },
+  JobProgressView: {
+    type: 'object',
+    properties: {
+      done: { type: 'integer' },
+      text: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      total: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      unit: { anyOf: [{ type: 'string' }, { type: 'null' }] }
+    }
+  },
+  JobResultView: {
+    type: 'object',
+    properties: {
+      bytes: { type: 'integer', minimum: 0 },
+      digest: { type: 'string' },
+      files: { type: 'array', items: { type: 'string' } },
+      notebook: { type: 'boolean' },
+      outputs: { type: 'integer', minimum: 0 },
+      values: { type: 'array', items: { type: 'string' } }
+    }
+  },
+  JobValueView: {
+    type: 'object',
+    properties: {
+      bytes: { type: 'integer', minimum: 0 },
+      name: { type: 'string' },
+      type: { type: 'string' }
+    }
+  },
+  JobView: {
+    type: 'object',
+    properties: {
+      after: { type: 'array', items: { type: 'integer' } },
+      attempt: { type: 'integer', minimum: 0 },
+      cache: { anyOf: [{ $ref: 'JobCacheView' }, { type: 'null' }] },
+      cancelling: { type: 'boolean' },
+      cost_micro: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      currency: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      ended_at: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      environment: { $ref: 'JobEnvironmentView' },
+      error: { anyOf: [{ $ref: 'JobErrorView' }, { type: 'null' }] },
+      estimate_ms: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      exit_status: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      gpu: { anyOf: [{ $ref: 'JobGPUView' }, { type: 'null' }] },
+      id: { type: 'integer' },
+      jobs_before: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      kernel_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      kind: { enum: ['command', 'function', 'cell', 'notebook'], type: 'string' },
+      lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      lease_state: {
+        anyOf: [
+          {
+            enum: [
+              'waiting',
+              'preparing',
+              'active',
+              'parking',
+              'parked',
+              'resuming',
+              'draining',
+              'ended'
+            ],
+            type: 'string'
+          },
+          { type: 'null' }
+        ]
+      },
+      log_bytes: { type: 'integer', minimum: 0 },
+      log_tail: { type: 'array', items: { type: 'string' } },
+      name: { type: 'string' },
+      notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      notes: { type: 'array', items: { $ref: 'MessageView' } },
+      position: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      priority: { enum: ['low', 'normal', 'high', 'system'], type: 'string' },
+      progress: { anyOf: [{ $ref: 'JobProgressView' }, { type: 'null' }] },
+      rate_micro: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      result: { anyOf: [{ $ref: 'JobResultView' }, { type: 'null' }] },
+      retention: { enum: ['yield', 'hold'], type: 'string' },
+      retries: { type: 'integer', minimum: 0 },
+      size: { type: 'string' },
+      started_at: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      state: {
+        enum: ['queued', 'running', 'done', 'failed', 'cancelled', 'lost'],
+        type: 'string'
+      },
+      submitted_at: { type: 'integer' },
+      timeout_ms: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      version: { type: 'integer', minimum: 0 }
+    }
+  },
+  JobsMessage: {
+    type: 'object',
+    properties: {
+      gone: { type: 'array', items: { type: 'integer' } },
+      jobs: { type: 'array', items: { $ref: 'JobView' } },
+      queue: {
+        anyOf: [
+          { type: 'array', items: { type: 'integer' } },
+          { type: 'null' }
+        ]
+      },
+      reset: { type: 'boolean' },
+      type: { enum: ['jobs'] }
+    }
+  },
+  JobsUnreachableMessage: {
+    type: 'object',
+    properties: {
+      message: { type: 'string' },
+      since: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      type: { enum: ['jobs_unreachable'] }
+    }
+  },
+  JobsUsage: {
+    type: 'object',
+    properties: {
+      cached: { type: 'integer', minimum: 0 },
+      job_bytes: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      jobs: { type: 'integer', minimum: 0 },
+      queued: { type: 'integer', minimum: 0 },
+      result_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      results: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      running: { type: 'integer', minimum: 0 }
     }
   },
   KeepaliveMessage: { type: 'object', properties: { type: { enum: ['keepalive'] } } },
@@ -673,6 +919,14 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       simulated: { type: 'boolean' },
       started_at: { type: 'integer', minimum: 0 },
       version: { type: 'string' }
+    }
+  },
+  PruneReport: {
+    type: 'object',
+    properties: {
+      freed_bytes: { type: 'integer', minimum: 0 },
+      jobs: { type: 'integer', minimum: 0 },
+      results: { type: 'integer', minimum: 0 }
     }
   },
   QueueEntryView: {

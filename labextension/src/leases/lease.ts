@@ -8,6 +8,8 @@
 import type {
   ChangedMessage,
   DeviceView,
+  JobsMessage,
+  JobsUnreachableMessage,
   KeepaliveMessage,
   LeaseView,
   PoolView,
@@ -16,6 +18,7 @@ import type {
   UnreachableMessage,
   UsageMessage
 } from '../generated/api';
+import type { IJobsState } from '../jobs/job';
 import { OVER, PARKED_OR_PARKING, RETURNING } from '../generated/lifecycle';
 
 /** A message of the event stream. */
@@ -24,6 +27,8 @@ export type StreamMessage =
   | ChangedMessage
   | UsageMessage
   | UnreachableMessage
+  | JobsMessage
+  | JobsUnreachableMessage
   | KeepaliveMessage;
 
 /** The state of the page; each message that changes something produces a new object. */
@@ -40,6 +45,7 @@ export interface IPoolState {
   readonly queue: ReadonlyArray<QueueEntryView>;
   /** The last utilization samples of each open lease, the newest at the end; null if unknown. */
   readonly samples: Readonly<Record<string, ReadonlyArray<number | null>>>;
+  readonly jobs: IJobsState;
 }
 
 /** Why a request failed or the page has no connection; `unanswered`: a change may have been done. */

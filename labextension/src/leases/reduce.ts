@@ -9,6 +9,8 @@ import type {
   ChangedMessage,
   DeviceReading,
   DeviceView,
+  JobsMessage,
+  JobsUnreachableMessage,
   LeaseQueueView,
   LeaseReading,
   LeaseView,
@@ -16,6 +18,7 @@ import type {
   SnapshotMessage,
   UsageMessage
 } from '../generated/api';
+import { NO_JOBS, reduceJobs } from '../jobs/job';
 import type { IPoolState, StreamMessage } from './lease';
 import { isOpen } from './lease';
 
@@ -31,7 +34,8 @@ export const EMPTY_STATE: IPoolState = {
   devices: [],
   leases: [],
   queue: [],
-  samples: {}
+  samples: {},
+  jobs: NO_JOBS
 };
 
 /** Return the state after a message. */
@@ -43,10 +47,18 @@ export function reduce(state: IPoolState, message: StreamMessage): IPoolState {
       return applyChanged(state, message);
     case 'usage':
       return applyUsage(state, message);
+    case 'jobs':
+    case 'jobs_unreachable':
+      return withJobs(state, message);
     case 'keepalive':
     case 'unreachable':
       return state;
   }
+}
+
+function withJobs(state: IPoolState, message: JobsMessage | JobsUnreachableMessage): IPoolState {
+  const jobs = reduceJobs(state.jobs, message);
+  return jobs === state.jobs ? state : { ...state, jobs };
 }
 
 function applySnapshot(state: IPoolState, snapshot: SnapshotMessage): IPoolState {
@@ -58,7 +70,8 @@ function applySnapshot(state: IPoolState, snapshot: SnapshotMessage): IPoolState
     leases,
     queue: sortQueue(snapshot.queue),
     // A reconnection preserves the samples of leases that still exist.
-    samples: samplesOfOpen(state.samples, leases)
+    samples: samplesOfOpen(state.samples, leases),
+    jobs: state.jobs
   };
 }
 
@@ -92,7 +105,8 @@ function applyChanged(state: IPoolState, changed: ChangedMessage): IPoolState {
     devices: sortDevices([...devices.values()]),
     leases: sorted,
     queue: sortQueue(changed.queue),
-    samples: samplesOfOpen(state.samples, sorted)
+    samples: samplesOfOpen(state.samples, sorted),
+    jobs: state.jobs
   };
 }
 

@@ -8,6 +8,8 @@
  */
 
 import type { SnapshotMessage } from '../generated/api';
+import type { IJobsState } from '../jobs/job';
+import { jobsMessage } from '../jobs/job';
 import type { IPoolState, StreamMessage } from './lease';
 
 /** The source of messages: the server's stream, or another page. */
@@ -121,6 +123,9 @@ export class SharedStream implements IEventSource {
       if (unreachable !== null) {
         send({ kind: 'message', message: unreachable });
       }
+      for (const message of jobsMessages(this._options.state().jobs)) {
+        send({ kind: 'message', message });
+      }
     };
     try {
       const opened = (serverTime: number | null) => {
@@ -175,7 +180,7 @@ export class SharedStream implements IEventSource {
         joined = true;
         onOpen(browser.now() + page.clockOffset);
         received.push(page.snapshot);
-      } else if (page.kind === 'message' && (joined || page.message.type === 'unreachable')) {
+      } else if (page.kind === 'message' && (joined || isOfItself(page.message))) {
         received.push(page.message);
       }
       wake();
@@ -293,4 +298,19 @@ class Turn {
 /** Return a state as the first message of a stream; null before the state is known. */
 function snapshotOf({ seq, pool, devices, leases, queue }: IPoolState): SnapshotMessage | null {
   return pool === null ? null : { type: 'snapshot', seq, pool, devices, leases, queue };
+}
+
+/** Return whether a message means something without the snapshot before it. */
+function isOfItself({ type }: StreamMessage): boolean {
+  return type === 'unreachable' || type === 'jobs' || type === 'jobs_unreachable';
+}
+
+/** Return what is known of the jobs as messages. */
+function jobsMessages(state: IJobsState): ReadonlyArray<StreamMessage> {
+  const { unreachable } = state;
+  const known = jobsMessage(state);
+  return [
+    ...(known === null ? [] : [known]),
+    ...(unreachable === null ? [] : [{ type: 'jobs_unreachable' as const, ...unreachable }])
+  ];
 }

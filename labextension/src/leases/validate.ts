@@ -10,7 +10,13 @@ import type {
   AdviceView,
   HistoryView,
   IntentView,
+  JobDetailsView,
+  JobExplanation,
+  JobLog,
+  JobsUsage,
+  JobView,
   LeaseView,
+  PruneReport,
   QuotaView,
   SizeOptions,
   SpendingView
@@ -27,6 +33,7 @@ export interface ISchema {
   readonly type?: string;
   readonly minimum?: number;
   readonly maximum?: number;
+  readonly maxLength?: number;
   readonly items?: ISchema;
   readonly additionalProperties?: ISchema;
   readonly properties?: Readonly<Record<string, ISchema>>;
@@ -36,7 +43,7 @@ export interface ISchema {
 /** A longer list is treated as an error of the server. */
 const LIST_MAX = 20_000;
 
-/** A longer text is truncated; texts are only displayed. */
+/** A longer text is truncated, unless its schema allows more; texts are only displayed. */
 const TEXT_MAX = 4096;
 
 /** The server sent a value that does not match the schema. */
@@ -89,7 +96,7 @@ function validate(schema: ISchema, value: any): any {
       if (typeof value !== 'string') {
         throw new InvalidMessage('a text');
       }
-      return value.slice(0, TEXT_MAX);
+      return value.slice(0, schema.maxLength ?? TEXT_MAX);
     case 'boolean':
       if (typeof value !== 'boolean') {
         throw new InvalidMessage('true or false');
@@ -206,6 +213,36 @@ export function readLease(value: unknown): LeaseView {
   return read(SCHEMAS.LeaseView, value, 'lease');
 }
 
+/** Return a validated job. */
+export function readJob(value: unknown): JobView {
+  return read(SCHEMAS.JobView, value, 'job');
+}
+
+/** Return a validated part of a log. */
+export function readJobLog(value: unknown): JobLog {
+  return read(SCHEMAS.JobLog, value, 'log');
+}
+
+/** Return the validated reasons for which a job was, or was not, computed. */
+export function readJobExplanation(value: unknown): JobExplanation {
+  return read(SCHEMAS.JobExplanation, value, 'explanation');
+}
+
+/** Return a validated result of a job. */
+export function readJobDetails(value: unknown): JobDetailsView {
+  return read(SCHEMAS.JobDetailsView, value, 'result');
+}
+
+/** Return how much disk jobs take, validated. */
+export function readJobsUsage(value: unknown): JobsUsage {
+  return read(SCHEMAS.JobsUsage, value, 'usage');
+}
+
+/** Return what was removed, validated. */
+export function readPruneReport(value: unknown): PruneReport {
+  return read(SCHEMAS.PruneReport, value, 'report');
+}
+
 /** Return the validated answer to an intent. */
 export function readIntent(value: unknown): IntentView {
   return read(SCHEMAS.IntentView, value, 'intent');
@@ -255,7 +292,9 @@ const MESSAGE_SCHEMAS: Readonly<Record<string, ISchema>> = {
   changed: SCHEMAS.ChangedMessage,
   usage: SCHEMAS.UsageMessage,
   keepalive: SCHEMAS.KeepaliveMessage,
-  unreachable: SCHEMAS.UnreachableMessage
+  unreachable: SCHEMAS.UnreachableMessage,
+  jobs: SCHEMAS.JobsMessage,
+  jobs_unreachable: SCHEMAS.JobsUnreachableMessage
 };
 
 /** Return a validated message of the event stream; null if its type is unknown. */

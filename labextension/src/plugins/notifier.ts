@@ -7,12 +7,12 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs } from '../commands';
 import type { LeaseView } from '../generated/api';
-import type { IChoiceStore } from '../leases/notifier';
 import { GrantNotifier } from '../leases/notifier';
 import { notebookName } from '../texts/lease';
 import { leaseFacts } from '../texts/size';
 import { toastName } from '../texts/toast';
 import { IGrantNotifier, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
+import { askForPermission, choiceStore, notifyInBrowser } from './browsernotification';
 
 const PLUGIN_ID = 'fastgpu-jupyter:notifier';
 
@@ -51,49 +51,9 @@ export const notifierPlugin: JupyterFrontEndPlugin<IGrantNotifier> = {
     };
     return new GrantNotifier({
       manager,
-      store: database === null ? memory() : storeIn(database),
+      store: choiceStore(database, PLUGIN_ID),
       announce,
       onChosen: askForPermission
     });
   }
 };
-
-/** Ask, on the user's action, whether notifications may be shown; without them the application's own are. */
-function askForPermission(): void {
-  if ('Notification' in window && Notification.permission === 'default') {
-    void Notification.requestPermission().catch(() => undefined);
-  }
-}
-
-/** Show a notification of the browser if that is allowed; `tag` makes several pages show one. */
-function notifyInBrowser(text: string, tag: string, open: () => void): void {
-  if (!('Notification' in window) || Notification.permission !== 'granted') {
-    return;
-  }
-  try {
-    const shown = new Notification('FastGPU', { body: text, tag: `fastgpu-${tag}` });
-    shown.onclick = () => {
-      window.focus();
-      shown.close();
-      open();
-    };
-  } catch {
-    // Some browsers allow notifications only from a service worker; the application's own is shown.
-  }
-}
-
-function storeIn(database: IStateDB): IChoiceStore {
-  return {
-    load: async () => {
-      const value = await database.fetch(PLUGIN_ID);
-      return Array.isArray(value) ? value.filter((id): id is string => typeof id === 'string') : [];
-    },
-    save: async leaseIds => {
-      await database.save(PLUGIN_ID, [...leaseIds]);
-    }
-  };
-}
-
-function memory(): IChoiceStore {
-  return { load: () => Promise.resolve([]), save: () => Promise.resolve() };
-}

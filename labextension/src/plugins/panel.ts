@@ -14,14 +14,17 @@ import { AdviceList } from '../controls/advice';
 import type { LeaseView } from '../generated/api';
 import { fastgpuIcon } from '../icon';
 import { LEASE_ACTIONS } from '../leases/actions';
+import { JOB_GROUPS, JOB_ORDERS } from '../jobs/grouping';
 import { LEASE_GROUPS, LEASE_ORDERS } from '../leases/grouping';
 import { QuotaModel } from '../leases/quota';
 import { LeaseAPI } from '../leases/restapi';
 import { PageSource } from '../leases/source';
 import { SpendingModel } from '../leases/spending';
-import { ICurrentLease, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
-import type { IPanelChoices } from '../views/panel';
-import { DEFAULT_CHOICES, FastGPUPanel, SECTIONS } from '../views/panel';
+import { ICurrentLease, IJobNotifier, IJobs, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
+import { FastGPUPanel } from '../views/panel';
+import { jobArguments, jobCallbacks } from './jobcommand';
+import type { IPanelChoices } from '../views/panelsections';
+import { DEFAULT_CHOICES, SECTIONS } from '../views/panelsections';
 import { saveFile } from '../views/savefile';
 
 const PLUGIN_ID = 'fastgpu-jupyter:panel';
@@ -38,6 +41,8 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
   requires: [ILeaseManager],
   optional: [
     ICurrentLease,
+    IJobs,
+    IJobNotifier,
     ITranslator,
     ISettingRegistry,
     ILayoutRestorer,
@@ -48,6 +53,8 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     app: JupyterFrontEnd,
     manager: ILeaseManager,
     current: ICurrentLease | null,
+    jobs: IJobs | null,
+    notifier: IJobNotifier | null,
     translator: ITranslator | null,
     settings: ISettingRegistry | null,
     restorer: ILayoutRestorer | null,
@@ -64,6 +71,10 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     const panel = new FastGPUPanel({
       manager,
       current,
+      jobs,
+      notifier,
+      ...jobCallbacks(app),
+      onDeleteOld: () => void commands.execute(CommandIDs.deleteOldResults),
       quota: new QuotaModel({ manager, api }),
       spending: new SpendingModel(api),
       advice: React.createElement(AdviceList, {
@@ -118,6 +129,20 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     });
     palette?.addItem({ command: CommandIDs.openPanel, category: trans.__('FastGPU') });
 
+    if (jobs !== null) {
+      commands.addCommand(CommandIDs.openJobs, {
+        label: trans.__('Show GPU Jobs'),
+        caption: trans.__('Show your jobs in the FastGPU panel'),
+        icon: fastgpuIcon,
+        describedBy: { args: { type: 'object', properties: jobArguments(trans) } },
+        execute: args => {
+          shell.activateById(PANEL_ID);
+          panel.showJobs(typeof args.jobId === 'number' ? args.jobId : null);
+        }
+      });
+      palette?.addItem({ command: CommandIDs.openJobs, category: trans.__('FastGPU') });
+    }
+
     if (settings !== null) {
       void connectSettings(settings, panel);
     }
@@ -145,8 +170,13 @@ async function connectChoices(database: IStateDB, panel: FastGPUPanel): Promise<
     panel.choices = readChoices(kept);
   }
   panel.choicesChanged.connect(() => {
-    const { order, folded, foldedSections } = panel.choices;
-    const value = { order, folded: [...folded], foldedSections: [...foldedSections] };
+    const { order, folded, foldedSections, jobs } = panel.choices;
+    const value = {
+      order,
+      folded: [...folded],
+      foldedSections: [...foldedSections],
+      jobs: { order: jobs.order, folded: [...jobs.folded] }
+    };
     database.save(PLUGIN_ID, value).catch(() => undefined);
   });
 }
@@ -156,9 +186,14 @@ function readChoices(kept: ReadonlyPartialJSONValue): IPanelChoices {
   const value = (kept ?? {}) as { readonly [name: string]: unknown };
   const known = <T extends string>(names: ReadonlyArray<T>, list: unknown, otherwise: ReadonlySet<T>) =>
     Array.isArray(list) ? new Set(names.filter(name => list.includes(name))) : otherwise;
+  const jobs = (value.jobs ?? {}) as { readonly [name: string]: unknown };
   return {
     order: LEASE_ORDERS.find(order => order === value.order) ?? DEFAULT_CHOICES.order,
     folded: known(LEASE_GROUPS, value.folded, DEFAULT_CHOICES.folded),
-    foldedSections: known(SECTIONS, value.foldedSections, DEFAULT_CHOICES.foldedSections)
+    foldedSections: known(SECTIONS, value.foldedSections, DEFAULT_CHOICES.foldedSections),
+    jobs: {
+      order: JOB_ORDERS.find(order => order === jobs.order) ?? DEFAULT_CHOICES.jobs.order,
+      folded: known(JOB_GROUPS, jobs.folded, DEFAULT_CHOICES.jobs.folded)
+    }
   };
 }

@@ -3,7 +3,6 @@
  */
 
 import { MainAreaWidget } from '@jupyterlab/apputils';
-import { ReactWidget } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
@@ -18,6 +17,7 @@ import type { ILeaseManager } from '../tokens';
 import type { IDashboardChoices, IDashboardProps } from './dashboard';
 import { Dashboard, DASHBOARD_RANGES } from './dashboard';
 import { FocusRestorer } from './focus';
+import { Part } from './part';
 import { RefreshButton } from './refreshbutton';
 import { saveFile } from './savefile';
 
@@ -61,19 +61,8 @@ function DashboardTools(
   );
 }
 
-/** A part of the dashboard that React renders. */
-class Part extends ReactWidget {
-  constructor(private readonly _draw: () => React.JSX.Element) {
-    super();
-  }
-
-  protected override render(): React.JSX.Element {
-    return this._draw();
-  }
-}
-
 /** The widget of the main area; it is not rendered while it is hidden. */
-export class DashboardWidget extends MainAreaWidget<ReactWidget> {
+export class DashboardWidget extends MainAreaWidget<Part> {
   constructor(options: DashboardWidget.IOptions) {
     super({ content: new Part(() => this._renderContent()) });
     this._options = options;

@@ -235,7 +235,7 @@ function moveInLine(
 }
 
 /** Focus a row once it is rendered. */
-function focusRow(node: HTMLElement | null, key: string): void {
+export function focusRow(node: HTMLElement | null, key: string): void {
   window.requestAnimationFrame(() => {
     const row = [...(node?.querySelectorAll<HTMLElement>('li') ?? [])].find(
       item => item.dataset.key === key

@@ -13,6 +13,7 @@ import { availableActions, LEASE_ACTIONS } from '../leases/actions';
 import { isOpen } from '../leases/lease';
 import { formatDuration, formatMoney, formatPercent } from '../texts/format';
 import { notebookName } from '../texts/lease';
+import { openContextMenu } from './contextmenu';
 
 export interface ILeaseRowProps extends ITextContext {
   readonly lease: LeaseView;
@@ -127,13 +128,6 @@ function RowActions(props: ILeaseRowProps & { readonly name: string }): React.JS
       </button>
     </span>
   );
-}
-
-/** Open the context menu of the lease below the button. */
-function openContextMenu({ currentTarget }: React.MouseEvent<HTMLElement>): void {
-  const { left, bottom } = currentTarget.getBoundingClientRect();
-  const place = { clientX: left, clientY: bottom, bubbles: true, cancelable: true, view: window };
-  currentTarget.dispatchEvent(new MouseEvent('contextmenu', place));
 }
 
 /** Return whether the lease has a message that its user should read. */

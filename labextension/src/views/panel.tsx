@@ -5,7 +5,7 @@
  * A section that is hidden or folded is not rendered. The panel keeps what is folded, and the order of the leases.
  */
 
-import { ReactWidget, SidePanel } from '@jupyterlab/ui-components';
+import { SidePanel } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
@@ -15,62 +15,29 @@ import * as React from 'react';
 import type { ITextContext } from '../controls/textcontext';
 import type { QuotaModel } from '../leases/quota';
 import type { SpendingModel } from '../leases/spending';
-import { formatNumber } from '../texts/format';
-import { amountText } from '../texts/spending';
-import type { ICurrentLease, ILeaseManager } from '../tokens';
-import { DevicesSection } from './devices';
+import type { ICurrentLease, IJobNotifier, IJobs, ILeaseManager } from '../tokens';
 import { FocusRestorer } from './focus';
-import type { ILeasesProps, IListChoices } from './leases';
-import { LeasesSection } from './leases';
+import { focusRow } from './groupedlist';
 import { PanelHeader } from './panelheader';
-import { QueueSection } from './queue';
+import type { IPanelChoices, ISectionCallbacks, SectionName } from './panelsections';
+import { DEFAULT_CHOICES, SectionContent, sectionNotes, SECTIONS, sectionTitles, WEIGHTS } from './panelsections';
+import { Part } from './part';
 import { heightShares } from './sectionheights';
-import type { ISpendingProps } from './spending';
-import { SpendingSection } from './spending';
 import { SCROLL_CLASS } from './virtuallist';
 
 const TICK_MS = 1000;
-
-/** The sections, in their order. */
-export const SECTIONS = ['leases', 'spending', 'queue', 'devices'] as const;
-
-export type SectionName = (typeof SECTIONS)[number];
-
-/** The parts of the panel's height, where there is not enough for all sections. */
-const WEIGHTS: Readonly<Record<SectionName, number>> = { leases: 3, spending: 2, queue: 1, devices: 2 };
-
-/** What the user has chosen, which is kept. */
-export interface IPanelChoices extends IListChoices {
-  readonly foldedSections: ReadonlySet<SectionName>;
-}
-
-export const DEFAULT_CHOICES: IPanelChoices = {
-  order: 'newest',
-  folded: new Set(['ended']),
-  foldedSections: new Set()
-};
-
-/** A part of the panel that React renders. */
-class Part extends ReactWidget {
-  constructor(private readonly _draw: () => React.JSX.Element | null) {
-    super();
-  }
-
-  protected override render(): React.JSX.Element | null {
-    return this._draw();
-  }
-}
 
 export class FastGPUPanel extends SidePanel {
   constructor(options: FastGPUPanel.IOptions) {
     super();
     this._options = options;
+    this._names = SECTIONS.filter(name => name !== 'jobs' || options.jobs !== null);
     this.addClass('fg-Panel');
     this.node.tabIndex = -1;
     this._head = new Part(() => this._renderHead());
     this.header.addWidget(this._head);
     const titles = sectionTitles(options.trans);
-    for (const name of SECTIONS) {
+    for (const name of this._names) {
       const section = new Part(() => this._renderSection(name));
       section.addClass('fg-Section');
       section.node.tabIndex = -1;
@@ -84,6 +51,8 @@ export class FastGPUPanel extends SidePanel {
     this._focus = new FocusRestorer(this.node);
     options.manager.changed.connect(this._render, this);
     options.current?.changed.connect(this._render, this);
+    options.jobs?.changed.connect(this._render, this);
+    options.notifier?.changed.connect(this._render, this);
     options.quota?.changed.connect(this._render, this);
     options.spending.changed.connect(this._render, this);
   }
@@ -95,7 +64,7 @@ export class FastGPUPanel extends SidePanel {
 
   set choices(value: IPanelChoices) {
     this._choices = value;
-    SECTIONS.forEach((name, index) => {
+    this._names.forEach((name, index) => {
       if (value.foldedSections.has(name)) {
         this._accordion.collapse(index);
       } else {
@@ -120,6 +89,25 @@ export class FastGPUPanel extends SidePanel {
   set asTable(value: boolean) {
     this._asTable = value;
     this._render();
+  }
+
+  /** Unfold the section of jobs, and open the job with a number; focus its line once it is there. */
+  showJobs(id: number | null): void {
+    const index = this._names.indexOf('jobs');
+    if (index < 0) {
+      return;
+    }
+    this._accordion.expand(index);
+    if (id === null) {
+      this._accordion.titles[index].focus();
+      return;
+    }
+    this._openJob(id);
+    const { folded } = this._choices.jobs;
+    if (folded.size > 0) {
+      this._choose({ jobs: { ...this._choices.jobs, folded: new Set() } });
+    }
+    window.requestAnimationFrame(() => focusRow(this._sections.jobs.node, `job ${id}`));
   }
 
   override dispose(): void {
@@ -172,7 +160,7 @@ export class FastGPUPanel extends SidePanel {
     this.node.dataset.stale = String(manager.connection.kind === 'unreachable');
     this.content.setHidden(!hasPool);
     this._head.update();
-    for (const name of SECTIONS) {
+    for (const name of this._names) {
       if (this._sections[name].isVisible) {
         this._sections[name].update();
       }
@@ -212,58 +200,28 @@ export class FastGPUPanel extends SidePanel {
   }
 
   private _sectionContent(name: SectionName): React.JSX.Element | null {
-    const { manager, current, quota, spending } = this._options;
-    const { state } = manager;
-    const live = manager.connection.kind === 'connected';
-    const now = manager.now();
-    if (state.pool === null) {
-      return null;
-    }
-    switch (name) {
-      case 'leases':
-        return (
-          <LeasesSection
-            {...this._options}
-            leases={state.leases}
-            entitlements={quota?.entitlements ?? []}
-            samples={state.samples}
-            devices={state.devices}
-            pendingReleases={manager.pendingReleases}
-            pendingActions={manager.pendingActions}
-            unanswered={manager.unanswered}
-            currentLeaseId={current?.lease?.id ?? null}
-            showEnded={this._showEnded}
-            asTable={this._asTable}
-            live={live}
-            canAct={manager.canAct}
-            now={now}
-            choices={this._choices}
-            onChoose={choices => this._choose(choices)}
-          />
-        );
-      case 'spending':
-        return (
-          <SpendingSection
-            {...this._options}
-            spending={spending.view}
-            spendingAt={spending.loadedAt}
-            spendingFailure={spending.failure}
-          />
-        );
-      case 'queue':
-        return <QueueSection {...this._options} queue={state.queue} now={now} />;
-      case 'devices':
-        return (
-          <DevicesSection
-            {...this._options}
-            devices={state.devices}
-            pool={state.pool}
-            asTable={this._asTable}
-            live={live}
-            now={now}
-          />
-        );
-    }
+    const { manager, current, spending } = this._options;
+    return manager.state.pool === null ? null : (
+      <SectionContent
+        {...this._options}
+        name={name}
+        pool={manager.state.pool}
+        entitlements={this._options.quota?.entitlements ?? []}
+        currentLeaseId={current?.lease?.id ?? null}
+        spending={spending}
+        showEnded={this._showEnded}
+        asTable={this._asTable}
+        openedJob={this._openedJob}
+        onOpenJob={id => this._openJob(id)}
+        choices={this._choices}
+        onChoose={choices => this._choose(choices)}
+      />
+    );
+  }
+
+  private _openJob(id: number | null): void {
+    this._openedJob = id;
+    this._render();
   }
 
   private _choose(choices: Partial<IPanelChoices>): void {
@@ -274,31 +232,19 @@ export class FastGPUPanel extends SidePanel {
 
   private _onToggled(_: AccordionPanel, index: number): void {
     const foldedSections = new Set(
-      SECTIONS.filter(name => this._sections[name].isHidden)
+      this._names.filter(name => this._sections[name].isHidden)
     );
     this._fitted = '';
     this._isSized = false;
-    if (foldedSections.has(SECTIONS[index]) !== this._choices.foldedSections.has(SECTIONS[index])) {
+    if (foldedSections.has(this._names[index]) !== this._choices.foldedSections.has(this._names[index])) {
       this._choose({ foldedSections });
     }
   }
 
   /** Show numbers in the titles, which Lumino would replace, with the focus, if their label changed. */
   private _updateTitles(): void {
-    const { manager, spending, trans, language } = this._options;
-    const { leases, queue, devices } = manager.state;
-    const number = (value: number) => formatNumber(value, 0, 0, language);
-    const view = spending.view;
-    const notes: Record<SectionName, string> = {
-      leases: number(leases.filter(({ state }) => state !== 'ended').length),
-      spending:
-        view === null || view.today_micro === null
-          ? ''
-          : trans.__('%1 today', amountText(view.today_micro, view.currency, trans, language)),
-      queue: number(queue.length),
-      devices: number(devices.length)
-    };
-    SECTIONS.forEach((name, index) => {
+    const notes = sectionNotes(this._options);
+    this._names.forEach((name, index) => {
       const title = this._accordion.titles[index];
       let note = title.querySelector<HTMLElement>('.fg-Section-count');
       if (note === null) {
@@ -326,7 +272,7 @@ export class FastGPUPanel extends SidePanel {
       if (this.isDisposed || !this.isVisible) {
         return;
       }
-      const shown = SECTIONS.filter(name => this._sections[name].isVisible);
+      const shown = this._names.filter(name => this._sections[name].isVisible);
       const needed = shown.map(
         name => this._sections[name].node.querySelector(`.${SCROLL_CLASS} > div`)?.clientHeight ?? 0
       );
@@ -340,7 +286,7 @@ export class FastGPUPanel extends SidePanel {
           room
         );
         this._accordion.setRelativeSizes(
-          SECTIONS.map(name => (shown.includes(name) ? shares[shown.indexOf(name)] : 0))
+          this._names.map(name => (shown.includes(name) ? shares[shown.indexOf(name)] : 0))
         );
       }
     });
@@ -361,6 +307,8 @@ export class FastGPUPanel extends SidePanel {
   }
 
   private readonly _options: FastGPUPanel.IOptions;
+  /** The sections that there are, in their order. */
+  private readonly _names: ReadonlyArray<SectionName>;
   private readonly _focus: FocusRestorer;
   private readonly _head: Part;
   private readonly _sections = {} as Record<SectionName, Part>;
@@ -371,6 +319,7 @@ export class FastGPUPanel extends SidePanel {
   private _ticker: number | undefined;
   /** Whether the user has moved a handle. */
   private _isSized = false;
+  private _openedJob: number | null = null;
   /** The heights to which the sections were fitted. */
   private _fitted = '';
 }
@@ -378,29 +327,14 @@ export class FastGPUPanel extends SidePanel {
 export namespace FastGPUPanel {
   export interface IOptions
     extends ITextContext,
-      Pick<
-        ILeasesProps,
-        | 'onRelease'
-        | 'onAction'
-        | 'onResize'
-        | 'onOpenNotebook'
-        | 'onOpenLauncher'
-        | 'onLoadHistory'
-      >,
-      Pick<ISpendingProps, 'onStatement' | 'onDashboard' | 'advice'> {
+      ISectionCallbacks {
     readonly manager: ILeaseManager;
     readonly current: ICurrentLease | null;
+    /** Null without jobs, which then have no section. */
+    readonly jobs: IJobs | null;
+    readonly notifier: IJobNotifier | null;
     readonly quota?: QuotaModel;
     readonly spending: SpendingModel;
     readonly onRefresh: () => void;
   }
-}
-
-function sectionTitles(trans: ITextContext['trans']): Record<SectionName, string> {
-  return {
-    leases: trans.__('My leases'),
-    spending: trans.__('Spending'),
-    queue: trans.__('Queue'),
-    devices: trans.__('Devices')
-  };
 }

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { claim, JobEnds } from '../../src/jobs/ends';
+import type { IJobsState } from '../../src/jobs/job';
+import { NO_JOBS } from '../../src/jobs/job';
+import type { JobView } from '../../src/generated/api';
+import { job, running } from './samples';
+
+function state(...jobs: JobView[]): IJobsState {
+  return { isKnown: true, jobs, unreachable: null };
+}
+
+test('JobEnds: jobs that end while the page is open, each once; not those that had ended before', () => {
+  const ends = new JobEnds();
+  const ids = (jobs: ReadonlyArray<JobView>) => jobs.map(({ id }) => id);
+  assert.deepEqual(ends.next(NO_JOBS), []);
+  assert.deepEqual(ends.next(state(running(), job({ id: 18 }), job({ id: 3, state: 'done' }))), []);
+  const later = state(job({ state: 'failed' }), job({ id: 18 }), job({ id: 3, state: 'done' }));
+  assert.deepEqual(ids(ends.next(later)), [17]);
+  assert.deepEqual(ends.next(later), []);
+  assert.deepEqual(ends.next(state(job({ state: 'failed' }), running({ id: 18 }))), []);
+  // Also where the page was hidden meanwhile and gets the whole list again.
+  assert.deepEqual(ids(ends.next(state(job({ state: 'failed' }), job({ id: 18, state: 'lost' })))), [18]);
+});
+
+test('claim: each end belongs to one page of the browser', async () => {
+  let kept: string | null = null;
+  const claims = {
+    exclusively: <T>(run: () => T) => Promise.resolve(run()),
+    read: () => kept,
+    write: (text: string) => {
+      kept = text;
+    }
+  };
+  const done = job({ state: 'done' });
+  assert.deepEqual(await claim([done], claims), [done]);
+  assert.deepEqual(await claim([done], claims), []);
+  const other = job({ state: 'done', submitted_at: 9 });
+  assert.deepEqual(await claim([done, other], claims), [other]);
+  kept = 'not JSON';
+  assert.deepEqual(await claim([done], claims), [done]);
+});
