@@ -84,11 +84,22 @@ class _Reporter:
             with contextlib.suppress(OSError, ValueError):  # the runner has ended, or reads too slowly
                 self._connected(path).send(json.dumps(message).encode())
 
+    def close(self) -> None:
+        """Close the socket to the runner; another report opens it again."""
+        if self._socket is not None:
+            self._socket[2].close()
+            self._socket = None
+
     def _connected(self, path: str) -> socket.socket:
         if self._socket is None or self._socket[:2] != (path, os.getpid()):
+            self.close()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            with unixsocket.short_address(Path(path)) as address:
-                sock.connect(address)
+            try:
+                with unixsocket.short_address(Path(path)) as address:
+                    sock.connect(address)
+            except OSError:
+                sock.close()
+                raise
             self._socket = path, os.getpid(), sock
         return self._socket[2]
 

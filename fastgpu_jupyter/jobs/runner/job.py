@@ -18,6 +18,7 @@ from ...messages.language import ENGLISH
 from ...wire.job_states import JobKind, JobState
 from ...wire.spawn import ensure_pool
 from .. import places
+from ..client import ensure_dispatcher
 from ..lease_environment import as_descendant, with_grant
 from ..progress import PROGRESS_VARIABLE
 from . import hand_over
@@ -107,13 +108,13 @@ class JobRunner:
         """Run the attempt, and return the exit status of this process."""
         lease = self._bind()
         if lease is None:
-            return NOT_BEGUN
+            return self._not_begun()
         self._lease = lease
         lease.compute()
         lease.follow()
         self._reporter.start()
         if not self._is_granted():
-            return NOT_BEGUN
+            return self._not_begun()
         self._finish(WorkEnd(JobState.CANCELLED) if self._ending.why is not None else self._work())
         return 0
 
@@ -138,6 +139,12 @@ class JobRunner:
         self._finish(self._supervise(self._body["environment"]["interpreter"]))
 
     # ---- before the work -----------------------------------------------------------------------------------------
+
+    def _not_begun(self) -> int:
+        """Let a dispatcher queue the job again: the one that held the lease may have ended with it."""
+        with contextlib.suppress(FastGPUError):
+            ensure_dispatcher()
+        return NOT_BEGUN
 
     def _bind(self) -> HeldLease | None:
         """Make this process the holder of the lease; None if the lease has ended."""

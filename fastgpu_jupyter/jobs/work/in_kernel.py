@@ -18,15 +18,24 @@ from ...messages import text_of, view_of
 from ..progress import watch_tqdm
 from ..results import ResultStore, open_own
 from ..results.values import type_name
+from .audit import Opened, watch
 
 #: Kept while the kernel lives: what it wrote is not evicted before the result is complete.
 _stores: list[ResultStore] = []
+_watched: list[Opened] = []
 
 
-def begin() -> str:
-    """Report the progress bars of this kernel from now on; return a JSON object without anything."""
+def begin(declared: list[str] | None, ignored: list[str], log: str) -> str:
+    """Report the progress bars of this kernel, and record what it opens beside ``declared``, unless that is None."""
     watch_tqdm()
+    if declared is not None:
+        _watched.append(watch(declared, ignored=ignored, log=Path(log)).__enter__())
     return "{}"
+
+
+def opened() -> str:
+    """Return a JSON object with what this kernel has opened since :func:`begin`."""
+    return json.dumps({"opened": _watched.pop().end() if _watched else None})
 
 
 def load(namespace: MutableMapping[str, Any], path: str, sha256: str) -> str:

@@ -153,6 +153,7 @@ class NotebookWork:
             await self._in_kernel(client, f"load(get_ipython().user_ns, {path!r}, {program['sha256']!r})")
         error = await self._execute(client, cell, 0)
         answer: dict[str, Any] = {"state": JobState.FAILED if error else JobState.DONE, "error": error}
+        answer["opened"] = await self._opened(client)
         answer["outputs"] = self._store.put_bytes(json.dumps(cell.outputs).encode()).digest
         if error is None and program["outputs"]:
             call = f"keep(get_ipython().user_ns, {program['outputs']!r}, {self._wanted['store']!r})"
@@ -164,15 +165,32 @@ class NotebookWork:
         return answer
 
     async def _prepare(self, client: JobNotebookClient, *, needs_package: bool) -> None:
-        """Let the kernel report progress; raise :class:`WorkFailed` if it lacks the package that inputs need."""
+        """Let the kernel report progress and what it opens, where that matters.
+
+        Raises :class:`WorkFailed` if it lacks the package that inputs and outputs need.
+        """
         try:
-            await client.evaluate(f"{_IN_KERNEL}.begin()")
+            wanted = self._wanted
+            ignored, log = (
+                [wanted["payload"], wanted["store"], str(self._sockets)],
+                str(Path(wanted["folder"], "opened.log")),
+            )
+            await client.evaluate(f"{_IN_KERNEL}.begin({wanted['declared']!r}, {ignored!r}, {log!r})")
         except WorkFailed as failed:
             if needs_package and failed.error["name"] == "ModuleNotFoundError":
                 message = Message.of("jobs.no_package", interpreter=self._wanted["interpreter"])
                 raise WorkFailed.of("ModuleNotFoundError", message) from None
             if needs_package:
                 raise
+
+    async def _opened(self, client: JobNotebookClient) -> list[Any] | None:
+        """Return what the kernel opened that is not declared, None where that was not watched or is not known."""
+        if self._wanted["declared"] is None:
+            return None
+        with contextlib.suppress(WorkFailed, DeadKernelError):
+            found: list[Any] | None = (await client.evaluate(f"{_IN_KERNEL}.opened()"))["opened"]
+            return found
+        return None
 
     async def _in_kernel(self, client: JobNotebookClient, call: str) -> None:
         answer = await client.evaluate(f"{_IN_KERNEL}.{call}")
@@ -199,8 +217,10 @@ class NotebookWork:
             report_cells(len(notebook.cells), len(notebook.cells))
         with contextlib.suppress(DeadKernelError):
             client.set_widgets_metadata()
+        opened = await self._opened(client)
         digest = self._store.put_bytes(nbformat.writes(notebook).encode()).digest
-        return {"state": JobState.FAILED if error else JobState.DONE, "error": error, "notebook": digest}
+        state = JobState.FAILED if error else JobState.DONE
+        return {"state": state, "error": error, "notebook": digest, "opened": opened}
 
     def _read(self, path: Path) -> NotebookNode:
         try:
@@ -275,7 +295,7 @@ async def serve(descriptor: int, early: list[int]) -> None:
     try:
         with contextlib.suppress(asyncio.CancelledError):
             answer = await running
-            channel.send(event="ended", job=wanted["job"], opened=None, keep=False, **answer)
+            channel.send(event="ended", job=wanted["job"], keep=False, **answer)
             loop.add_reader(channel.fileno(), over.set)  # the runner has completed the result, or has ended
             await over.wait()
     finally:

@@ -48,14 +48,22 @@ def cell(pool: PoolProcess, tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.slow
-def test_cell_takes_inputs_and_leaves_outputs(cell: Run) -> None:
+def test_cell_takes_inputs_and_leaves_outputs(cell: Run, tmp_path: Path) -> None:
     def double(value: int) -> int:
         return 2 * value
 
-    code = "import os\nprint('printed')\n%pwd\ny = double(x)\nz = {'a': y}\nfastgpu = os.environ['FASTGPU_JOB']\ny"
-    attempt = cell(code, {"x": 21, "double": double}, ("y", "z", "fastgpu"))
+    code = (
+        "for name in ('declared', 'undeclared'):\n    open(name + '.csv').read()\nimport os\nprint('printed')\n%pwd\n"
+        "y = double(x)\nz = {'a': y}\nfastgpu = os.environ['FASTGPU_JOB']\ny"
+    )
+    declared = [{"category": "file", "name": "f", "digest": "0" * 64, "shown": str(tmp_path / "declared.csv")}]
+    cache = {"key": "0" * 64, "ingredients": declared, "refresh": False, "reason": None}
+    for name in ("declared.csv", "undeclared.csv"):
+        (tmp_path / name).write_text("1")
+    attempt = cell(code, {"x": 21, "double": double}, ("y", "z", "fastgpu"), cache=cache)
     outcome = attempt.run()
     assert (outcome["state"], outcome["error"]) == ("done", None)
+    assert [one["path"] for one in outcome["opened"]] == [str(tmp_path / "undeclared.csv")]
     manifest = attempt.manifest()
     values = {name: attempt.store.value(value.digest) for name, value in manifest.values.items()}
     assert values == {"y": 42, "z": {"a": 42}, "fastgpu": attempt.mark}
