@@ -52,6 +52,7 @@ class Leases:
         self._engine = engine
         self.pool = PoolLink(self._receive, self._lost, connect)
         self._holds: dict[int, Hold] = {}
+        self._in_order = asyncio.Lock()  #: held by the request that the pool is to get next
         self._job_of: dict[str, int] = {}  #: by lease, also of running jobs
         self._held_back: dict[int, float] = {}  #: until when no lease is requested for a job, in seconds of the loop
         self._accepted: set[tuple[Any, ...]] = set()  #: sizes and options that the pool has accepted
@@ -77,6 +78,9 @@ class Leases:
         loop = asyncio.get_running_loop()
         self._held_back[job_id] = loop.time() + seconds
         loop.call_later(seconds, self._engine.replan)
+        self._show_obstacle(job_id, why)
+
+    def _show_obstacle(self, job_id: int, why: Message | None) -> None:
         live = self._engine.live_of(job_id)
         if live.obstacle != why:
             live.obstacle = why
@@ -132,14 +136,17 @@ class Leases:
         Raises the pool's refusal: only the pool knows what it can serve.
         """
         hold = Hold(new_token())
+        request = _request_of(hold, size, options, name, notebook)
         try:
-            view = await self.pool.call(_request_of(hold, size, options, name, notebook))
+            view = await self.pool.call(request)
         except CallerError as error:
             if isinstance(error, VersionMismatch):
                 return None
             raise
         except FastGPUError as error:
             log.info("Whether %s can be served is not known: %s", size, text_of(error))
+            if not isinstance(error, LimitReached):
+                self._run(self._give_up(hold, request))
             return None
         hold.lease_id, hold.view, hold.state = view["id"], view, LeaseState(view["state"])
         self._accepted.add(_shape(size, options))
@@ -155,13 +162,10 @@ class Leases:
         self._engine.replan()
 
     async def _request(self, job: JobRecord, hold: Hold) -> None:
-        name = shown_name(job.id, job.name)
-        try:
-            view = await self.pool.call(_request_of(hold, job.size, job.options, name, job.notebook))
-        except FastGPUError as error:
-            if not hold.withdrawn:
-                self._holds.pop(job.id, None)
-                self._refused(job.id, error)
+        request = _request_of(hold, job.size, job.options, shown_name(job.id, job.name), job.notebook)
+        async with self._in_order:
+            view = await self._answer(job.id, hold, request)
+        if view is None:
             return
         hold.lease_id = view["id"]
         if hold.withdrawn:
@@ -171,6 +175,41 @@ class Leases:
         self._job_of[view["id"]] = job.id
         self._engine.live_of(job.id).obstacle = None
         self._see(view)
+
+    async def _answer(self, job_id: int, hold: Hold, request: Callable[[PoolClient], LeaseView]) -> LeaseView | None:
+        """Return the lease of a request; None where it is refused, or not needed any more.
+
+        Without an answer it is repeated with its key: the lease may have been made all the same. Requests of later jobs
+        wait meanwhile, so that the pool gets them in the order of the jobs.
+        """
+        sent = False
+        while not hold.withdrawn:
+            sent = True
+            try:
+                return await self.pool.call(request)
+            except (CallerError, LimitReached) as error:
+                if not hold.withdrawn:
+                    self._holds.pop(job_id, None)
+                    self._refused(job_id, error)
+                return None
+            except FastGPUError as error:
+                self._show_obstacle(job_id, error.message)
+                await asyncio.sleep(RETRY_S)
+        if sent:
+            self._run(self._give_up(hold, request))
+        return None
+
+    async def _give_up(self, hold: Hold, request: Callable[[PoolClient], LeaseView]) -> None:
+        """Release the lease of a request whose answer was lost, if it was made: repeat the request to learn that."""
+        while True:
+            try:
+                view = await self.pool.call(request)
+                break
+            except (CallerError, LimitReached):
+                return
+            except FastGPUError:
+                await asyncio.sleep(RETRY_S)
+        await self._release(view["id"], hold.token)
 
     def _refused(self, job_id: int, error: FastGPUError) -> None:
         """Let a job fail that the pool can never serve; else try again later, and say why it waits."""

@@ -95,7 +95,13 @@ class _Planner:
                 self._count(job, requests=1)
             else:
                 self._withdraw(job, lease, WITHOUT_CAPACITY)
+        # A job may have been cancelled, or found in the cache, while its lease waited.
+        self._plan.withdraw.extend(job_id for job_id in self._leases if not self._is_queued(job_id))
         return self._plan
+
+    def _is_queued(self, job_id: int) -> bool:
+        job = self._table.get(job_id)
+        return job is not None and job.state is JobState.QUEUED
 
     def _withdraw(self, job: JobRecord, lease: LeaseState | None, states: Collection[LeaseState]) -> None:
         if lease in states:

@@ -1,0 +1,162 @@
+"""Jobs on a full disk, cancelled in every state, and beside a pool manager that is started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from fastgpu_jupyter.errors import FastGPUError, StoreFault
+from fastgpu_jupyter.jobs import places
+from fastgpu_jupyter.messages import text_of
+from fastgpu_jupyter.wire.job_states import JobState
+from tests.crash.job_world import JobsWorld, Submitted, jobs_world
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+_S = JobState
+#: Queued jobs beside a pool manager that is killed.
+COUNT = 20 if os.environ.get("FASTGPU_JOB_KILLS") == "all" else 4
+EVERY = os.environ.get("FASTGPU_JOB_KILLS") == "all"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobsWorld]:
+    """Yield a pool manager with one simulated device, and a user of it."""
+    with jobs_world(tmp_path_factory.mktemp("jobs")) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def full_disk(pid: int, file_bytes_max: int = 0) -> Iterator[None]:
+    """Let every write of a process fail that would make a file longer than that, as on a full disk."""
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes_max, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def folders() -> set[str]:
+    return {path.name for path in places.jobs_dir().iterdir() if path.name.isdecimal()}
+
+
+def test_submission_on_a_full_disk_is_refused_and_leaves_nothing(world: JobsWorld) -> None:
+    world.block()
+    kept = world.submit(world.new_job())
+    before = folders()
+    draft = world.client.new_draft()
+    (draft / "nb.ipynb").write_text("{}")
+    job = world.new_job(
+        draft=draft.name, kind="notebook", program={"notebook": "nb.ipynb", "parameters": {}, "kernel": None}
+    )
+    with full_disk(world.client.ping()["pid"]):
+        with pytest.raises(StoreFault) as caught:
+            world.submit(job)
+        assert str(places.jobs_dir()) in text_of(caught.value)
+        assert [one["id"] for one in world.client.jobs(["queued"])] == [kept.id], "reading goes on"
+        assert folders() == before
+        assert (draft / "nb.ipynb").exists(), "the draft stays, so that it can be submitted again"
+    again = world.submit(job)
+    assert again.id == kept.id + 1, "no number is lost"
+    world.client.cancel(again.id)
+    world.unblock()
+    assert world.wait_over(kept)["state"] == _S.DONE
+    world.check(kept)
+
+
+def test_result_that_cannot_be_written_is_said_and_leaves_no_part(world: JobsWorld) -> None:
+    job = world.submit(world.new_job(hold=True))
+    world.wait_begun(job)
+    with full_disk(world.pid_of("runner"), 8192):
+        world.let_go(job)
+        view = world.wait_over(job)
+    assert view["state"] == _S.FAILED, world.describe(job)
+    assert view["result"] is None
+    assert view["error"] is not None
+    assert "disk" in view["error"]["text"] or "space" in view["error"]["text"] or "large" in view["error"]["text"], view
+    assert "end" in world.client.log(job.id)["text"], "what it has printed is kept"
+    assert not [path for path in places.results_folder().rglob("*") if path.is_file() and path.parent.name == "new"]
+    world.check(job)
+    done = world.submit(world.new_job())
+    assert world.wait_over(done)["state"] == _S.DONE, "jobs go on once there is room"
+    world.check(done)
+
+
+def cancel_and_check(world: JobsWorld, job: Submitted, *states: JobState) -> None:
+    world.client.cancel(job.id)
+    world.client.cancel(job.id)
+    assert JobState(world.wait_over(job)["state"]) in states, world.describe(job)
+    world.check(job)
+
+
+def test_job_is_cancelled_in_every_state(world: JobsWorld) -> None:
+    world.block()
+    queued = world.submit(world.new_job())
+    follower = world.submit(world.new_job(after=[queued.id]))
+    cancel_and_check(world, queued, _S.CANCELLED)
+    assert world.wait_over(follower)["state"] == _S.CANCELLED
+    assert queued.witness == follower.witness == []
+    world.unblock()
+    running = world.submit(world.new_job(hold=True))
+    world.wait_begun(running)
+    cancel_and_check(world, running, _S.CANCELLED)
+    assert running.witness == ["begin"]
+    for point in ("before-spawn", "after-spawn") if EVERY else ():
+        starting = world.new_job(hold=True)
+        world.arm("dispatcher", point, 2**22)  # no process has that number: only the place is waited for
+        world.submit(starting)
+        world.wait_reached()
+        cancel_and_check(world, starting, _S.CANCELLED)
+    writing_points = ("before-rename-in:objects", "before-rename:outcome.json", "after-rename:outcome.json")
+    for point in writing_points if EVERY else ("before-rename:outcome.json",):
+        writing = world.new_job()
+        world.arm("runner", point, 2**22)
+        world.submit(writing)
+        world.wait_reached()
+        cancel_and_check(world, writing, _S.CANCELLED, _S.DONE)
+    over = world.submit(world.new_job())
+    world.wait_over(over)
+    cancel_and_check(world, over, _S.DONE)
+
+
+def test_queued_jobs_outlive_a_killed_pool_manager_in_their_order(world: JobsWorld) -> None:
+    world.block()
+    jobs = [world.submit(world.new_job()) for _ in range(COUNT)]
+    wait_until(world.pool.client.queue, "the pool manager has requests of jobs")
+    world.kill("pool")
+    world.restart_what_was_killed()
+    assert [world.state(job) for job in jobs] == [_S.QUEUED] * COUNT
+    world.unblock()
+    ended = [world.wait_over(job) for job in jobs]
+    assert {view["state"] for view in ended} == {_S.DONE}
+    started = [view["started_at"] for view in ended]
+    assert started == sorted(started), "they start in the order of their submission"
+    assert [job.witness for job in jobs] == [["begin", "end"]] * COUNT
+    world.check(*jobs)
+
+
+@pytest.mark.parametrize("size", ["full", "half"], ids=["a size that it knows", "a size that it tries first"])
+def test_lease_whose_answer_was_lost_is_used_or_given_back(world: JobsWorld, size: str) -> None:
+    before = world.submit(world.new_job())
+    world.wait_over(before)
+    world.pool.kill()
+    world.pool.start("after-commit@RequestLease")
+    job = world.submit(world.new_job(size=size))
+    if world.pool.pid:
+        world.pool.wait()
+    world.pool.start()
+    assert world.wait_over(job)["state"] == _S.DONE
+    world.check(job)
+
+
+def test_size_that_no_device_has_is_refused_at_once_and_not_queued(world: JobsWorld) -> None:
+    with pytest.raises(FastGPUError) as caught:
+        world.submit(world.new_job(size="8xh100"))
+    assert "h100" in text_of(caught.value).lower()
+    assert not world.client.jobs(["queued", "running"])
