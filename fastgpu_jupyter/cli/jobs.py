@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +106,7 @@ class JobRunApp(JobsClientApp):
             self.show(view, *_lines(view), *filter(None, [why]))
             return
         if not self.as_json:
-            write(_state_line(view))
+            write(*_lines(view))
             write_log(client, view["id"], follows=True)
         while view["state"] not in ENDED:
             view = client.wait(view["id"], STEP_S)
@@ -132,7 +131,7 @@ def write_log(client: JobsClient, job_id: int, *, follows: bool) -> None:
                 break
         if over or not follows:
             return
-        time.sleep(FOLLOW_S)
+        client.wait(job_id, FOLLOW_S)
 
 
 def _lines(view: JobView) -> list[str]:
@@ -217,6 +216,11 @@ class JobResultApp(JobsClientApp):
         from ..jobs.handle import Job
 
         job = Job(client.job(self.one_job()), client)
+        view = job.last_view
+        if view["kind"] == "command" and view["state"] == "done" and view["result"] is None:
+            status = str(view["exit_status"])
+            self.show(None, _state_line(view), say("cli.job_of_command", status=status, job=job.id))
+            return
         copied = job.files(self.output or None)
         if self.output:
             copied += job.save_notebook(Path(self.output))

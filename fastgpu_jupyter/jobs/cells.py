@@ -189,4 +189,4 @@ def _nowhere(name: str, namespace: Mapping[str, Any]) -> Message:
 
 
 def _variables(namespace: Mapping[str, Any]) -> list[str]:
-    return [name for name in namespace if not name.startswith("_")]
+    return [name for name in namespace if not (name.startswith("_") or name in OF_THE_KERNEL or name in dir(builtins))]

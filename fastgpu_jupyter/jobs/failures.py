@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from ..errors import Conflict, FastGPUError, Message
 from ..messages import text_of
+from .call_failures import RemoteTraceback
 
 
 class JobFailed(FastGPUError):
@@ -19,6 +20,11 @@ class JobFailed(FastGPUError):
         super().__init__(message)
         #: The class and the text of the exception in the job.
         self.name, self.text = name, text
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the traceback of the job, and no frames of the process that only waited for it."""
+        lines = self.__cause__.text.split("\n") if isinstance(self.__cause__, RemoteTraceback) else []
+        return [*lines, f"{type(self).__name__}: {self}"]
 
 
 class JobLost(Conflict):

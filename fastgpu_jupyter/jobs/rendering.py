@@ -29,6 +29,8 @@ INTERFACE = 1
 LOG_LINES = 3
 #: Characters of one of these lines.
 LINE_CHARS = 200
+#: Characters of what a row of a table says of a job.
+ROW_CHARS = 80
 #: Cells of a bar of characters.
 BAR_CELLS = 20
 
@@ -216,7 +218,7 @@ def _result(view: JobView) -> str:
     if result is None:
         return ""
     names = [*result["values"], *result["files"]]
-    parts = [", ".join(names), format_memory(result["bytes"]) if result["bytes"] else ""]
+    parts = [", ".join(names), format_memory(result["bytes"]) if names else ""]
     if result["outputs"]:
         parts.append(say("job_view.outputs", count=result["outputs"]))
     return " · ".join(filter(None, parts))
@@ -343,11 +345,16 @@ def rows(views: Sequence[JobView]) -> list[tuple[str, ...]]:
             view["name"] or view["kind"],
             f"{shown(view).state.shape} {state_name(view)}",
             view["size"],
-            _matters(view),
+            _in_a_row(_matters(view)),
             cost_of(view),
         )
         for view in views
     ]
+
+
+def _in_a_row(text: str) -> str:
+    """Return the beginning of a text that fits into a row of a table."""
+    return text if len(text) <= ROW_CHARS else f"{text[: ROW_CHARS - 1]}…"
 
 
 def _matters(view: JobView) -> str:
@@ -368,5 +375,6 @@ def _matters(view: JobView) -> str:
 def head() -> tuple[str, ...]:
     """Return the names of the columns of :func:`rows`."""
     return (
-        say("label.job"), say("label.job_name"), say("label.state"), say("label.size"), "", say("label.cost")
+        say("label.job"), say("label.job_name"), say("label.state"), say("label.size"), say("label.job_detail"),
+        say("label.cost"),
     )  # fmt: skip

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Names in a draft.
 INPUTS, NOTEBOOK = "inputs.pickle", "notebook.ipynb"
+#: The suffixes of files that an interpreter runs.
+SCRIPTS = frozenset({".py", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".js"})
 #: Characters of the name of a job, and of the reason why a value cannot be pickled.
 NAME_CHARS, REASON_CHARS = 100, 200
 
@@ -93,10 +95,16 @@ def submit_command(client: JobsClient, argv: Sequence[str], options: JobOptions)
     """Submit a command, and return the job. Raises :class:`InvalidRequest` where its program is not found."""
     if shutil.which(argv[0]) is None:
         raise InvalidRequest(Message.of("job_cell.no_program", name=argv[0]))
-    body = _body("command", options, options.name or Path(argv[0]).name, _folder())
+    body = _body("command", options, options.name or _name_of_command(argv), _folder())
     body["cache"] = keys.of_command(argv, options, body["environment"])
     body["program"] = {"argv": list(argv)}
     return client.submit(body)
+
+
+def _name_of_command(argv: Sequence[str]) -> str:
+    """Return the name of the script that an interpreter runs, or of the program."""
+    scripts = (Path(word).name for word in argv[1:] if Path(word).suffix in SCRIPTS and not word.startswith("-"))
+    return next(scripts, Path(argv[0]).name)
 
 
 def _folder() -> Path:

@@ -177,18 +177,20 @@ def _times(ratio: float | None) -> str:
 
 def measured(view: JobView, sizes: SizeOptions | None) -> MeasuredJob:
     """Return what is known of a job that is done; ``sizes`` are those of the pool."""
-    gpu = view["gpu"]
+    gpu, size = view["gpu"], view["size"]
+    option = next((one for one in sizes["options"] if one["size"] == size), None) if sizes else None
+    rate_micro = view["rate_micro"]
+    if rate_micro is None and option is not None:
+        rate_micro = option["rate_micro"]
+    capacity = _memory_in(size) if option is None else option["memory_bytes"]
     return MeasuredJob(
-        view["size"], _ran_ms(view), view["cost_micro"], view["rate_micro"], _capacity(view["size"], sizes),
+        size, _ran_ms(view), view["cost_micro"], rate_micro, capacity,
         gpu["model"] if gpu else None, gpu["simulated"] if gpu else None,
     )  # fmt: skip
 
 
-def _capacity(size: str, sizes: SizeOptions | None) -> int | None:
-    """Return the device memory of a size; None where it is not known."""
-    for option in sizes["options"] if sizes else ():
-        if option["size"] == size:
-            return option["memory_bytes"]
+def _memory_in(size: str) -> int | None:
+    """Return the device memory that a size names; None where it names none."""
     try:
         return parse_memory(size)
     except InvalidRequest:

@@ -44,6 +44,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "title.jobs": "Jobs",
     "label.job": "Job",
     "label.job_name": "Name",
+    "label.job_detail": "Details",
     # -- the handle of a job -----------------------------------------------------------------------------------------
     "job.failed": "Job {job} failed: {name}: {text}",
     "job.lost": "Job {job} is lost. {notes}",
@@ -103,6 +104,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cli.no_parameter": "{option} needs a name and a value, like {option} lr 0.1. Nothing was submitted.",
     "cli.job_value": "{name}: a variable; read it in Python.",
     "cli.job_copied": "{path} was copied.",
+    "cli.job_of_command": (
+        "The result of a command is its exit status, {status}, with its log (`jupyter fastgpu job log {job}`) and the "
+        "files of --save, of which there are none."
+    ),
     "cli.nothing_known": "Nothing is known.",
     "cli.prune_what": "Give --older=30d, --to=10GiB, or both.",
     "cli.pruned": "Removed {jobs} jobs and {results} results, {freed_bytes} in all.",

@@ -7,7 +7,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "magic.no_lease": "This kernel has no GPU lease. `%fastgpu request` asks for one.",
     "magic.no_gate": (
         "This kernel was not started as a FastGPU kernel, so it has no GPU lease. Choose a kernel named FastGPU for "
-        "the notebook; `%fastgpu status` shows the pool from here."
+        "the notebook, or put `%%fastgpu job` on top of a cell to run it on a GPU of its own; `%fastgpu status` shows "
+        "the pool from here."
     ),
     "magic.upgraded": (
         "FastGPU was upgraded or removed in the environment of this kernel after the kernel had started. Its cells run "

@@ -42,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "title.jobs": "作业",
     "label.job": "作业",
     "label.job_name": "名称",
+    "label.job_detail": "详情",
     # -- the handle of a job -----------------------------------------------------------------------------------------
     "job.failed": "作业 {job} 失败：{name}：{text}",
     "job.lost": "作业 {job} 已丢失。{notes}",
@@ -88,6 +89,9 @@ MESSAGES: dict[str, str] = {
     "cli.no_parameter": "{option} 需要名称和值，例如 {option} lr 0.1。未提交任何作业。",
     "cli.job_value": "{name}：变量；请在 Python 中读取。",
     "cli.job_copied": "已复制 {path}。",
+    "cli.job_of_command": (
+        "命令的结果是其退出状态 {status}、日志（`jupyter fastgpu job log {job}`）以及 --save 的文件；没有这样的文件。"
+    ),
     "cli.nothing_known": "没有已知信息。",
     "cli.prune_what": "请给出 --older=30d、--to=10GiB，或两者。",
     "cli.pruned": "已删除 {jobs} 个作业和 {results} 个结果，共 {freed_bytes}。",

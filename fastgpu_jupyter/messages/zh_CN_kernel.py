@@ -5,7 +5,7 @@ from __future__ import annotations
 MESSAGES: dict[str, str] = {
     # -- %fastgpu: what its verbs answer -----------------------------------------------------------------------------
     "magic.no_lease": "此内核没有 GPU 租约。运行 `%fastgpu request` 可申请一个。",
-    "magic.no_gate": "此内核不是以 FastGPU 内核启动的，因此没有 GPU 租约。请为笔记本选择名称中带 FastGPU 的内核；在这里可用 `%fastgpu status` 查看资源池。",
+    "magic.no_gate": "此内核不是以 FastGPU 内核启动的，因此没有 GPU 租约。请为笔记本选择名称中带 FastGPU 的内核，或在单元格首行加上 `%%fastgpu job`，在独立的 GPU 上运行它；在这里可用 `%fastgpu status` 查看资源池。",
     "magic.upgraded": "内核启动之后，其环境中的 FastGPU 被升级或移除。单元格照常运行，租约保留；重启内核后才能使用 %fastgpu。",
     "magic.unknown_verb": "%fastgpu 没有名为 {name} 的命令。可用的命令：",
     "magic.unknown_verb_near": "%fastgpu 没有名为 {name} 的命令；您是否想用 `%fastgpu {near}`？可用的命令：",

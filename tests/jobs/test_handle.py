@@ -108,6 +108,7 @@ def test_failed_job_raises_its_error_with_the_traceback_of_the_job(folder: Path)
         job.result()
     assert (failed.value.name, failed.value.text) == ("NameError", "name 'lr' is not defined")
     assert "Cell In[1], line 3" in str(failed.value.__cause__)
+    assert failed.value._render_traceback_() == [*trace, f"JobFailed: {failed.value}"]
 
 
 def test_failed_job_without_a_traceback_still_says_what_failed(folder: Path) -> None:

@@ -27,8 +27,8 @@ from tests.kernel.fakes import FakePool, active_view
 
 GIB = 2**30
 SIZES = [
-    {"size": "half", "memory_bytes": 40 * GIB, "model": "A100-80GB", "effect": "now"},
-    {"size": "full", "memory_bytes": 80 * GIB, "model": "A100-80GB", "effect": "now"},
+    {"size": "half", "memory_bytes": 40 * GIB, "model": "A100-80GB", "effect": "now", "rate_micro": 600_000},
+    {"size": "full", "memory_bytes": 80 * GIB, "model": "A100-80GB", "effect": "now", "rate_micro": 1_200_000},
 ]
 
 
@@ -125,6 +125,7 @@ def test_syntax_of_ipython_is_allowed_and_sent_as_it_is(context: Context, client
         ("job --in imgs", "print(imgs)", "no variable `imgs` in this notebook for --in; did you mean `images`?"),
         ("job --out modle", "model = 1", "does not define `modle`, which --out names; did you mean `model`?"),
         ("job", "print(images)", "Name them: --in images."),
+        ("job", "print(opem)", "The cell uses `opem`, which neither it nor this notebook defines. Nothing"),
         ("job --in lock", "print(lock)", "`lock` cannot be sent to a job: TypeError: cannot pickle '_thread.lock'"),
         ("job --size half full", "1", "Two sizes were given: half and full."),
         ("job --sise half", "1", "did you mean --size?"),
@@ -202,8 +203,8 @@ def compared(
 def test_compare_runs_one_after_the_other_and_reports_beside_the_prediction(
     context: Context, client: FakeClient, shell: InteractiveShell
 ) -> None:
-    first = done(id=1, size="half", started_at=0, ended_at=30_000, cost_micro=10_000, rate_micro=600_000, version=2)
-    second = done(id=2, size="full", started_at=0, ended_at=20_000, cost_micro=13_000, rate_micro=1_200_000, version=2)
+    first = done(id=1, size="half", started_at=0, ended_at=30_000, cost_micro=10_000, rate_micro=None, version=2)
+    second = done(id=2, size="full", started_at=0, ended_at=20_000, cost_micro=13_000, rate_micro=None, version=2)
     bodies, report = compared(context, client, first, second)
     assert [(body["size"], body["after"]) for body in bodies] == [("half", []), ("full", [1])]
     assert "30 s" in report
