@@ -1,8 +1,9 @@
 """A runner for tests of the dispatcher: binds its lease, then does what the name of its job says.
 
-``done``: writes an outcome and ends. ``hold``: works until it is cancelled. ``false``: ends before the work begins.
-``worker``: a kept worker, which writes an outcome for each call. ``value``: stores a value as its result; ``reads``:
-the same, and it opened a file that its key lacks.
+- ``done``: writes an outcome and ends; ``file``: the same once there is a file ``go`` in its folder;
+- ``hold``: works until it is cancelled; ``false``: ends before the work begins;
+- ``worker``: a kept worker, which writes an outcome for each call;
+- ``value``: stores a value as its result; ``reads``: the same, and it opened a file that its key lacks.
 """
 
 from __future__ import annotations
@@ -104,6 +105,10 @@ def main(job_id: int) -> None:
         runner.say("report", progress={"done": 1, "total": 2, "unit": "epochs", "text": None}, log_tail=["begun"])
         runner.cancelled.wait()
         runner.end("cancelled")
+    elif name == "file":
+        while not (places.job_folder(job_id) / "go").exists():
+            runner.cancelled.wait(0.02)
+        runner.end("done")
     elif name == "worker":
         while True:
             runner.end("done")

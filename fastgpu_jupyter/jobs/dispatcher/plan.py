@@ -76,8 +76,12 @@ class _Planner:
         self._plan = DispatchPlan([], [], [], [])
 
     def plan(self) -> DispatchPlan:
+        leases_left = sum(map(self._is_queued, self._leases))
         for job in self._table.queued():
+            if not leases_left and self._is_full():
+                break  # no job after this one can get anything, or has anything to give back
             lease = self._leases.get(job.id)
+            leases_left -= lease is not None
             if not is_ready(self._table, job) or self._executor_is_full(job):
                 self._withdraw(job, lease, LIVE)
             elif job.worker and self._idle.get(job.worker):
@@ -102,6 +106,11 @@ class _Planner:
     def _is_queued(self, job_id: int) -> bool:
         job = self._table.get(job_id)
         return job is not None and job.state is JobState.QUEUED
+
+    def _is_full(self) -> bool:
+        """Return whether no more jobs can be requested, started or given to a worker."""
+        free = self._requests < self._limits.requests_max and self._runs + self._requests < self._limits.runners_max
+        return not free and not any(self._idle.values())
 
     def _withdraw(self, job: JobRecord, lease: LeaseState | None, states: Collection[LeaseState]) -> None:
         if lease in states:

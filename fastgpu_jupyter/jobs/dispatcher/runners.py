@@ -91,6 +91,7 @@ class Runners:
         hold = self._leases.take(job.id)
         folder = places.job_folder(job.id, self._engine.folder)
         try:
+            folder.mkdir(mode=0o700, exist_ok=True)
             lock = processes.lock(folder / places.RUNNER_LOCK)
             if lock is None:
                 self._put_off(job, hold, Message.of("jobs.earlier_attempt_ends"))

@@ -149,14 +149,17 @@ class JobFolder:
         self._draft = draft
 
     def make(self, *, synced: bool) -> None:
-        """Make the folder. Raises :class:`OSError`; then the draft is where it was."""
+        """Make the folder. Raises :class:`OSError`; then the draft is where it was.
+
+        An empty folder that a loss of power removes is made again when the job starts.
+        """
         self.path.mkdir(mode=0o700)
         try:
             if self._draft is not None:
                 self._draft.rename(self.path / places.PAYLOAD)
-            if synced:
-                sync_folder(self.path)
-                sync_folder(self.path.parent)
+                if synced:
+                    sync_folder(self.path)
+                    sync_folder(self.path.parent)
         except OSError:
             self.undo()
             raise

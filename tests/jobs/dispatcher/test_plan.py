@@ -76,6 +76,11 @@ def test_job_that_is_held_back_keeps_its_place_and_is_not_requested() -> None:
     assert next_steps(jobs, {}, {}, LIMITS, held_back={1}).request == [2]
 
 
+def test_lease_of_a_job_that_is_over_is_withdrawn() -> None:
+    jobs = table(record(1, state=JobState.CANCELLED), record(2))
+    assert next_steps(jobs, {1: LeaseState.WAITING}, {}, LIMITS) == NOTHING._replace(withdraw=[1], request=[2])
+
+
 def test_jobs_that_are_over_are_not_looked_at() -> None:
     jobs = table(record(1, state=JobState.DONE), record(2, state=JobState.LOST))
     assert next_steps(jobs, {}, {"w": [1]}, LIMITS) == NOTHING

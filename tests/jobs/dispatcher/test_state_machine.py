@@ -209,6 +209,10 @@ class Jobs(RuleBasedStateMachine):
         assert len(running) == len(set(running))
 
     @invariant()
+    def leases_are_of_queued_jobs(self) -> None:
+        assert all(self.stored[job_id].state is JobState.QUEUED for job_id in self.leases)
+
+    @invariant()
     def requests_are_the_first_jobs_in_the_order(self) -> None:
         if self.table is None or len(self.table.running()) + len(self.leases) >= LIMITS.runners_max:
             return
@@ -239,4 +243,4 @@ class Jobs(RuleBasedStateMachine):
 
 
 TestJobs = pytest.mark.slow(Jobs.TestCase)
-TestJobs.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+TestJobs.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
