@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..text import cut, printable, spreadsheet_cell
+from ..text import cut, display_width, printable, spreadsheet_cell
 
 #: The exit status where the reader of the output has gone, as of a program that SIGPIPE ends.
 READER_GONE = 141
@@ -72,13 +72,17 @@ class StatusLine:
     def show(self, state: str, passing: str = "") -> None:
         """Show a state, and what passes meanwhile."""
         if self._in_place:
-            columns = shutil.get_terminal_size().columns
-            line = cut(printable(f"{self._name}: {state} {passing}".rstrip()), columns - 1)
-            self._write(f"\r\x1b[K{line}")
+            self._write(f"\r\x1b[K{self._fitted(printable(f'{self._name}: {state}'), printable(passing))}")
             self._shown = True
         elif state != self._state:
             self._write(printable(f"{self._name}: {state}") + "\n")
         self._state = state
+
+    @staticmethod
+    def _fitted(state: str, passing: str) -> str:
+        """Return one line of the terminal: the state is cut where both have no room."""
+        columns = shutil.get_terminal_size().columns - 1
+        return cut(f"{cut(state, max(columns // 2, columns - display_width(passing) - 1))} {passing}".rstrip(), columns)
 
     def clear(self) -> None:
         """Remove the line from a terminal."""

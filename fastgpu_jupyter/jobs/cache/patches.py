@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..results.values import type_name
@@ -49,17 +49,30 @@ def replaced_functions(tops: Collection[str]) -> Iterator[tuple[str, types.Funct
     """Yield each function of the user's that is in a loaded module or class of these libraries, by its place."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in tops and isinstance(module, types.ModuleType):
-            for place, function in _functions(name, module):
-                if origin_of_function(function) == LOCAL:
-                    yield place, function
+            values = list(vars(module).values())
+            classes = [one for one in values if isinstance(one, type) and one.__module__ == name]
+            for place, owner in ((name, module), *((f"{name}.{one.__name__}", one) for one in classes)):
+                for attribute, function in _local_functions(vars(owner)):
+                    yield f"{place}.{attribute}", function
 
 
-def _functions(name: str, module: types.ModuleType) -> Iterator[tuple[str, types.FunctionType]]:
-    """Yield the functions in a module, and those in the classes that it defines."""
-    for attribute, value in list(vars(module).items()):
-        if type(value) is types.FunctionType:
-            yield f"{name}.{attribute}", value
-        elif isinstance(value, type) and value.__module__ == name:
-            for method, function in list(vars(value).items()):
-                if type(function) is types.FunctionType:
-                    yield f"{name}.{attribute}.{method}", function
+def _local_functions(namespace: Mapping[str, Any]) -> list[tuple[str, types.FunctionType]]:
+    """Return the functions of the user's in a module or a class. Each key looks at thousands, so this is short."""
+    return [
+        (name, value)
+        for name, value in list(namespace.items())
+        if type(value) is types.FunctionType and value.__code__.co_filename not in _OF_LIBRARIES and _is_local(value)
+    ]
+
+
+def _is_local(function: types.FunctionType) -> bool:
+    if origin_of_function(function) == LOCAL:
+        return True
+    path = function.__code__.co_filename
+    if not path.startswith("<"):
+        _OF_LIBRARIES.add(path)
+    return False
+
+
+#: Files of installed code that were met; a file does not become the user's.
+_OF_LIBRARIES: set[str] = set()

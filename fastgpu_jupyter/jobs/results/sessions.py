@@ -1,7 +1,7 @@
 """Sessions of processes that use a store: what they wrote or read stays until they end, also where they are killed.
 
-A session is a folder with a locked file, a list of digests and unfinished files. The lock ends with its process, and
-the next eviction removes the folder.
+A session is a folder with a locked file, a list of digests and unfinished files; of a process that only reads, it is
+one file. The lock ends with its process, and the next eviction removes what is left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_LOCK, _DIGESTS = "lock", "digests"
+_LOCK, _DIGESTS, _READING = "lock", "digests", ".reading"
 
 
 @contextlib.contextmanager
@@ -44,11 +44,15 @@ class Session:
 
     def protect(self, digests: Iterable[str]) -> None:
         """Keep objects from being evicted until the session ends."""
-        os.write(self._digests, "".join(f"{digest}\n" for digest in digests).encode())
+        os.write(self._digests, _lines(digests))
 
     def new_file(self) -> Path:
         """Return the path of a file that is not there yet; it is removed with the session unless it is renamed."""
         return self.folder / secrets.token_hex(8)
+
+
+def _lines(digests: Iterable[str]) -> bytes:
+    return "".join(f"{digest}\n" for digest in digests).encode()
 
 
 def _end(folder: Path, descriptors: Iterable[int], pid: int) -> None:
@@ -59,6 +63,21 @@ def _end(folder: Path, descriptors: Iterable[int], pid: int) -> None:
         os.close(descriptor)
 
 
+def reading_session(folder: Path, digests: Iterable[str]) -> contextlib.ExitStack:
+    """Keep objects from being evicted until the stack that is returned is closed; the lock of the store is held now.
+
+    It is one file, because each hit of the cache has such a session.
+    """
+    path = folder / f"{secrets.token_hex(8)}{_READING}"
+    with contextlib.ExitStack() as stack:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        stack.callback(os.close, descriptor)
+        stack.callback(path.unlink, missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, _lines(digests))
+        return stack.pop_all()
+
+
 def protected_digests(folder: Path) -> set[str]:
     """Return what the sessions of living processes protect, and remove the sessions of others.
 
@@ -66,17 +85,26 @@ def protected_digests(folder: Path) -> set[str]:
     """
     found: set[str] = set()
     for session in folder.iterdir():
+        is_reading = session.name.endswith(_READING)
+        lock, digests = (session, session) if is_reading else (session / _LOCK, session / _DIGESTS)
         try:
-            descriptor = os.open(session / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
-            shutil.rmtree(session, ignore_errors=True)
+            _remove(session)
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(session, ignore_errors=True)
+            _remove(session)
         except BlockingIOError:
             with contextlib.suppress(FileNotFoundError):  # it is being closed
-                found.update((session / _DIGESTS).read_text().split())
+                found.update(digests.read_text().split())
         finally:
             os.close(descriptor)
     return found
+
+
+def _remove(session: Path) -> None:
+    with contextlib.suppress(OSError):
+        session.unlink()
+        return
+    shutil.rmtree(session, ignore_errors=True)

@@ -25,7 +25,7 @@ from ...errors import InvalidRequest, Message, NotFound, StoreFault, VersionMism
 from .eviction import Evicted, StoreUsage, evict, usage_of
 from .files import CHUNK_BYTES, digest_of, open_own, opened_regular, private_folder, sync_names
 from .manifest import Manifest, Stored
-from .sessions import Session, locked
+from .sessions import Session, locked, reading_session
 from .values import damaged, read_value, write_value
 
 #: The version of the layout that this code writes, and the newest that it reads.
@@ -93,12 +93,9 @@ class ResultStore:
         with locked(self.folder / "lock", exclusive=False):
             manifest = self.manifest(digest)
             os.utime(self._manifest_path(digest))
-            session = Session(self._sessions)
-            session.protect([digest, *manifest.digests()])
-        try:
+            session = reading_session(self._sessions, [digest, *manifest.digests()])
+        with session:
             yield manifest
-        finally:
-            session.close()
 
     def value(self, digest: str) -> Any:
         """Return a stored Python object; nothing is unpickled before the checksum of the whole file is verified.

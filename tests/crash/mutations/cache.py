@@ -118,7 +118,7 @@ MUTATIONS = (
     Mutation(
         "a replaced function of a library is not seen",
         C,
-        (Edit(patches.replaced_functions, "origin_of_function(function) == LOCAL", "False"),),
+        (Edit(patches._is_local, "origin_of_function(function) == LOCAL", "False"),),
         _pair("monkeypatched deep in a library"),
     ),
     Mutation(
