@@ -37,6 +37,8 @@ _SECRET = re.compile(
     r"|(?:^|_)(?:KEYS?|PWD|PASS|AUTH|COOKIES?|DSN|SIGNATURE)(?:_|$)|KEY$",
     re.IGNORECASE,
 )
+#: The value of ``MPLBACKEND`` in a kernel, which draws into the notebook; a job's own kernel sets it again.
+_BACKEND_OF_KERNEL = "module://"
 #: An address with a password in it: ``https://user:secret@host``.
 _PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
@@ -53,6 +55,8 @@ def recorded(
     """
     names, kept = tuple(extra), variables.without_lease(environ)
     found = {name: value for name, value in kept.items() if _may_leave(name, names) and not _has_password(value)}
+    if found.get("MPLBACKEND", "").startswith(_BACKEND_OF_KERNEL):
+        del found["MPLBACKEND"]
     if ancestors := environ.get(variables.ANCESTOR_LEASES):
         found[variables.ANCESTOR_LEASES] = ancestors
     return {"interpreter": sys.executable, "cwd": str(folder or Path.cwd()), "variables": found}

@@ -15,6 +15,7 @@ import pytest
 
 from fastgpu_jupyter.cli import output
 from fastgpu_jupyter.cli.command import table
+from fastgpu_jupyter.cli.output import StatusLine
 from fastgpu_jupyter.text import printable, shortened
 from fastgpu_jupyter.wire.client import new_token
 from tests.conftest import isolate
@@ -191,3 +192,39 @@ def test_commands_speak_chinese_in_a_chinese_locale(isolated: Path) -> None:
     environment["FASTGPU_LANGUAGE"] = "en"
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert said.stderr == "jupyter fastgpu: Name a lease; `jupyter fastgpu status` lists them.\n"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_status_line_is_drawn_in_place_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    line = StatusLine("run")
+    line.show("Waiting: position 3 in the queue, behind others", "Waited 5 s.")
+    line.show("Waiting: position 2", "Waited 6 s.")
+    line.say("Granted.")
+    drawn = terminal.getvalue().split("\r\x1b[K")
+    assert drawn[1:] == [
+        "run: Waiting: position 3 i… Waited 5 s.",
+        "run: Waiting: position 2 Waited 6 s.",
+        "run: Granted.\n",
+    ]
+    assert len(drawn[1]) == 39
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_status_line_elsewhere_has_a_line_for_each_change(monkeypatch: pytest.MonkeyPatch, term: str) -> None:
+    log = _Terminal() if term == "dumb" else io.StringIO()
+    monkeypatch.setattr("sys.stderr", log)
+    monkeypatch.setenv("TERM", term)
+    line = StatusLine("run")
+    for second in range(3):
+        line.show("Waiting: position 2\x1b[2J", f"Waited {second} s.")
+    line.show("Waiting: position 1", "Waited 4 s.")
+    line.clear()
+    assert log.getvalue() == "run: Waiting: position 2\\x1b[2J\nrun: Waiting: position 1\n"
