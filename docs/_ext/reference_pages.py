@@ -81,12 +81,13 @@ def _alias_target(target: object) -> str:
 
 def configurable_classes() -> list[type[Configurable]]:
     """Return the classes that a configuration file can set, in the order of the page."""
+    from fastgpu_jupyter.jobs.settings import Jobs
     from fastgpu_jupyter.pool.app import FastGPUPool
     from fastgpu_jupyter.server.extension import FastGPUExtension
     from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 
     own = [cls for cls in FastGPUPool.classes if cls.__module__.startswith("fastgpu_jupyter")]
-    return [FastGPUPool, *own, FastGPUProvisioner, FastGPUExtension]
+    return [FastGPUPool, *own, FastGPUProvisioner, FastGPUExtension, Jobs]
 
 
 def own_traits(cls: type[Configurable]) -> Iterator[tuple[str, Any]]:
@@ -105,7 +106,8 @@ def configuration() -> str:
         parts.append(f"## {cls.__name__}\n\n{documentation}\n\n{table(('setting', 'default', 'meaning'), rows)}")
     introduction = (
         "Settings of the pool manager are in `jupyter_fastgpu_config.py`, those of the Jupyter server and the "
-        "provisioner in `jupyter_server_config.py`, in any folder that `jupyter --paths` lists under *config*."
+        "provisioner in `jupyter_server_config.py`, those of jobs in `jupyter_fastgpu_jobs_config.py`, in any folder "
+        "that `jupyter --paths` lists under *config*. Each file may be JSON as well."
     )
     return page("Configuration", introduction, *parts)
 

@@ -53,8 +53,9 @@ class CacheIndex:
             return None
         try:
             result = self._describe(entry.digest)
-        except FastGPUError as error:
-            log.info("The cached result of job %d cannot be used: %s", job.id, text_of(error))
+        except (FastGPUError, OSError) as error:
+            why = text_of(error) if isinstance(error, FastGPUError) else str(error)
+            log.info("The cached result of job %d cannot be used: %s", job.id, why)
             return None
         self._store.use_cached(str(job.key), self._now_ms())
         cache = {

@@ -28,11 +28,11 @@ class KeptResults:
     """The store of results in ``folder``, which is opened when it is needed first."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     @cached_property
     def _store(self) -> ResultStore:
-        return ResultStore(self._folder)
+        return ResultStore(self.folder)
 
     def describe(self, digest: str) -> Mapping[str, Any]:
         """Return what a result consists of; it counts as used now. Raises where it is not kept or is damaged."""

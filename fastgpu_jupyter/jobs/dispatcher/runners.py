@@ -70,6 +70,7 @@ class Runner:
     connection: RunnerConnection | None = None
     worker: str | None = None  #: of the idle worker that it keeps
     exited_at_s: float | None = None
+    unrecorded: bool = False  #: its end could not be written, because the disk is full
 
 
 class Runners:
@@ -214,9 +215,9 @@ class Runners:
         for runner in list(self._runners.values()):
             if runner.process is None or runner.exited_at_s is not None:
                 self._look_at(runner)
-        if any(runner.exited_at_s is not None for runner in self._runners.values()):
+        if any(runner.exited_at_s is not None and not runner.unrecorded for runner in self._runners.values()):
             self._look_soon(LOOK_AGAIN_S)
-        elif any(runner.process is None for runner in self._runners.values()):
+        elif any(runner.process is None or runner.unrecorded for runner in self._runners.values()):
             self._look_soon(LOOK_S)
 
     def _look_at(self, runner: Runner) -> None:
@@ -260,15 +261,22 @@ class Runners:
     def _record_end(self, runner: Runner) -> None:
         """Record what became of the job of a runner that is gone with all its processes."""
         job = self._engine.table.get(runner.runs) if runner.runs is not None else None
-        if job is not None and job.state is JobState.RUNNING and not self._record(job, runner_ended=True):
-            self._look_soon(LOOK_S)  # the disk is full: what happened stays on it until it can be recorded
-            return
+        if job is not None and job.state is JobState.RUNNING:
+            try:
+                self._record(job, runner_ended=True)
+            except StoreFault as error:
+                if not runner.unrecorded:
+                    log.warning("The end of job %d is not recorded yet: %s", job.id, text_of(error))
+                runner.unrecorded = True
+                self._look_soon(LOOK_S)  # what happened stays on the disk until it can be recorded
+                return
         del self._runners[runner.job_id]
         self._leases.forget(runner.lease_id)
         self._leases.release(runner.lease_id, runner.token)
         self._engine.replan()
 
     def _record(self, job: JobRecord, *, runner_ended: bool) -> bool:
+        """Record how the attempt of a job ended; return False where it has not. Raises :class:`StoreFault`."""
         facts = self._facts(job)
         if facts.outcome is None:
             if not runner_ended:
@@ -280,11 +288,7 @@ class Runners:
         result, why = self._describe(facts.outcome)
         job = transitions.without_runner(self._engine.with_live(job), facts, result, self._engine.now_ms())
         job = job if why is None else transitions.with_note(job, why)
-        try:
-            self._engine.commit([self._index.record(job, facts.outcome)], synced=job.worker is None)
-        except StoreFault as error:
-            log.warning("The end of job %d is not recorded yet: %s", job.id, text_of(error))
-            return False
+        self._engine.commit([self._index.record(job, facts.outcome)], synced=job.worker is None)
         return True
 
     def _describe(self, outcome: JobOutcome | None) -> tuple[Mapping[str, Any] | None, Message | None]:
@@ -296,6 +300,10 @@ class Runners:
             return self._results.describe(digest), None
         except FastGPUError as error:
             return None, error.message
+        except OSError as error:  # the disk is full: the result is there
+            raise StoreFault(
+                Message.of("jobs.store_fault", path=str(self._results.folder), reason=str(error))
+            ) from error
 
     def _facts(self, job: JobRecord) -> Facts:
         last = job.last_attempt
