@@ -164,12 +164,13 @@ test-gpu: .make/needs-dev .make/installed
 
 # The long tests in parts, each with its budget; a variable that is set in the environment or on the command line goes
 # before it. `make test-long PART=kill FASTGPU_KILL_CYCLES=500` runs a short one.
-parts := mutations sim kill failpoints processes flips power hangs openapi cache packaging
+parts := mutations sim kill failpoints jobs processes flips power hangs openapi cache packaging
 PART ?= $(parts)
 tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
 tests-of-sim        := -n $(WORKERS) --dist load tests/sim
 tests-of-kill       := tests/crash/test_kill.py
 tests-of-failpoints := tests/crash/test_failpoints.py
+tests-of-jobs       := tests/crash/test_job_kills.py tests/crash/test_job_faults.py tests/jobs/test_end_to_end.py
 tests-of-processes  := tests/crash/test_single_instance.py tests/crash/test_holder_identity.py tests/server/test_fork.py
 tests-of-flips      := tests/crash/test_flips.py tests/crash/test_refusals.py tests/crash/test_missing_journal.py
 tests-of-power      := tests/crash/test_power.py
@@ -184,6 +185,8 @@ FASTGPU_SIM_SEEDS ?= 5000
 FASTGPU_SIM_STEPS ?= 2000
 FASTGPU_KILL_CYCLES ?= 10000
 FASTGPU_FAILPOINTS ?= all
+FASTGPU_JOB_KILLS ?= all
+FASTGPU_JOBS ?= 40
 FASTGPU_START_ROUNDS ?= 500
 FASTGPU_PID_REUSES ?= 100
 FASTGPU_STOPPED_S ?= 120
@@ -202,6 +205,7 @@ budgets-of-mutations  := FASTGPU_MUTATIONS
 budgets-of-sim        := FASTGPU_SIM_SEEDS FASTGPU_SIM_STEPS
 budgets-of-kill       := FASTGPU_KILL_CYCLES
 budgets-of-failpoints := FASTGPU_FAILPOINTS
+budgets-of-jobs       := FASTGPU_JOB_KILLS FASTGPU_JOBS
 budgets-of-processes  := FASTGPU_START_ROUNDS FASTGPU_PID_REUSES FASTGPU_STOPPED_S FASTGPU_FORKS
 budgets-of-flips      := FASTGPU_FLIPS FASTGPU_DAMAGED
 budgets-of-power      := FASTGPU_POWER_CUTS

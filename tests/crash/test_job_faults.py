@@ -141,6 +141,39 @@ def test_queued_jobs_outlive_a_killed_pool_manager_in_their_order(world: JobsWor
     world.check(*jobs)
 
 
+def cached(world: JobsWorld, digest: str, ingredient: str, **more: object) -> Submitted:
+    ingredients = [{"category": "input", "name": "lr", "digest": ingredient, "shown": ingredient}]
+    return world.new_job(cache={"key": digest, "ingredients": ingredients, "refresh": False, "reason": None}, **more)  # type: ignore[arg-type]
+
+
+def test_two_submissions_of_one_key_compute_once(world: JobsWorld) -> None:
+    first = world.submit(cached(world, "a" * 64, "0.1", hold=True))
+    world.wait_begun(first)
+    second = world.submit(cached(world, "a" * 64, "0.1"))
+    assert world.state(second) is _S.QUEUED, "it waits for the one that computes"
+    world.let_go(first)
+    views = [world.wait_over(one) for one in (first, second)]
+    assert [view["state"] for view in views] == [_S.DONE, _S.DONE]
+    assert second.witness == []
+    assert views[0]["result"] == views[1]["result"]
+    assert [(view["cache"] or {}).get("outcome") for view in views] == ["miss", "hit"], views
+    world.check(first)
+
+
+def test_forced_collision_of_keys_is_computed_and_said(world: JobsWorld) -> None:
+    first = world.submit(cached(world, "b" * 64, "0.1"))
+    world.wait_over(first)
+    other = world.submit(cached(world, "b" * 64, "0.2"))
+    view = world.wait_over(other)
+    assert view["state"] == _S.DONE
+    assert other.witness == ["begin", "end"], "another input is another result"
+    assert view["cache"] is not None
+    assert view["cache"]["outcome"] != "hit"
+    assert view["cache"]["message"] is not None
+    assert view["cache"]["message"]["code"] == "cache.collision", view
+    world.check(first, other)
+
+
 @pytest.mark.parametrize("size", ["full", "half"], ids=["a size that it knows", "a size that it tries first"])
 def test_lease_whose_answer_was_lost_is_used_or_given_back(world: JobsWorld, size: str) -> None:
     before = world.submit(world.new_job())

@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 def jobs(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsClient]:
     """A client whose dispatcher is started by its first call, and ended with the test; there is no pool manager."""
     monkeypatch.setenv("FASTGPU_SOCKET", str(isolated / "no-pool.sock"))
-    yield from _client()
+    yield from with_dispatcher()
 
 
 @pytest.fixture
@@ -35,10 +35,11 @@ def stub_runners(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def running(pool: PoolProcess, stub_runners: None) -> Iterator[JobsClient]:
     """The same with a pool of one device, and with the runner of these tests."""
-    yield from _client()
+    yield from with_dispatcher()
 
 
-def _client() -> Iterator[JobsClient]:
+def with_dispatcher() -> Iterator[JobsClient]:
+    """Yield a client whose dispatcher is started by its first call; end that and its runners."""
     client = JobsClient()
     yield client
     client.close()
