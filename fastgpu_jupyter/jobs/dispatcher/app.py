@@ -87,7 +87,7 @@ class Dispatcher:
         index = CacheIndex(engine.store, results.describe, engine.now_ms)
         self.runners = Runners(engine, self.leases, results, index, processes.boot_id())
         self.pruning = Pruning(engine, results)
-        intake = Intake(engine, self.leases, index)
+        intake = Intake(engine, self.leases, self.runners, index)
         calls = JobCalls(engine, intake.submit, self.runners, self.pruning, self._stopped.set)
         self.server = Server(calls, engine.publisher, self.runners.disconnected)
         engine.replan = self._plan_soon

@@ -199,6 +199,11 @@ class Engine:
         text = given.get("submission") if isinstance(given, dict) else None
         return self.table.submitted_as(text) if isinstance(text, str) else None
 
+    @property
+    def next_id(self) -> int:
+        """The id that :meth:`reserve_id` would return."""
+        return self._last_id + 1
+
     def reserve_id(self) -> int:
         """Return the id of the next job, which no other one gets."""
         self._last_id += 1
@@ -225,8 +230,11 @@ class Engine:
             self._versions.pop(job_id, None)
         self.publisher.removed(job_ids)
 
-    def accept(self, body: JobBody, job: JobRecord) -> JobRecord:
-        """Keep a job, and return it. Raises a refusal; then its draft is where it was."""
+    def accept(self, body: JobBody, job: JobRecord, then: Callable[[], None] = lambda: None) -> JobRecord:
+        """Keep a job, do what is to be done first ``then``, show the job, and return it.
+
+        Raises a refusal; then the draft of the job is where it was.
+        """
         draft = self.require_draft(body)
         folder = JobFolder(self.folder, job.id, draft)
         synced = job.worker is None
@@ -239,6 +247,7 @@ class Engine:
         except BaseException:
             folder.undo()
             raise
+        then()
         self._take_over([job])
         return self.table[job.id]
 

@@ -10,6 +10,7 @@ from .cached import CacheIndex
 from .engine import Engine
 from .leases import Leases, shown_name
 from .record import JobRecord
+from .runners import Runners
 
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import JobBody
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class Intake:
     """Submissions, each of which is one job however often it is sent."""
 
-    def __init__(self, engine: Engine, leases: Leases, index: CacheIndex) -> None:
-        self._engine, self._leases, self._index = engine, leases, index
+    def __init__(self, engine: Engine, leases: Leases, runners: Runners, index: CacheIndex) -> None:
+        self._engine, self._leases, self._runners, self._index = engine, leases, runners, index
         engine.ended.append(self._ended)
         self._under_way: dict[str, asyncio.Future[JobRecord]] = {}
 
@@ -28,6 +29,9 @@ class Intake:
         known = self._engine.known(given)
         if known is not None:
             return known
+        accepted = self._accept_now(given)
+        if accepted is not None:
+            return accepted
         name = str(given.get("submission"))
         future = self._under_way.get(name)
         if future is None:
@@ -64,23 +68,47 @@ class Intake:
         if not done.cancelled():
             done.exception()  # it is the caller's, who may be gone
 
+    def _accept_now(self, given: dict[str, Any]) -> JobRecord | None:
+        """Return a new job whose size and options the pool has accepted before; None for others."""
+        body = self._engine.check(given)
+        self._engine.require_draft(body)
+        job = self._looked_up(self._engine.draft(body, self._engine.next_id), body)
+        if not job.over and not self._leases.has_accepted(job.size, job.options):
+            return None
+        self._engine.reserve_id()
+        return self._accept(body, job)
+
+    def _accept(self, body: JobBody, job: JobRecord) -> JobRecord:
+        """Keep a job with a reserved id; a call that an idle worker can run begins at once."""
+        try:
+            kept_by = None if job.over else self._runners.idle_worker_for(job)
+            if kept_by is None:
+                return self._engine.accept(body, job)
+            running = self._runners.started_by(job, kept_by)
+            return self._engine.accept(body, running, lambda: self._runners.send_call(running, kept_by, body))
+        except BaseException:
+            self._engine.give_back_id(job.id)
+            raise
+
     async def _new(self, given: dict[str, Any]) -> JobRecord:
         engine, leases = self._engine, self._leases
         body = engine.check(given)
-        engine.require_draft(body)
-        job = self._looked_up(engine.draft(body, engine.reserve_id()), body)
-        hold = None
+        job = engine.draft(body, engine.reserve_id())
         try:
-            if not job.over and not leases.has_accepted(job.size, job.options):
-                hold = await leases.try_first(job.size, job.options, shown_name(job.id, job.name), job.notebook)
-                body = engine.check(given)  # others were served meanwhile
-                job = self._looked_up(job, body)
-            accepted = engine.accept(body, job)
+            hold = await leases.try_first(job.size, job.options, shown_name(job.id, job.name), job.notebook)
         except BaseException:
             engine.give_back_id(job.id)
+            raise
+        try:
+            body = engine.check(given)  # others were served meanwhile
+            accepted = self._accept(body, self._looked_up(job, body))
+        except BaseException:
             if hold is not None:
                 leases.release(str(hold.lease_id), hold.token)
             raise
         if hold is not None:
-            leases.adopt(accepted, hold)
+            if accepted.state is JobState.QUEUED:
+                leases.adopt(accepted, hold)
+            else:
+                leases.release(str(hold.lease_id), hold.token)
         return engine.table[accepted.id]

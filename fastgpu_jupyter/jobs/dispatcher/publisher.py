@@ -136,7 +136,7 @@ class Publisher:
                 if job_id not in encoded:
                     encoded[job_id] = self._encode(job)
                 views.append(encoded[job_id])
-        queue = self._table.queue() if follower.queue else None
+        queue = self._table.queue() if follower.queue and follower.executor is None else None
         for number, part in enumerate(_parts(views)):
             first = number == 0
             head = {

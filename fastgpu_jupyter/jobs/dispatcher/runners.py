@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
@@ -159,11 +159,14 @@ class Runners:
 
         loop.add_reader(pidfd, ended)
 
-    def hand_over(self, job: JobRecord, token: str | None) -> HandOver:
+    def _body(self, job: JobRecord) -> JobBody:
+        """Return what was submitted, which was checked then."""
+        return cast("JobBody", self._engine.store.body(job.id))
+
+    def hand_over(self, job: JobRecord, token: str | None, body: JobBody) -> HandOver:
         """Return what a runner must know to run a job."""
         settings, store, last = self._engine.settings, self._engine.store, job.last_attempt
         assert last is not None
-        body: JobBody = store.body(job.id)  # type: ignore[assignment]  # it was checked when it was submitted
         return {
             "version": HAND_OVER_VERSION,
             "id": job.id,
@@ -186,7 +189,7 @@ class Runners:
         whole.unlink(missing_ok=True)
         descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(self.hand_over(job, token)))
+            file.write(msgspec.json.encode(self.hand_over(job, token, self._body(job))))
         whole.replace(path)
 
     # -- recovery ------------------------------------------------------------------------------------------------------
@@ -382,19 +385,40 @@ class Runners:
                 runner.worker = None
                 runner.connection.push({"event": "end_worker", "job_id": runner.job_id})
 
-    def assign(self, job: JobRecord, kept_by: int) -> None:
-        """Let an idle worker run a job."""
+    def idle_worker_for(self, job: JobRecord) -> int | None:
+        """Return the job whose runner keeps an idle worker that may run a job which is not queued yet.
+
+        What is queued for that worker, and may run, has got it already: the worker would not be idle.
+        """
+        if job.worker is None or job.key is not None or self._engine.table.unfinished_predecessors(job):
+            return None
+        if job.workers_max is not None:
+            of_executor = sum(other.executor == job.executor for other in self._engine.table.running())
+            if of_executor >= job.workers_max:
+                return None
+        return next(iter(self.idle_workers().get(job.worker, ())), None)
+
+    def started_by(self, job: JobRecord, kept_by: int) -> JobRecord:
+        """Return a job as an idle worker runs it."""
+        lease_id = self._runners[kept_by].lease_id
+        before = self._engine.cost_of_lease(lease_id)
+        attempt = Attempt(boot_id=self._boot_id, lease_id=lease_id, cost_before_micro=before, kept_by=kept_by)
+        gpu, currency = self._engine.gpu_of(kept_by)
+        return transitions.started(job, attempt, gpu, currency, self._engine.now_ms())
+
+    def send_call(self, running: JobRecord, kept_by: int, body: JobBody) -> None:
+        """Send an idle worker a call that is stored as its own."""
         runner = self._runners[kept_by]
         assert runner.connection is not None
-        before = self._engine.cost_of_lease(runner.lease_id)
-        attempt = Attempt(boot_id=self._boot_id, lease_id=runner.lease_id, cost_before_micro=before, kept_by=kept_by)
-        gpu, currency = self._engine.gpu_of(kept_by)
-        running = transitions.started(job, attempt, gpu, currency, self._engine.now_ms())
-        if not self._engine.try_commit([running], synced=False):
-            return
-        runner.runs, runner.worker = job.id, None
-        self._leases.follow(runner.lease_id, job.id)
-        runner.connection.push({"event": "run", **self.hand_over(running, None)})
+        runner.runs, runner.worker = running.id, None
+        runner.connection.push({"event": "run", **self.hand_over(running, None, body)})
+        self._leases.follow(runner.lease_id, running.id)
+
+    def assign(self, job: JobRecord, kept_by: int) -> None:
+        """Let an idle worker run a queued job."""
+        running = self.started_by(job, kept_by)
+        if self._engine.try_commit([running], synced=False):
+            self.send_call(running, kept_by, self._body(job))
 
     # -- cancel --------------------------------------------------------------------------------------------------------
 

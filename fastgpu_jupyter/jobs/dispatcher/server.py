@@ -74,7 +74,7 @@ class Connection:
 
     def push(self, frame: Mapping[str, Any]) -> None:
         """Send a frame that no request asked for."""
-        self.write(encode(frame))
+        self.write(framed(msgspec.json.encode(frame)))
 
     def write(self, data: bytes) -> None:
         """Send bytes; harmless after the end of the connection."""
