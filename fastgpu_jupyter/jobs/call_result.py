@@ -40,8 +40,8 @@ def result_of(view: JobView, store: ResultStore) -> CallResult:
         return CallResult(exception=_without_result(view))
     name = VALUE if view["state"] == "done" else EXCEPTION
     try:
-        with store.reading(stored["digest"]) as manifest:
-            found = store.value(manifest.values[name].digest)
+        # Protection from eviction would take longer than reading most results, and what was used last goes last.
+        found = store.value(store.manifest(stored["digest"], used=True).values[name].digest)
     except BaseException as error:  # noqa: BLE001 (what the classes of the value raise)
         return CallResult(exception=_unreadable(view, error))
     if name == VALUE:

@@ -58,6 +58,7 @@ class ExecutorCalls:
         self._pending: dict[int, Future[Any]] = {}
         self._is_shut_down = False
         self._cached_by_default: bool | None = None
+        self._store: ResultStore | None = None
         self._start_over()
         _all.add(self)
 
@@ -227,21 +228,21 @@ class ExecutorCalls:
             if future is None:
                 continue  # of another process, or known to be over
             if over:
-                _end(future, view)
+                self._end(future, view)
             elif view["state"] == JobState.RUNNING and not future.running():
                 future.set_running_or_notify_cancel()
 
-
-def _end(future: Future[Any], view: JobView) -> None:
-    """Set what came of the call."""
-    if view["state"] == JobState.CANCELLED and not future.running():
-        future.end_cancelled()
-        return
-    result = result_of(view, ResultStore(results_folder()))
-    if result.exception is not None:
-        future.set_exception(result.exception)
-    else:
-        future.set_result(result.value)
+    def _end(self, future: Future[Any], view: JobView) -> None:
+        """Set what came of the call."""
+        if view["state"] == JobState.CANCELLED and not future.running():
+            future.end_cancelled()
+            return
+        self._store = self._store or ResultStore(results_folder())
+        result = result_of(view, self._store)
+        if result.exception is not None:
+            future.set_exception(result.exception)
+        else:
+            future.set_result(result.value)
 
 
 def _worker_key(environment: Mapping[str, Any], options: CallOptions, *, is_cached: bool) -> str:

@@ -97,9 +97,12 @@ class JobsClient:
     def new_draft(self) -> Path:
         """Return a new empty folder for the files of a job, to be named in its body by :attr:`Path.name`."""
         path = places.drafts_folder() / secrets.token_hex(16)
-        path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.mkdir(mode=0o700)
+        try:
+            path.mkdir(mode=0o700)
+        except FileNotFoundError:
+            path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            path.mkdir(mode=0o700)
         return path
 
     def submit(self, body: JobBody) -> JobView:

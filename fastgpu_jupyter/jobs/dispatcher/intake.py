@@ -71,7 +71,6 @@ class Intake:
     def _accept_now(self, given: dict[str, Any]) -> JobRecord | None:
         """Return a new job whose size and options the pool has accepted before; None for others."""
         body = self._engine.check(given)
-        self._engine.require_draft(body)
         job = self._looked_up(self._engine.draft(body, self._engine.next_id), body)
         if not job.over and not self._leases.has_accepted(job.size, job.options):
             return None
@@ -93,6 +92,7 @@ class Intake:
     async def _new(self, given: dict[str, Any]) -> JobRecord:
         engine, leases = self._engine, self._leases
         body = engine.check(given)
+        engine.require_draft(body)
         job = engine.draft(body, engine.reserve_id())
         try:
             hold = await leases.try_first(job.size, job.options, shown_name(job.id, job.name), job.notebook)

@@ -36,19 +36,26 @@ class KeptResults:
 
     def describe(self, digest: str) -> Mapping[str, Any]:
         """Return what a result consists of; it counts as used now. Raises where it is not kept or is damaged."""
-        with self._store.reading(digest) as manifest:
-            parts = [one for one in (manifest.outputs, manifest.notebook) if one]
-            sizes = {one: self._store.size(one) for one in parts}
-            return {
-                "digest": digest,
-                "bytes": sum(value.bytes for value in manifest.values.values())
-                + sum(file.bytes for file in manifest.files.values())
-                + sum(sizes.values()),
-                "values": sorted(manifest.values),
-                "files": sorted(manifest.files),
-                "outputs": self._count(manifest, sizes),
-                "notebook": manifest.notebook is not None,
-            }
+        manifest = self._store.manifest(digest, used=True)
+        # Values and files have their sizes in the manifest: nothing else is looked at that could be evicted meanwhile.
+        if manifest.outputs is None and manifest.notebook is None:
+            return self._described(digest, manifest)
+        with self._store.reading(digest) as protected:
+            return self._described(digest, protected)
+
+    def _described(self, digest: str, manifest: Manifest) -> Mapping[str, Any]:
+        parts = [one for one in (manifest.outputs, manifest.notebook) if one]
+        sizes = {one: self._store.size(one) for one in parts}
+        return {
+            "digest": digest,
+            "bytes": sum(value.bytes for value in manifest.values.values())
+            + sum(file.bytes for file in manifest.files.values())
+            + sum(sizes.values()),
+            "values": sorted(manifest.values),
+            "files": sorted(manifest.files),
+            "outputs": self._count(manifest, sizes),
+            "notebook": manifest.notebook is not None,
+        }
 
     def _count(self, manifest: Manifest, sizes: Mapping[str, int]) -> int:
         if manifest.outputs is None:

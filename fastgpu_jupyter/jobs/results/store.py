@@ -79,12 +79,17 @@ class ResultStore:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def manifest(self, digest: str) -> Manifest:
-        """Return the parts of a result. Raises :class:`NotFound` where it is not kept, :class:`StoreFault`."""
+    def manifest(self, digest: str, *, used: bool = False) -> Manifest:
+        """Return the parts of a result; with ``used``, it counts as used now.
+
+        Raises :class:`NotFound` where it is not kept, :class:`StoreFault`.
+        """
         with self._opened(self._manifest_path(digest), digest) as file:
             encoded = file.read()
         if hashlib.sha256(encoded).hexdigest() != digest:
             raise damaged(digest, "its checksum differs")
+        if used:
+            os.utime(self._manifest_path(digest))
         return Manifest.decoded(digest, encoded)
 
     @contextmanager

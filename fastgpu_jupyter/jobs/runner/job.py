@@ -99,7 +99,7 @@ class JobRunner:
         self._channel: Channel | None = None
         self._kept = kept
         self._end: WorkEnd | None = None  #: as the work process says
-        self._writer: ResultWriter | None = None
+        self._writer: ResultWriter | None = kept.writer if kept else None
         self._computed_s, self._looked_s = 0.0, time.monotonic()
         self._reported_s = time.monotonic() if kept else 0.0  # a short call is reported with its end
         self._started_at: int | None = None
@@ -381,7 +381,7 @@ class JobRunner:
         self._reporter.report(log_tail=self._output.log.tail, log_bytes=self._output.log.size)
         if not (end.keep and self._keep_worker()):
             self._end_work(outcome)
-        if self._writer is not None:
+        if self._writer is not None and self._kept is None:
             self._writer.close()
 
     @property
@@ -392,8 +392,14 @@ class JobRunner:
     def _keep_worker(self) -> bool:
         """Keep the work process for the next call; return False where no dispatcher knows of it."""
         assert self._channel is not None
+        assert self._writer is not None
         self._kept = self._kept or KeptWorker(
-            self._guard, self._lease, self._reporter, self._channel, self._folder.parent
+            self._guard,
+            self._lease,
+            self._reporter,
+            self._channel,
+            writer=self._writer,
+            jobs=self._folder.parent,
         )
         return self._reporter.keep_worker(str(self._body["program"]["worker"]))
 

@@ -13,6 +13,7 @@ from .. import places
 from .guard import Channel, Guard
 from .held_lease import HeldLease
 from .reporter import DispatcherReporter
+from .result import ResultWriter
 from .work import run_message
 
 if TYPE_CHECKING:
@@ -29,9 +30,17 @@ class KeptWorker:
     """What one call leaves for the next one: the work process with its guard, its lease, and the connections."""
 
     def __init__(
-        self, guard: Guard, lease: HeldLease, reporter: DispatcherReporter, channel: Channel, jobs: Path
+        self,
+        guard: Guard,
+        lease: HeldLease,
+        reporter: DispatcherReporter,
+        channel: Channel,
+        *,
+        writer: ResultWriter,
+        jobs: Path,
     ) -> None:
         """``jobs``: the folder of all jobs."""
+        self.writer = writer
         self.lease, self.reporter, self.channel = lease, reporter, channel
         self._guard, self._jobs = guard, jobs
         self._rests = False
@@ -82,6 +91,7 @@ class KeptWorker:
         self.channel.close()
         self._guard.close()
         self.lease.release()
+        self.writer.close()
 
 
 def _call_among(events: Iterable[Mapping[str, Any]]) -> HandOver | None:

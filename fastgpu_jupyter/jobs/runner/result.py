@@ -29,12 +29,19 @@ def saved_files(patterns: Sequence[str], folder: Path) -> Iterator[Path]:
                 yield path
 
 
+#: After so many results of calls the protection of the earlier ones ends, which the dispatcher knows by then.
+_PROTECTED = 64
+
+
 class ResultWriter:
-    """Writes one result, and keeps it from being evicted until :meth:`close`."""
+    """Writes results, and keeps them from being evicted until :meth:`close`.
+
+    One that does not sync is for calls: it writes many, and protects the last ones only.
+    """
 
     def __init__(self, folder: Path, bytes_max: int, *, synced: bool) -> None:
         self._store = ResultStore(folder, synced=synced)
-        self._bytes_max = bytes_max
+        self._bytes_max, self._synced, self._written = bytes_max, synced, 0
         self._kept = contextlib.ExitStack()
 
     def write(
@@ -69,7 +76,11 @@ class ResultWriter:
             kind, values, parts.get("outputs"), parts.get("notebook"), files, int(time.time() * 1000), gpu, cost_micro
         )
         digest = self._store.put_manifest(manifest)
-        self._kept.enter_context(self._store.reading(digest))
+        self._written += 1
+        if self._synced:
+            self._kept.enter_context(self._store.reading(digest))
+        elif self._written % _PROTECTED == 0:
+            self._store.release()
         return digest
 
     def _require_room(self, total_bytes: int) -> None:
