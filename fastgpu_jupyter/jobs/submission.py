@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ..errors import InvalidRequest, Message
 from . import cells, keys
 from .words import JobOptions
+from .work.seeding import SEED_VARIABLE
 
 if TYPE_CHECKING:
     from ..wire.schemas.jobs import JobBody, JobView
@@ -61,6 +62,8 @@ def submit_cell(
     cells.require_outputs(cell, options.outputs, values)
     pickled = _pickled(values)
     body = _body("cell", options, options.name or cell.title(), _folder())
+    if options.seed is not None:
+        body["environment"]["variables"][SEED_VARIABLE] = str(options.seed)
     body["notebook"], body["kernel_id"] = origin.notebook, origin.kernel_id
     body["cache"] = keys.of_cell(transform(code), namespace, options, body["environment"])
     digest = hashlib.sha256(pickled).hexdigest() if values else None

@@ -153,4 +153,6 @@ TEXTS: dict[str, str] = {
     "Remove jobs that ended longer ago than this, like 30d.": "删除早于此时间结束的作业，例如 30d。",
     "Remove the results used longest ago until the rest has this size, like 10GiB.": "删除最久未用的结果，直到其余部分为此大小，例如 10GiB。",
     "Run notebooks and commands as jobs, and look after jobs.": "将笔记本和命令作为作业运行，并管理作业。",
+    "Run a command on a leased GPU.": "在租用的 GPU 上运行命令。",
+    "Run a command on a leased GPU: jupyter fastgpu run --size half -- python train.py": "在租用的 GPU 上运行命令：jupyter fastgpu run --size half -- python train.py",
 }

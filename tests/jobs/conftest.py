@@ -38,6 +38,13 @@ def running(pool: PoolProcess, stub_runners: None) -> Iterator[JobsClient]:
     yield from with_dispatcher()
 
 
+@pytest.fixture
+def dispatched(pool: PoolProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsClient]:
+    """The same with a pool of one device, and with real runners and work processes of this checkout."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    yield from with_dispatcher()
+
+
 def with_dispatcher() -> Iterator[JobsClient]:
     """Yield a client whose dispatcher is started by its first call; end that and its runners."""
     client = JobsClient()

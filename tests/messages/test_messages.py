@@ -23,6 +23,7 @@ from fastgpu_jupyter.core.scheduling.next_to_yield import YieldState
 from fastgpu_jupyter.errors import Conflict, HostFault, Message
 from fastgpu_jupyter.messages import Plural, catalogue, joined, language, render, sentence_of, text_of, view_of, zh_CN
 from fastgpu_jupyter.pool.devices.diagnosis import FindingState
+from fastgpu_jupyter.wire.job_states import JobState
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "fastgpu_jupyter"
@@ -31,7 +32,7 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"pending.{reason.value}": frozenset({"place"}) for reason in PendingReason},
     **{f"end.{reason.value}": frozenset() for reason in EndReason},
     **{f"park.{reason.value}": frozenset() for reason in ParkReason},
-    **{f"state.{state.value}": frozenset() for state in LeaseState},
+    **{f"state.{state.value}": frozenset() for state in (*LeaseState, *JobState)},
     **{f"device_state.{state}": frozenset() for state in (*Health, MISSING)},
     **{f"doctor_state.{state.value}": frozenset() for state in FindingState},
     **{f"size_effect.{effect.value}": frozenset() for effect in SizeEffect},
@@ -138,6 +139,7 @@ SHOWN = (
 #: Texts in these that are no sentences: commands, queries, markup, regular expressions, and what other programs said.
 NOT_SHOWN = re.compile(
     r"<|%|\(\\d|: (FastGPU events|still here)|No module named|exit status |display: |style=|charset=|attachment;"
+    r"|default-src |^\[--"
     r"|^(sudo |jupyter fastgpu[\w ]*(--\S+.*)?$|PRAGMA|DELETE FROM|SELECT )"
     # Details of a damaged journal, a driver and a process, which are shown within a sentence as they are.
     r"|does not fit what came before|no answer within|CUDA says|bindings failed|was not found|has not ended"

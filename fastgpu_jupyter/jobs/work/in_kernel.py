@@ -19,6 +19,7 @@ from ..progress import watch_tqdm
 from ..results import ResultStore, open_own
 from ..results.values import type_name
 from .audit import Opened, watch
+from .seeding import seed_generators
 
 #: Kept while the kernel lives: what it wrote is not evicted before the result is complete.
 _stores: list[ResultStore] = []
@@ -26,8 +27,12 @@ _watched: list[Opened] = []
 
 
 def begin(declared: list[str] | None, ignored: list[str], log: str) -> str:
-    """Report the progress bars of this kernel, and record what it opens beside ``declared``, unless that is None."""
+    """Report progress bars, seed generators where that was asked for, and record what is opened.
+
+    What is opened beside ``declared`` is recorded unless that is None.
+    """
     watch_tqdm()
+    seed_generators()
     if declared is not None:
         _watched.append(watch(declared, ignored=ignored, log=Path(log)).__enter__())
     return "{}"
