@@ -71,9 +71,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cache.hit": "Hit, because code, inputs, files and versions are those of the stored result.",
     "cache.miss": "Miss, because {changes}.",
     "cache.miss_first": "Miss, because nothing like it was computed before.",
-    "cache.collision": (
-        "Miss, because the stored result with this key is of something else. It was not used and stays as it is."
-    ),
+    "cache.collision": ("Miss, because the stored result with this key is of something else. It was not used."),
     "cache.changed_value": "`{name}` changed from {old} to {new}",
     "cache.changed_content": "the content of `{name}` changed",
     "cache.changed_code": "the code changed",

@@ -40,7 +40,7 @@ MESSAGES: dict[str, str] = {
     "cache.hit": "命中，因为代码、输入、文件和版本均与已存储的结果相同。",
     "cache.miss": "未命中，因为{changes}。",
     "cache.miss_first": "未命中，因为此前没有计算过类似的内容。",
-    "cache.collision": "未命中，因为具有此键的已存储结果属于其他计算。未使用该结果，它保持不变。",
+    "cache.collision": "未命中，因为具有此键的已存储结果属于其他计算。未使用该结果。",
     "cache.changed_value": "`{name}` 从 {old} 变为 {new}",
     "cache.changed_content": "`{name}` 的内容有变化",
     "cache.changed_code": "代码有变化",

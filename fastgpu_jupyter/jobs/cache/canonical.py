@@ -152,6 +152,7 @@ class Form:
             return
         write = writer_for(value)
         if write is not None:
+            self.references.refer_to_class(type(value), self)  # the version of the library counts
             write(value, self)
         else:
             self.reduced(value)

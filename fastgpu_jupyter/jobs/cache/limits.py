@@ -13,6 +13,8 @@ BYTES_MAX = 64 << 30
 OBJECTS_MAX = 5_000_000
 SECONDS_MAX = 120
 MODULES_MAX = 2_000
+#: The ingredients of a key are sent to the dispatcher in one frame of 1 MiB.
+INGREDIENTS_MAX = 3_000
 #: Steps to what has no form that an error names.
 _STEPS_MAX = 20
 _NAME_CHARS_MAX = 200

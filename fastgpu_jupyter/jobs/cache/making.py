@@ -20,7 +20,7 @@ from ..results.values import type_name
 from .canonical import Form
 from .distributions import interpreter_text, versions_of
 from .ingredients import SCHEMA_VERSION, CacheKey, Ingredient
-from .limits import Budget, Unhashable, too_deep
+from .limits import INGREDIENTS_MAX, Budget, Unhashable, too_deep, too_many
 from .modules import ImportWalk
 from .origins import LOCAL, STANDARD, file_of, found_by_name, origin_of_function, origin_of_module
 from .patches import follow, replaced_functions, write_attribute
@@ -36,6 +36,10 @@ _CLASS_INTERNALS = frozenset(
     }
 )  # fmt: skip
 _UNBOUND = "unbound"
+#: What the kernel of a job has by itself, and no notebook hands over.
+_OF_KERNEL = frozenset({"get_ipython", "display", "exit", "quit", "In", "Out", "_", "__", "___", "_ih", "_oh", "_dh"})
+#: So long a name is shown as it is; of a longer one, its digest makes it unique.
+_NAME_CHARS_MAX = 300
 
 
 class Making:
@@ -62,7 +66,11 @@ class Making:
         return Form(label, self, self._budget, self._seen, self._kept)
 
     def add(self, category: str, name: str, digest: str, text: str = "") -> None:
-        """Add an ingredient with a digest that was made already."""
+        """Add an ingredient with a digest that was made already. Raises :class:`Unhashable` beyond their number."""
+        if len(name) > _NAME_CHARS_MAX:
+            name = f"{name[:_NAME_CHARS_MAX]}…{self._text_digest(name)}"
+        if len(self._ingredients) >= INGREDIENTS_MAX:
+            raise too_many(INGREDIENTS_MAX).within(name)
         self._ingredients[category, name] = Ingredient(category=category, name=name, digest=digest, shown=text)
 
     def add_value(self, category: str, name: str, value: Any, *, label: str | None = None) -> None:
@@ -229,6 +237,8 @@ class Making:
 
     def _add_global(self, namespace: Mapping[str, Any], name: str, chains: Iterable[tuple[str, ...]]) -> None:
         module = self._namespace(namespace)
+        if not module and name in _OF_KERNEL:
+            return
         full = f"{module}.{name}" if module else name
         if name not in namespace and getattr(builtins, name, None) is not None:
             value = getattr(builtins, name)

@@ -6,9 +6,11 @@ library expects another result, and must not be given one from before the change
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import types
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -29,15 +31,29 @@ def follow(module: types.ModuleType, chain: tuple[str, ...]) -> tuple[str, Any]:
     name = module.__name__
     for attribute in chain:
         name = f"{name}.{attribute}"
-        value = vars(value).get(attribute)  # one that is made on demand is made by the job, too
+        value = _attribute(value, attribute)
         if not isinstance(value, types.ModuleType):
             return name, value
     return name, None
 
 
+def _attribute(module: types.ModuleType, name: str) -> Any:
+    """Return an attribute. One that is imported on demand is imported: a key must not depend on whether it was."""
+    found = vars(module).get(name)
+    if found is not None or not hasattr(module, "__getattr__"):
+        return found
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        return getattr(module, name)
+    return None
+
+
 def write_attribute(name: str, value: Any, form: Form) -> None:
     """Write an attribute of a module. Of a library only code and plain values count, as no job receives its objects."""
-    if isinstance(value, _BY_CONTENT) or value is os.environ or origin_of_module(name) == LOCAL:
+    owner = getattr(value, "__self__", None)
+    # ``random.random`` is a method of a generator, whose state changes with each call.
+    is_state = owner is not None and not isinstance(owner, (type, types.ModuleType))
+    if origin_of_module(name) == LOCAL or value is os.environ or (isinstance(value, _BY_CONTENT) and not is_state):
         form.value(value)
         return
     form.tag(type_name(value))

@@ -41,7 +41,7 @@ export const MESSAGES = {
   'cache.changed_value': '`{name}` changed from {old} to {new}',
   'cache.changed_variable': 'the environment variable {name} changed',
   'cache.changed_version': '{name} {old} → {new}',
-  'cache.collision': 'Miss, because the stored result with this key is of something else. It was not used and stays as it is.',
+  'cache.collision': 'Miss, because the stored result with this key is of something else. It was not used.',
   'cache.gpu_model_unknown': '--numeric puts the model of the GPU into the key, and which one it will be is not known; name it in the size, like a100:1/2',
   'cache.hit': 'Hit, because code, inputs, files and versions are those of the stored result.',
   'cache.imported_undeclared': 'imported undeclared {names}',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import linecache
 import os
+import random
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -271,6 +272,36 @@ def test_code_that_reads_the_environment_has_a_key_only_with_declared_variables(
     assert "f reads environment variables and none is declared" in reason(call(code))
     declared = Declared(variables=("A",))
     key(key_of_function(*submitted(code, "/tmp/ipykernel_2/3.py"), declared=declared))
+
+
+@pytest.mark.parametrize("draws", ["random.random()", "np.random.rand()", "np.random.default_rng(0).random()"])
+def test_state_of_generators_of_this_process_is_in_no_key(draws: str) -> None:
+    code = f"import random, numpy as np\ndef f():\n    random.seed(0)\n    np.random.seed(0)\n    return {draws}\nf()"
+    first = key(call(code))
+    random.random()
+    np.random.rand()
+    assert explained(first, key(call(code))) == []
+
+
+@pytest.mark.parametrize("value", ["np.zeros(2)", "np.float32(1)", "np.dtype('f4')", "np.random.default_rng(1)"])
+def test_version_of_the_library_of_an_argument_is_in_the_key(value: str) -> None:
+    found = key(call(f"import numpy as np\ndef f(x):\n    return x\nf({value})"))
+    assert ("distribution", "numpy") in {(one["category"], one["name"]) for one in found.ingredients}
+
+
+def test_names_that_each_kernel_has_are_in_no_key() -> None:
+    first = cell("get_ipython().run_line_magic('time', '1')\ny = 1")
+    assert cell("get_ipython().run_line_magic('time', '1')\ny = 1", {"get_ipython": threading.Lock}) == first
+
+
+def test_key_has_a_bounded_number_of_ingredients_with_short_names() -> None:
+    names = ", ".join(f"g{number}" for number in range(3_100))
+    assert "more than 3000 parts" in reason(key_of_cell(f"y = [{names}]", {}, []))
+    long = "g" * 5_000
+    found = cell(f"y = {long} + {long}2", {long: 1, f"{long}2": 2})
+    named = [one["name"] for one in found.ingredients if one["category"] == "global"]
+    assert len(named) == 2
+    assert max(map(len, named)) < 500
 
 
 def test_value_of_a_declared_variable_is_not_in_the_ingredients() -> None:
