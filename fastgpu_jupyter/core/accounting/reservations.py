@@ -138,11 +138,14 @@ class ReservationGuard:
         if count > 1:
             return len(able) >= count and self.leaves_room(lease, tuple(able[:count]))
         kept_bytes = {device.spec.id: kept_bytes for device, kept_bytes in self._look()}
-        unlike = {
-            (_kind(device), kept_bytes[device.spec.id], device.spec.parkable, device.spec.capabilities): device
-            for device in able
-        }
+        unlike = {_signature(device, kept_bytes[device.spec.id]): device for device in able}
         return any(self.leaves_room(lease, (device,)) for device in unlike.values())
+
+    def alike(self, device: Device) -> list[Device]:
+        """Return the devices that a lease of one device may have where it may have ``device``, and not otherwise."""
+        kept = [(_signature(one, kept_bytes), one) for one, kept_bytes in self._look()]
+        wanted = next((signature for signature, one in kept if one is device), None)
+        return [one for signature, one in kept if signature == wanted]
 
     def affected_tenants(self, lease: Lease) -> set[str]:
         """Who is refused as well where that lease is refused a device."""
@@ -314,6 +317,11 @@ def _fits(available: list[int], needs: Iterable[_Need], those_of: Callable[[str 
         if part:
             left[min(fitting, key=lambda number: left[number])] -= part
     return True
+
+
+def _signature(device: Device, kept_bytes: int) -> tuple[object, ...]:
+    """Return what a grant of the device depends on, as far as reservations decide that."""
+    return _kind(device), kept_bytes, device.spec.parkable, device.spec.capabilities
 
 
 def _kind(device: Device) -> DeviceModel:

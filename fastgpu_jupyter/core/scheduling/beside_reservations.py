@@ -14,8 +14,8 @@ from ..placement.device_share import Devices
 from ..placement.placer import Placer
 from . import tenant_limits
 
-#: So many other placements are tried at most.
-TRIES = 4
+#: So many other placements are tried at most, of devices that are unlike each other where one is requested.
+TRIES = 8
 
 
 def other_devices(
@@ -33,8 +33,7 @@ def other_devices(
     """
     demand = placer.make_demand(lease.requirements)
     for _ in range(TRIES):
-        tried, on_host = Exclusion(frozenset(forbidden.device_ids)), excluded.get(forbidden.host_id)
-        excluded = {**excluded, forbidden.host_id: on_host.combined_with(tried) if on_host else tried}
+        excluded = _without(excluded, placer.devices(forbidden), guard)
         found = None if demand is None else placer.place(lease.requirements, demand, excluded)
         if found is None:
             return None
@@ -43,3 +42,15 @@ def other_devices(
             return devices if tenant_limits.may_hold(state, lease, devices) else None
         forbidden = found
     return None
+
+
+def _without(excluded: Mapping[str, Exclusion], forbidden: Devices, guard: ReservationGuard) -> dict[str, Exclusion]:
+    """Return the exclusions with those of the forbidden devices, and of all that are forbidden with a single one."""
+    by_host: dict[str, set[str]] = {}
+    for device in guard.alike(forbidden[0]) if len(forbidden) == 1 else forbidden:
+        by_host.setdefault(device.spec.host_id, set()).add(device.spec.id)
+    combined = dict(excluded)
+    for host_id, device_ids in by_host.items():
+        tried, known = Exclusion(frozenset(device_ids)), excluded.get(host_id)
+        combined[host_id] = known.combined_with(tried) if known else tried
+    return combined

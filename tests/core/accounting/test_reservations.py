@@ -10,7 +10,7 @@ from fastgpu_jupyter.core.model.entities import BudgetPolicy, PendingReason, Pla
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.scheduling import queue_report
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, NotFound
-from fastgpu_jupyter.units import MS_PER_HOUR
+from fastgpu_jupyter.units import GIB, MS_PER_HOUR
 from tests.core.world import World, spec
 from tests.refusals import refused
 
@@ -220,6 +220,16 @@ def test_a_reservation_takes_nothing_from_devices_of_another_kind() -> None:
     world.do(c.ReleaseLease("wants"))
     world.ask("mine", "a100")
     assert [lease.state for lease in borrowed] == [LeaseState.PARKING, LeaseState.ACTIVE]
+
+
+@pytest.mark.parametrize("reserved", [1, 6])
+def test_a_device_that_reservations_leave_is_granted_where_they_forbid_the_ones_that_fit_best(reserved: int) -> None:
+    small = [spec(f"small-{index}", 24 * GIB, index=index, model="L4") for index in range(reserved)]
+    world = World(*small, spec("large", index=reserved))
+    reserve(world, milli=1000 * reserved, model="l4")
+    lease = world.ask("other", "any>=20GiB", tenant="bob", retention=Retention.HOLD)
+    assert lease.state is LeaseState.PREPARING
+    assert list(world.state.devices["large"].lease_ids) == ["other"]
 
 
 def test_a_lease_that_goes_beyond_what_is_reserved_is_beyond_it() -> None:
