@@ -25,8 +25,9 @@ from ..wire.schemas import (
     StatementView,
     TenantView,
 )
-from ..wire.statement_csv import statement_rows
-from .advice import statement_lines
+from ..wire.statement_advice import LeaseAdvice, advice_for_statement
+from ..wire.statement_csv import AdviceCells, statement_rows
+from .advice import advice_text, statement_lines
 from .command import ClientApp, format_day_time, purpose, table
 from .output import write_csv, write_progress
 
@@ -210,14 +211,23 @@ class StatementApp(ClientApp):
         with _progress(say("cli.reading_history")):
             current = time.strftime("%Y-%m", time.gmtime())
             found = client.statements(self.month or current)
+        advice = advice_for_statement(client) if self.month in ("", current) and any(map(_has_lines, found)) else []
         if self.as_csv and not self.as_json:
-            write_csv(statement_rows(found))
+            write_csv(statement_rows(found, {one.lease["id"]: _advice_cells(one) for one in advice}))
             return
         # An empty line between two statements.
         lines = [line for one in found for line in ("", *_statement_table(one))][1:]
-        if lines and self.month in ("", current) and not self.as_json:
-            lines += statement_lines(client)
-        self.show({"statements": found}, *(lines or [say("cli.no_usage")]), indent=2)
+        value = {"statements": found, "advice": {one.lease["id"]: one.view for one in advice}}
+        self.show(value, *((lines + statement_lines(advice)) if lines else [say("cli.no_usage")]), indent=2)
+
+
+def _has_lines(statement: StatementView) -> bool:
+    return bool(statement["lines"])
+
+
+def _advice_cells(one: LeaseAdvice) -> AdviceCells:
+    assert one.view["advice"] is not None
+    return AdviceCells(one.view["advice"]["size"], one.view["advice"]["saving_milli"], advice_text(one.view))
 
 
 def _rates_head() -> tuple[str, ...]:

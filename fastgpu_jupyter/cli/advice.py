@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from traitlets import Bool
 
 from ..errors import InvalidRequest, Message
@@ -9,10 +11,8 @@ from ..messages import say, sentence_of
 from ..text import shortened
 from ..wire.client import PoolClient
 from ..wire.schemas import AdviceView
+from ..wire.statement_advice import LeaseAdvice
 from .command import NOTEBOOK_WIDTH, ClientApp
-
-#: A statement has advice for so many leases at most; each is asked for by itself.
-IN_STATEMENT_MAX = 20
 
 
 class AdviseApp(ClientApp):
@@ -54,14 +54,10 @@ def advice_text(view: AdviceView) -> str:
     return (sentence_of(advice["basis"] if advice else view["reason"])) or ""
 
 
-def statement_lines(client: PoolClient) -> list[str]:
-    """Return a line for each of the caller's active leases whose notebook would do with a smaller size."""
-    measured = (lease for lease in client.leases() if lease["holder"]["notebook"] and not lease["holder"]["job"])
-    active = [lease for lease in measured if lease["state"] == "active"]
+def statement_lines(advice: Iterable[LeaseAdvice]) -> list[str]:
+    """Return the lines below a statement: one for each advice."""
     lines = []
-    for lease in active[:IN_STATEMENT_MAX]:
-        view = client.advice(lease["id"])
-        if view["advice"] is not None:
-            name = shortened(lease["holder"]["notebook"] or "", NOTEBOOK_WIDTH)
-            lines.append(say("cli.of_one", view=name, text=advice_text(view)))
+    for lease, view in advice:
+        name = shortened(lease["holder"]["notebook"] or "", NOTEBOOK_WIDTH)
+        lines.append(say("cli.of_one", view=name, text=advice_text(view)))
     return ["", *lines] if lines else []

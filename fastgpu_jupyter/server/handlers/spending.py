@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from typing import TYPE_CHECKING
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ...errors import InvalidRequest, Message
+from ...errors import InvalidRequest, Message, ReceivedMessage
+from ...messages import render
 from ...text import spreadsheet_cell
+from .. import language
+from ..spending import month_text
 from .base import LEASES, FastGPUHandler
 
 if TYPE_CHECKING:
+    from ...wire.schemas import AdviceView
     from ..spending import SpendingReader
 
 
@@ -49,12 +54,26 @@ class StatementHandler(MoneyHandler):
     @authorized(action="read", resource=LEASES)  # type: ignore[untyped-decorator]
     async def get(self, month: str) -> None:
         """Answer with the lines of a month, which sum to its amount; only the heading if nothing was used."""
-        from ...wire.statement_csv import statement_rows  # msgspec, which a server needs for nothing else
+        from ...wire.statement_advice import advice_for_statement  # msgspec, which a server needs for nothing else
+        from ...wire.statement_csv import AdviceCells, statement_rows
 
-        rows = statement_rows(await self.reader.statements(month))
+        statements = await self.reader.statements(month)
+        # Advice is about leases that are active now, so that it belongs to the present month.
+        is_present = month == month_text(int(time.time() * 1000))
+        advised = await self.call(advice_for_statement) if statements and is_present else []
+        cells = {lease["id"]: AdviceCells(*advice_cells(view)) for lease, view in advised}
+        rows = statement_rows(statements, cells)
         out = io.StringIO()
         csv.writer(out).writerows([spreadsheet_cell(value) for value in row] for row in rows)
         self.set_header("Content-Disposition", f'attachment; filename="fastgpu-{month}.csv"')
         self.set_header("Cache-Control", "no-store")
         # The mark lets spreadsheets read names in other scripts.
         self.finish("\ufeff" + out.getvalue(), set_content_type="text/csv; charset=utf-8")
+
+
+def advice_cells(view: AdviceView) -> tuple[str, int, str]:
+    """Return the size that is advised, the saving in thousandths, and the advice in the language of the user."""
+    advice = view["advice"]
+    assert advice is not None
+    sentence = render(ReceivedMessage.from_view(advice["basis"]), language.of_user())
+    return advice["size"], advice["saving_milli"], sentence

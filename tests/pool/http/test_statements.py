@@ -17,7 +17,7 @@ from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.pool.loop.changes import changes_of
 from fastgpu_jupyter.units import MS_PER_HOUR
-from fastgpu_jupyter.wire.statement_csv import statement_rows
+from fastgpu_jupyter.wire.statement_csv import AdviceCells, statement_rows
 from tests.core.world import World, spec
 
 WALL = 10**12  # 2001-09-09
@@ -89,6 +89,11 @@ def test_statement_of_a_job_names_it_in_every_form(tmp_path: Path) -> None:
     assert names == {"of-job": ("job 17 · train", "of-job.ipynb"), "of-notebook": (None, "of-notebook.ipynb")}
     head, *rows = statement_rows(found)
     assert [row[head.index("job")] for row in rows] == ["job 17 · train", None]
+    advised = {"of-notebook": AdviceCells("half", 500, "A half would do.")}
+    _, of_job, of_notebook = statement_rows(found, advised)
+    assert dict(zip(head, of_job, strict=True))["advised_size"] == ""
+    shown = dict(zip(head, of_notebook, strict=True))
+    assert (shown["advised_size"], shown["advised_saving_milli"], shown["advice"]) == ("half", 500, "A half would do.")
     text = "\n".join(accounts._statement_table(statement))
     assert "job 17 · train" in text
     assert "of-job.ipynb" not in text
