@@ -6,7 +6,7 @@
 
 import * as React from 'react';
 
-import { UTILIZATION_SAMPLES_MAX } from '../leases/reduce';
+import { UTILIZATION_SAMPLES_MAX } from '../leases/samples';
 import { SPARKLINE_HEIGHT, sparklinePaths } from './sparkline';
 
 /** A sentence of the server, with the text between backticks shown as code. */

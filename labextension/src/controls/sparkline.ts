@@ -2,7 +2,7 @@
  * Conversion of utilization samples into the paths of a sparkline. Pure.
  */
 
-import { UTILIZATION_SAMPLES_MAX } from '../leases/reduce';
+import { UTILIZATION_SAMPLES_MAX } from '../leases/samples';
 
 /** The height in the sparkline's own units; its width is one unit for each interval between samples. */
 export const SPARKLINE_HEIGHT = 24;

@@ -20,6 +20,7 @@ import type {
 } from '../generated/api';
 import type { IJobsState } from '../jobs/job';
 import { OVER, PARKED_OR_PARKING, RETURNING } from '../generated/lifecycle';
+import type { UtilizationSamples } from './samples';
 
 /** A message of the event stream. */
 export type StreamMessage =
@@ -43,8 +44,8 @@ export interface IPoolState {
   readonly leases: ReadonlyArray<LeaseView>;
   /** In order of position. */
   readonly queue: ReadonlyArray<QueueEntryView>;
-  /** The last utilization samples of each open lease, the newest at the end; null if unknown. */
-  readonly samples: Readonly<Record<string, ReadonlyArray<number | null>>>;
+  /** The last utilization samples of each open lease. */
+  readonly samples: UtilizationSamples;
   readonly jobs: IJobsState;
 }
 
@@ -118,5 +119,20 @@ export function leaseOfKernel(
     (latest, lease) =>
       latest === null || lease.times.requested_at >= latest.times.requested_at ? lease : latest,
     null
+  );
+}
+
+/** Return whether two lists have the same leases in the same order, as far as `isSame` compares them. */
+export function sameLeases(
+  before: ReadonlyArray<LeaseView>,
+  after: ReadonlyArray<LeaseView>,
+  isSame: (before: LeaseView, after: LeaseView) => boolean
+): boolean {
+  return (
+    before.length === after.length &&
+    after.every((lease, index) => {
+      const old = before[index];
+      return lease === old || (lease.id === old.id && isSame(old, lease));
+    })
   );
 }

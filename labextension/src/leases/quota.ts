@@ -10,6 +10,7 @@ import { Signal } from '@lumino/signaling';
 
 import type { ILeaseManager } from '../tokens';
 import type { GroupView, LeaseView, QuotaView } from '../generated/api';
+import { sameLeases } from './lease';
 
 /** The quota of the user or of the user's group, in thousandths of GPUs. */
 export interface IEntitlement
@@ -43,11 +44,11 @@ export class QuotaModel {
 
   private _onChanged(): void {
     const { manager } = this._options;
-    const fingerprint =
-      manager.connection.kind === 'connected' ? leaseFingerprint(manager.state.leases) : null;
-    if (fingerprint !== this._fingerprint) {
-      this._fingerprint = fingerprint;
-      if (fingerprint !== null && !this._isLoading) {
+    const leases = manager.connection.kind === 'connected' ? manager.state.leases : null;
+    const known = this._leases;
+    if (leases === null ? known !== null : known === null || !holdSame(known, leases)) {
+      this._leases = leases;
+      if (leases !== null && !this._isLoading) {
         void this._load();
       }
     }
@@ -56,9 +57,9 @@ export class QuotaModel {
   /** Send one request at a time, and another one if the leases changed during the last. */
   private async _load(): Promise<void> {
     this._isLoading = true;
-    let loaded: string | null = null;
-    while (this._fingerprint !== null && this._fingerprint !== loaded) {
-      loaded = this._fingerprint;
+    let loaded: ReadonlyArray<LeaseView> | null = null;
+    while (this._leases !== null && this._leases !== loaded) {
+      loaded = this._leases;
       const quota = await this._options.api.quota().catch(() => null);
       this._entitlements = quota === null ? [] : relevantEntitlements(quota);
     }
@@ -69,8 +70,8 @@ export class QuotaModel {
   private readonly _options: QuotaModel.IOptions;
   private readonly _changed = new Signal<this, void>(this);
   private _entitlements: ReadonlyArray<IEntitlement> = [];
-  /** The fingerprint of the current leases; null while there is no connection. */
-  private _fingerprint: string | null = null;
+  /** The leases of the last change of what is held; null while there is no connection. */
+  private _leases: ReadonlyArray<LeaseView> | null = null;
   private _isLoading = false;
 }
 
@@ -81,9 +82,13 @@ export namespace QuotaModel {
   }
 }
 
-/** Return a text that changes whenever the held amount may have changed. */
-export function leaseFingerprint(leases: ReadonlyArray<LeaseView>): string {
-  return leases.map(lease => `${lease.id} ${lease.state} ${lease.request.size}`).join('\n');
+/** Return whether the leases hold the same amounts, as far as the page can know. */
+function holdSame(before: ReadonlyArray<LeaseView>, after: ReadonlyArray<LeaseView>): boolean {
+  return sameLeases(
+    before,
+    after,
+    (old, lease) => lease.state === old.state && lease.request.size === old.request.size
+  );
 }
 
 /** Return the entitlements of the user and the user's group that have a limit or a guarantee. */

@@ -21,9 +21,7 @@ import type {
 import { NO_JOBS, reduceJobs } from '../jobs/job';
 import type { IPoolState, StreamMessage } from './lease';
 import { isOpen } from './lease';
-
-/** The number of utilization samples of each lease: two minutes at one sample per second. */
-export const UTILIZATION_SAMPLES_MAX = 120;
+import { UtilizationSamples } from './samples';
 
 /** The number of ended leases in the state. */
 export const ENDED_LEASES_MAX = 100;
@@ -34,7 +32,7 @@ export const EMPTY_STATE: IPoolState = {
   devices: [],
   leases: [],
   queue: [],
-  samples: {},
+  samples: UtilizationSamples.EMPTY,
   jobs: NO_JOBS
 };
 
@@ -63,6 +61,7 @@ function withJobs(state: IPoolState, message: JobsMessage | JobsUnreachableMessa
 
 function applySnapshot(state: IPoolState, snapshot: SnapshotMessage): IPoolState {
   const leases = sortLeases(snapshot.leases);
+  const open = new Set(leases.filter(isOpen).map(({ id }) => id));
   return {
     seq: snapshot.seq,
     pool: snapshot.pool,
@@ -70,7 +69,7 @@ function applySnapshot(state: IPoolState, snapshot: SnapshotMessage): IPoolState
     leases,
     queue: sortQueue(snapshot.queue),
     // A reconnection preserves the samples of leases that still exist.
-    samples: samplesOfOpen(state.samples, leases),
+    samples: state.samples.keep(id => open.has(id)),
     jobs: state.jobs
   };
 }
@@ -98,14 +97,17 @@ function applyChanged(state: IPoolState, changed: ChangedMessage): IPoolState {
   for (const device of changed.devices) {
     devices.set(device.id, device);
   }
-  const sorted = sortLeases([...leases.values()]);
+  const isKept = (id: string) => {
+    const lease = leases.get(id);
+    return lease !== undefined && isOpen(lease);
+  };
   return {
     seq: changed.seq,
     pool: changed.pool ?? state.pool,
     devices: sortDevices([...devices.values()]),
-    leases: sorted,
+    leases: sortLeases([...leases.values()]),
     queue: sortQueue(changed.queue),
-    samples: samplesOfOpen(state.samples, sorted),
+    samples: state.samples.keep(isKept),
     jobs: state.jobs
   };
 }
@@ -118,7 +120,7 @@ function position(entry: QueueEntryView): LeaseQueueView {
 function applyUsage(state: IPoolState, usage: UsageMessage): IPoolState {
   const deviceReadings = new Map(usage.devices.map(reading => [reading.id, reading]));
   const leaseReadings = new Map(usage.leases.map(reading => [reading.id, reading]));
-  const samples: Record<string, ReadonlyArray<number | null>> = { ...state.samples };
+  const utilization = new Map<string, number | null>();
   let changed = false;
 
   const leases = state.leases.map(lease => {
@@ -127,10 +129,7 @@ function applyUsage(state: IPoolState, usage: UsageMessage): IPoolState {
       return lease;
     }
     changed = true;
-    const previous = samples[lease.id] ?? [];
-    samples[lease.id] = [...previous, reading.usage.utilization_percent].slice(
-      -UTILIZATION_SAMPLES_MAX
-    );
+    utilization.set(lease.id, reading.usage.utilization_percent);
     return withLeaseReading(lease, reading);
   });
   const devices = state.devices.map(device => {
@@ -141,7 +140,7 @@ function applyUsage(state: IPoolState, usage: UsageMessage): IPoolState {
     changed = true;
     return withDeviceReading(device, reading);
   });
-  return changed ? { ...state, leases, devices, samples } : state;
+  return changed ? { ...state, leases, devices, samples: state.samples.with(utilization) } : state;
 }
 
 function withDeviceReading(device: DeviceView, reading: DeviceReading): DeviceView {
@@ -190,16 +189,4 @@ function sortQueue<T extends { readonly position: number }>(
   queue: ReadonlyArray<T>
 ): ReadonlyArray<T> {
   return [...queue].sort((a, b) => a.position - b.position);
-}
-
-/** Return the samples of the open leases. */
-function samplesOfOpen(
-  samples: IPoolState['samples'],
-  leases: ReadonlyArray<LeaseView>
-): IPoolState['samples'] {
-  return Object.fromEntries(
-    leases
-      .filter(lease => isOpen(lease) && lease.id in samples)
-      .map(lease => [lease.id, samples[lease.id]])
-  );
 }

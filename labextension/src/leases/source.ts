@@ -39,7 +39,7 @@ export class PageSource implements ILeaseSource {
 
   get samples(): ReadonlyArray<number | null> {
     const { lease } = this;
-    return (lease !== null && this._options.manager.state.samples[lease.id]) || NO_SAMPLES;
+    return lease === null ? NO_SAMPLES : this._options.manager.state.samples.of(lease.id);
   }
 
   get pool(): PoolView | null {

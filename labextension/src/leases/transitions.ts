@@ -49,16 +49,20 @@ export function findTransitions(
 ): ReadonlyArray<ILeaseTransition> {
   const previous = new Map(before.map(lease => [lease.id, lease]));
   const transitions: ILeaseTransition[] = [];
-  const reported = new Set(before.map(budgetKey));
+  let reported: Set<string | null> | null = null;
   for (const lease of after) {
     const old = previous.get(lease.id);
     if (old !== undefined) {
       for (const transition of messageTransitions(old, lease)) {
-        const key = transition.kind === 'budget' ? budgetKey(lease) : null;
-        if (key === null || !reported.has(key)) {
-          transitions.push(transition);
+        if (transition.kind === 'budget') {
+          const key = budgetKey(lease);
+          reported ??= new Set(before.map(budgetKey));
+          if (reported.has(key)) {
+            continue;
+          }
           reported.add(key);
         }
+        transitions.push(transition);
       }
     }
     if (lease.state === 'waiting') {

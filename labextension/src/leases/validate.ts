@@ -68,96 +68,147 @@ function isObject(value: any): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Returns a value with just the fields of its schema, as it is or a copy; throws an `InvalidMessage` if it has not. */
+type Reader = (value: any) => any;
+
 /** Return a validated copy of a value that is named `field` in errors. */
 function read(schema: ISchema, value: unknown, field: string): any {
   try {
-    return validate(schema, value);
+    return readerOf(schema)(value);
   } catch (reason) {
     throw reason instanceof InvalidMessage ? reason.within(field) : reason;
   }
 }
 
-/** Return a copy of `value` with the fields of the schema; throws an `InvalidMessage` if it does not match. */
-function validate(schema: ISchema, value: any): any {
-  if (schema.$ref !== undefined) {
-    return validate(SCHEMAS[schema.$ref], value);
+const READERS = new Map<ISchema, Reader>();
+
+/** Return the reader of a schema, which is made once: messages have thousands of values each second. */
+function readerOf(schema: ISchema): Reader {
+  const known = READERS.get(schema);
+  if (known !== undefined) {
+    return known;
   }
+  // Schemas refer to each other in circles, so that another one's reader is made when it is needed.
+  const { $ref } = schema;
+  const made: Reader = $ref === undefined ? readerOfType(schema) : value => readerOf(SCHEMAS[$ref])(value);
+  READERS.set(schema, made);
+  return made;
+}
+
+function readerOfType(schema: ISchema): Reader {
   if (schema.anyOf !== undefined) {
-    return validateAny(schema.anyOf, value);
+    return readerOfAny(schema.anyOf);
   }
   if (schema.enum !== undefined) {
-    if (!schema.enum.includes(value)) {
-      throw new InvalidMessage(`one of ${schema.enum.join(', ')}`);
-    }
-    return value;
+    return readerOfEnum(schema.enum);
   }
   switch (schema.type) {
     case 'string':
-      if (typeof value !== 'string') {
-        throw new InvalidMessage('a text');
-      }
-      return value.slice(0, schema.maxLength ?? TEXT_MAX);
+      return readerOfString(schema.maxLength ?? TEXT_MAX);
     case 'boolean':
-      if (typeof value !== 'boolean') {
-        throw new InvalidMessage('true or false');
-      }
-      return value;
+      return readBoolean;
     case 'integer':
-      return validateInteger(schema, value);
+      return readerOfInteger(schema);
     case 'number':
-      if (typeof value !== 'number') {
-        throw new InvalidMessage('a number');
-      }
-      return value;
+      return readNumber;
     case 'array':
-      return validateArray(schema.items ?? {}, value);
+      return readerOfArray(schema.items ?? {});
     case 'object':
-      return validateObject(schema, value);
+      return readerOfObject(schema);
     default:
-      throw new InvalidMessage('of a supported type');
+      return () => {
+        throw new InvalidMessage('of a supported type');
+      };
   }
 }
 
-function validateInteger(schema: ISchema, value: any): number {
-  const { minimum = Number.MIN_SAFE_INTEGER, maximum = Number.MAX_SAFE_INTEGER } = schema;
-  if (!Number.isSafeInteger(value) || value < minimum || value > maximum) {
-    throw new InvalidMessage(`an integer from ${minimum} to ${maximum}`);
+function readerOfString(lengthMax: number): Reader {
+  return value => {
+    if (typeof value !== 'string') {
+      throw new InvalidMessage('a text');
+    }
+    return value.length > lengthMax ? value.slice(0, lengthMax) : value;
+  };
+}
+
+function readBoolean(value: any): boolean {
+  if (typeof value !== 'boolean') {
+    throw new InvalidMessage('true or false');
   }
   return value;
 }
 
-function validateArray(items: ISchema, value: any): any[] {
-  if (!Array.isArray(value) || value.length > LIST_MAX) {
-    throw new InvalidMessage(`a list of at most ${LIST_MAX}`);
+function readNumber(value: any): number {
+  if (typeof value !== 'number') {
+    throw new InvalidMessage('a number');
   }
-  let index = 0;
-  try {
-    const result: any[] = [];
-    for (; index < value.length; index++) {
-      result.push(validate(items, value[index]));
-    }
-    return result;
-  } catch (reason) {
-    throw reason instanceof InvalidMessage ? reason.within(`[${index}]`) : reason;
-  }
+  return value;
 }
 
-/** Validate against the alternatives in order; a missing value becomes null if null is one of them. */
-function validateAny(alternatives: ReadonlyArray<ISchema>, value: any): any {
-  if ((value === null || value === undefined) && alternatives.some(({ type }) => type === 'null')) {
-    return null;
-  }
-  // An error costs much more than a comparison of types, and parameters of messages have many alternatives.
-  const others = alternatives.filter(({ type }) => type !== 'null');
-  const possible = others.filter(({ type }) => hasType(value, type));
-  for (const alternative of possible.slice(0, -1)) {
-    try {
-      return validate(alternative, value);
-    } catch {
-      // The error of the last alternative is reported.
+function readerOfEnum(values: ReadonlyArray<unknown>): Reader {
+  const allowed = new Set(values);
+  return value => {
+    if (!allowed.has(value)) {
+      throw new InvalidMessage(`one of ${values.join(', ')}`);
     }
-  }
-  return validate(possible[possible.length - 1] ?? others[others.length - 1], value);
+    return value;
+  };
+}
+
+function readerOfInteger(schema: ISchema): Reader {
+  const { minimum = Number.MIN_SAFE_INTEGER, maximum = Number.MAX_SAFE_INTEGER } = schema;
+  return value => {
+    if (!Number.isSafeInteger(value) || value < minimum || value > maximum) {
+      throw new InvalidMessage(`an integer from ${minimum} to ${maximum}`);
+    }
+    return value;
+  };
+}
+
+function readerOfArray(items: ISchema): Reader {
+  const readItem = readerOf(items);
+  return value => {
+    if (!Array.isArray(value) || value.length > LIST_MAX) {
+      throw new InvalidMessage(`a list of at most ${LIST_MAX}`);
+    }
+    let index = 0;
+    let result: any[] = value;
+    try {
+      for (; index < value.length; index++) {
+        const item = readItem(value[index]);
+        if (item !== value[index]) {
+          result = result === value ? [...value] : result;
+          result[index] = item;
+        }
+      }
+      return result;
+    } catch (reason) {
+      throw reason instanceof InvalidMessage ? reason.within(`[${index}]`) : reason;
+    }
+  };
+}
+
+/** Return a reader of the alternatives in order; a missing value becomes null if null is one of them. */
+function readerOfAny(alternatives: ReadonlyArray<ISchema>): Reader {
+  const others = alternatives.filter(({ type }) => type !== 'null');
+  const isNullable = others.length < alternatives.length;
+  const readers = others.map(other => ({ type: other.type, read: readerOf(other) }));
+  const last = readers[readers.length - 1];
+  return value => {
+    if (isNullable && (value === null || value === undefined)) {
+      return null;
+    }
+    // An error costs much more than a comparison of types, and parameters of messages have many alternatives.
+    const possible = readers.length > 1 ? readers.filter(({ type }) => hasType(value, type)) : readers;
+    for (let index = 0; index < possible.length - 1; index++) {
+      try {
+        return possible[index].read(value);
+      } catch {
+        // The error of the last alternative is reported.
+      }
+    }
+    return (possible[possible.length - 1] ?? last).read(value);
+  };
 }
 
 /** Return whether a value may have a type of JSON Schema; true if that says nothing. */
@@ -178,35 +229,73 @@ function hasType(value: any, type: string | undefined): boolean {
   }
 }
 
-function validateObject(schema: ISchema, value: any): any {
-  if (!isObject(value)) {
-    throw new InvalidMessage('an object');
-  }
-  const { additionalProperties, properties = NO_PROPERTIES, optional = NO_NAMES } = schema;
-  const result: any = {};
-  let field = '';
-  try {
-    if (additionalProperties !== undefined) {
-      for (const name of Object.keys(value)) {
+function readerOfObject(schema: ISchema): Reader {
+  const { additionalProperties, properties = {}, optional = [] } = schema;
+  const readOther = additionalProperties === undefined ? null : readerOf(additionalProperties);
+  const fields = Object.keys(properties).map(name => ({
+    name,
+    read: readerOf(properties[name]),
+    isOptional: optional.includes(name)
+  }));
+  const names = new Set(Object.keys(properties));
+  return value => {
+    if (!isObject(value)) {
+      throw new InvalidMessage('an object');
+    }
+    let field = '';
+    try {
+      if (readOther !== null) {
+        const result: any = {};
+        for (const name of Object.keys(value)) {
+          field = name;
+          result[name] = readOther(value[name]);
+        }
+        return result;
+      }
+      // A copy only where it differs: most of what the server sends has just the fields of its schema.
+      let result: any = null;
+      for (let index = 0; index < fields.length; index++) {
+        const { name, read: readField, isOptional } = fields[index];
+        const given = value[name];
+        if (given === undefined && isOptional) {
+          continue;
+        }
         field = name;
-        result[name] = validate(additionalProperties, value[name]);
+        const known = readField(given);
+        if (result !== null) {
+          result[name] = known;
+        } else if (known !== given) {
+          result = beginning(value, fields, index);
+          result[name] = known;
+        }
       }
+      return result ?? (hasOnly(value, names) ? value : beginning(value, fields, fields.length));
+    } catch (reason) {
+      throw reason instanceof InvalidMessage ? reason.within(`.${field}`) : reason;
     }
-    for (const name in properties) {
-      field = name;
-      if (value[name] !== undefined || !optional.includes(name)) {
-        result[name] = validate(properties[name], value[name]);
-      }
+  };
+}
+
+function hasOnly(value: any, names: ReadonlySet<string>): boolean {
+  for (const name in value) {
+    if (!names.has(name)) {
+      return false;
     }
-  } catch (reason) {
-    throw reason instanceof InvalidMessage ? reason.within(`.${field}`) : reason;
+  }
+  return true;
+}
+
+/** Return a copy of the first fields of a value that it has. */
+function beginning(value: any, fields: ReadonlyArray<{ readonly name: string }>, count: number): any {
+  const result: any = {};
+  for (let index = 0; index < count; index++) {
+    const { name } = fields[index];
+    if (value[name] !== undefined) {
+      result[name] = value[name];
+    }
   }
   return result;
 }
-
-const NO_PROPERTIES: Readonly<Record<string, ISchema>> = {};
-
-const NO_NAMES: ReadonlyArray<string> = [];
 
 /** Return a validated lease. */
 export function readLease(value: unknown): LeaseView {

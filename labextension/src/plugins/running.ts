@@ -12,7 +12,7 @@ import { CommandIDs } from '../commands';
 import { formatMemory } from '../texts/format';
 import { fastgpuIcon } from '../icon';
 import type { LeaseView } from '../generated/api';
-import { isOpen, isReleasable } from '../leases/lease';
+import { isOpen, isReleasable, sameLeases } from '../leases/lease';
 import { notebookName, stateName } from '../texts/lease';
 import { ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
@@ -106,20 +106,25 @@ class RunningLeases implements IRunningSessions.IManager {
 
   /** Emit a change only if the displayed values changed, not for each usage sample. */
   private _onChanged(): void {
-    const shown = this._leases()
-      .map(
-        ({ id, state, holder, memory, request }) =>
-          `${id} ${state} ${memory.limit_bytes} ${request.size} ${holder.notebook}`
-      )
-      .join('\n');
-    if (shown !== this._shown) {
+    const shown = this._leases();
+    if (!sameLeases(this._shown, shown, isSameItem)) {
       this._shown = shown;
       this.runningChanged.emit();
     }
   }
 
   private readonly _options: RunningLeases.IOptions;
-  private _shown = '';
+  private _shown: ReadonlyArray<LeaseView> = [];
+}
+
+/** Return whether an item shows the same of two versions of a lease. */
+function isSameItem(old: LeaseView, lease: LeaseView): boolean {
+  return (
+    lease.state === old.state &&
+    lease.memory.limit_bytes === old.memory.limit_bytes &&
+    lease.request.size === old.request.size &&
+    lease.holder.notebook === old.holder.notebook
+  );
 }
 
 namespace RunningLeases {

@@ -20,8 +20,7 @@ import { FocusRestorer } from './focus';
 import { Part } from './part';
 import { RefreshButton } from './refreshbutton';
 import { saveFile } from './savefile';
-
-const TICK_MS = 1000;
+import { Ticker } from './ticker';
 
 /** The controls above the content. */
 function DashboardTools(
@@ -74,7 +73,7 @@ export class DashboardWidget extends MainAreaWidget<Part> {
     this._focus = new FocusRestorer(this.node);
     options.manager.changed.connect(this._render, this);
     options.record.changed.connect(this._render, this);
-    this._ticker = window.setInterval(() => this._render(), TICK_MS);
+    this._ticker.start();
   }
 
   get choices(): IDashboardChoices {
@@ -87,7 +86,7 @@ export class DashboardWidget extends MainAreaWidget<Part> {
   }
 
   override dispose(): void {
-    window.clearInterval(this._ticker);
+    this._ticker.stop();
     this._focus.dispose();
     Signal.clearData(this);
     super.dispose();
@@ -100,6 +99,7 @@ export class DashboardWidget extends MainAreaWidget<Part> {
 
   private _render(): void {
     if (!this.isDisposed && this.isVisible && document.visibilityState === 'visible') {
+      this._ticker.onRendered();
       this.content.update();
       this._tools.update();
     }
@@ -138,7 +138,7 @@ export class DashboardWidget extends MainAreaWidget<Part> {
   private readonly _choicesChanged = new Signal<this, void>(this);
   private readonly _focus: FocusRestorer;
   private readonly _tools: Part;
-  private readonly _ticker: number;
+  private readonly _ticker = new Ticker(() => this._render());
   private _choices: IDashboardChoices;
 }
 

@@ -246,7 +246,7 @@ function UsageRows(
   props: ITextContext & { readonly lease: LeaseView; readonly samples: IPoolState['samples'] }
 ): React.JSX.Element {
   const { lease, trans, language } = props;
-  const samples = props.samples[lease.id] ?? [];
+  const samples = props.samples.of(lease.id);
   const known = samples.filter((sample): sample is number => sample !== null);
   const now =
     lease.usage.utilization_percent === null ? trans.__('unknown') : formatPercent(lease.usage.utilization_percent, language);

@@ -17,7 +17,7 @@ import { openContextMenu } from './contextmenu';
 
 export interface ILeaseRowProps extends ITextContext {
   readonly lease: LeaseView;
-  readonly samples: ReadonlyArray<number | null> | undefined;
+  readonly samples: ReadonlyArray<number | null>;
   readonly isExpanded: boolean;
   /** Whether the Tab key reaches the list here. */
   readonly isTabStop: boolean;
@@ -68,7 +68,7 @@ export const LeaseRow = React.memo(function LeaseRow(props: ILeaseRowProps): Rea
           <span className="fg-ListRow-numbers" aria-hidden="true">
             {numbers.map(({ kind, text }) => (
               <React.Fragment key={kind}>
-                {kind === 'utilization' && <Sparkline samples={props.samples ?? []} label="" />}
+                {kind === 'utilization' && <Sparkline samples={props.samples} label="" />}
                 <span data-kind={kind} className="fg-ellipsis">
                   {text}
                 </span>

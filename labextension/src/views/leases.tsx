@@ -157,7 +157,7 @@ function LeaseList(props: ILeasesProps & { readonly hasFilter: boolean }): React
             trans={trans}
             language={language}
             lease={lease}
-            samples={props.samples[lease.id]}
+            samples={props.samples.of(lease.id)}
             isExpanded={isExpanded(lease)}
             isTabStop={isTabStop}
             isPending={props.pendingActions.has(lease.id)}

@@ -23,9 +23,8 @@ import type { IPanelChoices, ISectionCallbacks, SectionName } from './panelsecti
 import { DEFAULT_CHOICES, SectionContent, sectionNotes, SECTIONS, sectionTitles, WEIGHTS } from './panelsections';
 import { Part } from './part';
 import { heightShares } from './sectionheights';
+import { Ticker } from './ticker';
 import { SCROLL_CLASS } from './virtuallist';
-
-const TICK_MS = 1000;
 
 export class FastGPUPanel extends SidePanel {
   constructor(options: FastGPUPanel.IOptions) {
@@ -111,7 +110,7 @@ export class FastGPUPanel extends SidePanel {
   }
 
   override dispose(): void {
-    this._stopTicking();
+    this._ticker.stop();
     this._focus.dispose();
     Signal.clearData(this);
     super.dispose();
@@ -120,24 +119,24 @@ export class FastGPUPanel extends SidePanel {
   protected override onAfterShow(msg: Message): void {
     super.onAfterShow(msg);
     this._render();
-    this._startTicking();
+    this._ticker.start();
   }
 
   protected override onAfterAttach(msg: Message): void {
     super.onAfterAttach(msg);
     if (this.isVisible) {
       this._render();
-      this._startTicking();
+      this._ticker.start();
     }
   }
 
   protected override onBeforeHide(msg: Message): void {
-    this._stopTicking();
+    this._ticker.stop();
     super.onBeforeHide(msg);
   }
 
   protected override onBeforeDetach(msg: Message): void {
-    this._stopTicking();
+    this._ticker.stop();
     super.onBeforeDetach(msg);
   }
 
@@ -155,6 +154,7 @@ export class FastGPUPanel extends SidePanel {
     if (this.isDisposed || !this.isVisible) {
       return;
     }
+    this._ticker.onRendered();
     const { manager, spending } = this._options;
     const hasPool = manager.state.pool !== null;
     this.node.dataset.stale = String(manager.connection.kind === 'unreachable');
@@ -292,20 +292,6 @@ export class FastGPUPanel extends SidePanel {
     });
   }
 
-  private _startTicking(): void {
-    this._stopTicking();
-    this._ticker = window.setInterval(() => {
-      if (document.visibilityState === 'visible') {
-        this._render();
-      }
-    }, TICK_MS);
-  }
-
-  private _stopTicking(): void {
-    window.clearInterval(this._ticker);
-    this._ticker = undefined;
-  }
-
   private readonly _options: FastGPUPanel.IOptions;
   /** The sections that there are, in their order. */
   private readonly _names: ReadonlyArray<SectionName>;
@@ -316,7 +302,7 @@ export class FastGPUPanel extends SidePanel {
   private _choices: IPanelChoices = DEFAULT_CHOICES;
   private _showEnded = true;
   private _asTable = false;
-  private _ticker: number | undefined;
+  private readonly _ticker = new Ticker(() => this._render());
   /** Whether the user has moved a handle. */
   private _isSized = false;
   private _openedJob: number | null = null;

@@ -78,7 +78,7 @@ export class ToolbarItem extends ReactWidget {
     const lease = leaseOfKernel(manager.state.leases, this.kernelId);
     const texts = toolbarTexts(lease, manager.connection.kind, manager.now(), trans, language);
     const isActive = lease !== null && lease.state === 'active';
-    const samples = lease === null ? [] : (manager.state.samples[lease.id] ?? []);
+    const samples = lease === null ? [] : (manager.state.samples.of(lease.id));
     const isKnown = texts.shape !== 'diamond';
     const hasSparkline = this._width === 'sparkline' && isActive && isKnown && !texts.isUrgent;
     const hasWord = this._width !== 'narrow';
@@ -130,7 +130,7 @@ export class ToolbarItem extends ReactWidget {
       (this._showWithoutLease || (lease !== null && isOpen(lease)));
     this.setHidden(!isUseful);
     const texts = toolbarTexts(lease, manager.connection.kind, manager.now(), trans, language);
-    const samples = lease === null ? undefined : manager.state.samples[lease.id];
+    const samples = lease === null ? undefined : manager.state.samples.of(lease.id);
     const shown = JSON.stringify([isUseful, texts, this._width === 'sparkline' ? samples : null]);
     if (shown !== this._shown) {
       this._shown = shown;

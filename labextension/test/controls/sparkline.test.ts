@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { UTILIZATION_SAMPLES_MAX } from '../../src/leases/reduce';
+import { UTILIZATION_SAMPLES_MAX } from '../../src/leases/samples';
 import { SPARKLINE_HEIGHT, sparklinePaths } from '../../src/controls/sparkline';
 
 test('sparklinePaths: end at the right edge and stay within the height', () => {

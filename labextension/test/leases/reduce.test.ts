@@ -3,7 +3,8 @@ import test from 'node:test';
 
 import type { UsageMessage } from '../../src/generated/api';
 import type { IPoolState } from '../../src/leases/lease';
-import { EMPTY_STATE, ENDED_LEASES_MAX, UTILIZATION_SAMPLES_MAX, reduce } from '../../src/leases/reduce';
+import { EMPTY_STATE, ENDED_LEASES_MAX, reduce } from '../../src/leases/reduce';
+import { UTILIZATION_SAMPLES_MAX } from '../../src/leases/samples';
 import { device, GIB, lease, message, pool, queueEntry, snapshot } from '../samples';
 
 const loaded: IPoolState = reduce(EMPTY_STATE, snapshot());
@@ -32,9 +33,9 @@ test('reduce: a snapshot, replaces the state except samples of remaining leases'
   const charted = reduce(loaded, usage(33));
   const again = reduce(charted, snapshot({ seq: 1, leases: [lease(), lease({ id: 'l9' })] }));
   assert.equal(again.seq, 1);
-  assert.deepEqual(again.samples, { l1: [33] });
+  assert.deepEqual(again.samples.of('l1'), [33]);
   const gone = reduce(again, snapshot({ seq: 2, leases: [lease({ id: 'l9' })] }));
-  assert.deepEqual(gone.samples, {});
+  assert.deepEqual(gone.samples.of('l1'), []);
   assert.deepEqual(
     gone.leases.map(each => each.id),
     ['l9']
@@ -117,7 +118,7 @@ test('reduce: a change of the pool, applied', () => {
 
 test('reduce: usage, updates meters and devices and adds a sample', () => {
   const next = reduce(reduce(loaded, usage(40)), usage(null));
-  assert.deepEqual(next.samples, { l1: [40, null] });
+  assert.deepEqual(next.samples.of('l1'), [40, null]);
   assert.equal(next.leases[0].usage.utilization_percent, null);
   assert.equal(next.leases[0].money.cost_micro, 1_700);
   assert.equal(next.devices[0].memory.used_bytes, 9 * GIB);
@@ -134,9 +135,9 @@ test('reduce: more samples than the limit, keeps the newest', () => {
   for (let sample = 0; sample < UTILIZATION_SAMPLES_MAX + 5; sample += 1) {
     state = reduce(state, usage(sample % 100));
   }
-  assert.equal(state.samples.l1.length, UTILIZATION_SAMPLES_MAX);
-  assert.equal(state.samples.l1[0], 5);
-  assert.equal(state.samples.l1[UTILIZATION_SAMPLES_MAX - 1], (UTILIZATION_SAMPLES_MAX + 4) % 100);
+  assert.equal(state.samples.of('l1').length, UTILIZATION_SAMPLES_MAX);
+  assert.equal(state.samples.of('l1')[0], 5);
+  assert.equal(state.samples.of('l1')[UTILIZATION_SAMPLES_MAX - 1], (UTILIZATION_SAMPLES_MAX + 4) % 100);
 });
 
 test('reduce: usage of unknown or ended leases, ignored', () => {
@@ -158,7 +159,7 @@ test('reduce: the end of a lease, removes its samples', () => {
     leases: [lease({ version: 4, state: 'ended', times: { ended_at: 99 } })],
     queue: []
   });
-  assert.deepEqual(ended.samples, {});
+  assert.deepEqual(ended.samples.of('l1'), []);
   assert.equal(ended.leases.length, 1);
 });
 
