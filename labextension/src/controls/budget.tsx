@@ -8,7 +8,11 @@ import { loadRepeatedly } from './hooks';
 import type { IBudget, ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
 
-const REFRESH_MS = 60_000;
+/** As often as the section *Spending* asks, so that both show the same. */
+const REFRESH_MS = 10_000;
+
+/** Where no part is given at which the user is warned. */
+const WARN_MILLI = 800;
 
 /** The section with the bar; a lease's own budget goes before that of its user. */
 export function BudgetSection(
@@ -17,7 +21,7 @@ export function BudgetSection(
   const { source, lease, trans, language } = props;
   const monthly = useMonthly(source);
   const { budget_micro, cost_micro, currency } = lease.money;
-  const own = budget_micro === null ? null : { spent_micro: cost_micro, budget_micro, currency };
+  const own: IBudget | null = budget_micro === null ? null : { spent_micro: cost_micro, budget_micro, currency };
   const budget = own ?? monthly;
   if (budget === null) {
     return null;
@@ -38,7 +42,9 @@ export function BudgetSection(
       </div>
       <div
         className="fg-Meter"
-        data-level={percent >= 100 ? 'full' : percent >= 80 ? 'high' : 'normal'}
+        data-level={
+          percent >= 100 ? 'full' : 10 * percent >= (budget.warn_milli ?? WARN_MILLI) ? 'high' : 'normal'
+        }
         role="meter"
         aria-label={trans.__('Budget')}
         aria-valuemin={0}

@@ -43,6 +43,8 @@ export interface IBudget {
   readonly spent_micro: number;
   readonly budget_micro: number;
   readonly currency: string;
+  /** The part at which the user is warned, in thousandths; undefined for a lease's own budget. */
+  readonly warn_milli?: number;
 }
 
 /** The lease of one kernel, with what can be done about it. */

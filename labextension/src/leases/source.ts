@@ -1,18 +1,19 @@
 /** The source of a lease for the controls, made from the page's model of the pool. */
 
-import type { AdviceView, HistoryView, LeaseView, PoolView, QuotaView, SizeOptions } from '../generated/api';
+import type { AdviceView, HistoryView, LeaseView, PoolView, SizeOptions, SpendingView } from '../generated/api';
 import type { IBudget, ILeaseSource, ISizesQuery, ISourceActions, SourceAction } from '../controls/source';
 import type { ILeaseManager } from '../tokens';
 import { LEASE_ACTION_NAMES } from './actions';
 import type { LeaseAction } from './actions';
 import type { IHistorySubject, Resolution } from './history';
 import type { Connection } from './lease';
+import { startOfDay } from './spending';
 
 /** The requests that the source needs beside those of the manager; tests provide a fake. */
 export interface ISourceAPI {
   sizes(query: ISizesQuery): Promise<SizeOptions>;
   history(subject: IHistorySubject, resolution: Resolution, since: number): Promise<HistoryView>;
-  quota(): Promise<QuotaView>;
+  spending(since: number): Promise<SpendingView>;
   advice(leaseId: string): Promise<AdviceView>;
   silenceAdvice(leaseId: string, silenced: boolean): Promise<AdviceView>;
 }
@@ -119,17 +120,14 @@ export class PageSource implements ILeaseSource {
     since: number
   ): Promise<HistoryView> => this._options.api.history(subject, resolution, since);
 
+  /** Return the budget of the month, from the same answer as the section *Spending*. */
   readonly loadBudget = async (): Promise<IBudget | null> => {
-    const { lease } = this;
-    const { tenants } = await this._options.api.quota();
-    const own = tenants.find(({ tenant }) => tenant.key === lease?.tenant.key);
-    return lease === null || own === undefined || own.budget_micro_per_month === null
+    const { month_micro, budget_micro, currency, warn_milli } = await this._options.api.spending(
+      startOfDay(Date.now())
+    );
+    return month_micro === null || budget_micro === null
       ? null
-      : {
-          spent_micro: own.spent_micro,
-          budget_micro: own.budget_micro_per_month,
-          currency: lease.money.currency
-        };
+      : { spent_micro: month_micro, budget_micro, currency, warn_milli };
   };
 
   readonly loadAdvice = (leaseId: string): Promise<AdviceView> => this._options.api.advice(leaseId);
