@@ -166,7 +166,7 @@ def test_waiting_cell_and_toolbar_offer_what_works_now(page: Page, lab: LabProce
     expect(button).to_contain_text("Get a GPU…")
     lab.pool.request("half", token=token)
     button.click()
-    popover.get_by_role("button", name="Choose size…").click()
+    popover.get_by_role("button", name="Get a GPU…").click()
     dialog = user.dialog()
     dialog.get_by_role("slider", name="Size").press("End")
     expect(dialog.locator(".fg-Offer")).to_contain_text("in the queue")

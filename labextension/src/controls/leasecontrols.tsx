@@ -38,7 +38,7 @@ export interface IControlsHost {
   /** Open the dialog that changes the size; without it the slider is shown while the lease waits. */
   readonly onResize?: () => void;
   /** Open the dialog that requests a lease. */
-  readonly onChooseSize?: () => void;
+  readonly onGetGPU?: () => void;
   /** Open the dialog that changes the kernel of the notebook. */
   readonly onChangeKernel?: () => void;
   readonly onClose?: () => void;

@@ -65,9 +65,9 @@ export function NoLease(
         </p>
       )}
       <div className="fg-Buttons">
-        {canRequest && props.onChooseSize !== undefined && (
-          <button type="button" className="fg-Button" disabled={!live} onClick={props.onChooseSize}>
-            {trans.__('Choose size…')}
+        {canRequest && props.onGetGPU !== undefined && (
+          <button type="button" className="fg-Button" disabled={!live} onClick={props.onGetGPU}>
+            {trans.__('Get a GPU…')}
           </button>
         )}
         {canRequest && offer !== null && (

@@ -3,7 +3,8 @@
  *
  * The names are those of the parameters of a kernelspec (`metadata.parameters`, as Jupyter's JEP 87 shapes it), which
  * have the defaults of the user for that kernel. What a notebook remembers may come from anyone: it can ask for less
- * than the defaults, but a higher priority, another budget or a GPU that is kept while idle needs the user's consent.
+ * than the defaults, but a size that may cost more, a higher priority, another budget or a GPU that is kept while idle
+ * needs the user's consent.
  */
 
 import type { IntentBody } from '../generated/api';
@@ -137,12 +138,13 @@ export function rememberedOf({ kernel, choice }: IKernelChoice, defaults: IChoic
 }
 
 /** A parameter that needs the user's consent before it exceeds the defaults. */
-export type Raised = 'priority' | 'hold' | 'budget';
+export type Raised = 'size' | 'priority' | 'hold' | 'budget';
 
-/** Return the parameters in which a choice asks for more than the defaults. */
-export function raisedBy(choice: IChoice, defaults: IChoice): Raised[] {
+/** Return the parameters in which a choice asks for more than the defaults; of its size the rates decide that. */
+export function raisedBy(choice: IChoice, defaults: IChoice, mayCostMore: boolean): Raised[] {
   const limit = ({ budget }: IChoice) => (budget === '' ? Infinity : Number(budget));
   const raised: Record<Raised, boolean> = {
+    size: mayCostMore && choice.size !== defaults.size,
     priority: PRIORITIES.indexOf(choice.priority) > PRIORITIES.indexOf(defaults.priority),
     hold: choice.hold && !defaults.hold,
     budget: limit(choice) > limit(defaults)
@@ -151,8 +153,7 @@ export function raisedBy(choice: IChoice, defaults: IChoice): Raised[] {
 }
 
 /** Return a choice with the defaults in place of what exceeds them. */
-export function bounded(choice: IChoice, defaults: IChoice): IChoice {
-  const raised = raisedBy(choice, defaults);
+export function bounded(choice: IChoice, defaults: IChoice, raised: ReadonlyArray<Raised>): IChoice {
   return { ...choice, ...Object.fromEntries(raised.map(name => [name, defaults[name]])) };
 }
 

@@ -41,6 +41,6 @@ export class Consent {
   private _known: ReadonlyArray<string> | null = null;
 }
 
-function keyOf(path: string, kernel: string, { priority, hold, budget }: IChoice): string {
-  return JSON.stringify([path, kernel, priority, hold, budget]);
+function keyOf(path: string, kernel: string, { size, priority, hold, budget }: IChoice): string {
+  return JSON.stringify([path, kernel, size, priority, hold, budget]);
 }

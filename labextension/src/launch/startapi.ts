@@ -3,7 +3,8 @@
 import type { Kernel, ServerConnection } from '@jupyterlab/services';
 import { KernelAPI } from '@jupyterlab/services';
 
-import type { IntentBody, IntentView } from '../generated/api';
+import type { ISizesQuery } from '../controls/source';
+import type { IntentBody, IntentView, SizeOptions } from '../generated/api';
 import type { LeaseAPI } from '../leases/restapi';
 import type { IStartAPI } from './starter';
 
@@ -15,6 +16,10 @@ export class StartAPI implements IStartAPI {
 
   registerIntent(kernelId: string, parameters: IntentBody): Promise<IntentView> {
     return this._api.registerIntent(kernelId, parameters);
+  }
+
+  sizes(query: ISizesQuery): Promise<SizeOptions> {
+    return this._api.sizes(query);
   }
 
   async startKernel(kernelId: string, name: string, path: string): Promise<void> {

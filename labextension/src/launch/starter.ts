@@ -15,9 +15,11 @@ import { PathExt } from '@jupyterlab/coreutils';
 import type { Kernel, KernelSpec, Session } from '@jupyterlab/services';
 import { UUID } from '@lumino/coreutils';
 
-import type { IntentBody, IntentView } from '../generated/api';
+import type { ISizesQuery } from '../controls/source';
+import type { IntentBody, IntentView, SizeOptions } from '../generated/api';
 import type { IChoice, Raised } from './choice';
 import { bounded, defaultsOf, isFastGPU, parametersOf, raisedBy, readRemembered } from './choice';
+import { mayCostMore } from './rates';
 
 /** A document with a kernel, such as a notebook. */
 export interface INotebook {
@@ -33,6 +35,8 @@ export interface INotebook {
 /** The requests of a start; tests provide a fake. */
 export interface IStartAPI {
   registerIntent(kernelId: string, parameters: IntentBody): Promise<IntentView>;
+  /** Return the sizes that a new request can have. */
+  sizes(query: ISizesQuery): Promise<SizeOptions>;
   /** Start a kernel under an id, in the folder of a path. */
   startKernel(kernelId: string, name: string, path: string): Promise<void>;
   shutdownKernel(kernelId: string): Promise<void>;
@@ -164,7 +168,7 @@ export class KernelStarter {
 
   /** Return what to start with; null to start as if this extension were not there. */
   private async _plan(notebook: INotebook, model: Partial<Kernel.IModel>): Promise<IPlan | null> {
-    const { specs, consent, onNotice } = this._options;
+    const { api, specs, consent, onNotice } = this._options;
     const { name, id } = model;
     if (name === undefined || name === '' || id) {
       return null; // a kernel that runs, or the server's default
@@ -191,11 +195,14 @@ export class KernelStarter {
       return null; // the user chose another kernel, whose own size the user expects
     }
     const asked: IChoice = { ...defaults, ...remembered.values };
-    const raised = raisedBy(asked, defaults);
-    if (raised.length === 0 || (await consent.has(notebook.path, name, asked))) {
+    if (await consent.has(notebook.path, name, asked)) {
       return { kernel: name, choice: asked, defaults, isExplicit: false, notebook };
     }
-    const used = bounded(asked, defaults);
+    const raised = raisedBy(asked, defaults, await mayCostMore(asked, defaults, query => api.sizes(query)));
+    if (raised.length === 0) {
+      return { kernel: name, choice: asked, defaults, isExplicit: false, notebook };
+    }
+    const used = bounded(asked, defaults, raised);
     onNotice({ kind: 'raised', raised, asked, used }, notebook);
     return { kernel: name, choice: used, defaults, isExplicit: false, notebook };
   }

@@ -8,7 +8,7 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import { CommandIDs } from '../commands';
 import type { SizeOptions } from '../generated/api';
 import { chooseIcon } from '../icon';
-import type { IChoice } from '../launch/choice';
+import type { IChoice, Raised } from '../launch/choice';
 import {
   bounded,
   defaultsOf,
@@ -19,6 +19,7 @@ import {
   rememberedOf
 } from '../launch/choice';
 import type { NotebookDocument } from '../launch/document';
+import { mayCostMore } from '../launch/rates';
 import { LeaseAPI } from '../leases/restapi';
 import { IKernelStart, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 import { ChooseSizeBody } from '../views/choosesize';
@@ -75,6 +76,20 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
       );
     };
 
+    /** Return what a notebook asks for beyond the defaults, unless the user has agreed; a size may be the user's. */
+    const raisedIn = async (
+      wanted: IChoice,
+      kernel: ReturnType<typeof fastgpuKernels>[number],
+      path: string | undefined,
+      isOwnSize: boolean
+    ): Promise<ReadonlyArray<Raised>> => {
+      if (path !== undefined && (await start.consent.has(path, kernel.name, wanted))) {
+        return [];
+      }
+      const costsMore = !isOwnSize && (await mayCostMore(wanted, kernel.defaults, query => api.sizes(query)));
+      return raisedBy(wanted, kernel.defaults, costsMore);
+    };
+
     const execute = async (args: ReadonlyPartialJSONObject): Promise<unknown> => {
       await serviceManager.kernelspecs.ready;
       const kernels = fastgpuKernels();
@@ -95,14 +110,14 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
         ...(isOfKernel ? remembered.values : {}),
         ...(typeof args.size === 'string' ? { size: args.size } : {})
       };
-      const raised = raisedBy(wanted, kernel.defaults);
+      const raised = await raisedIn(wanted, kernel, document?.path, typeof args.size === 'string');
       const plain = plainKernel();
       const body = new ChooseSizeBody({
         kernels,
         kernel: kernel.name,
-        choice: bounded(wanted, kernel.defaults),
+        choice: bounded(wanted, kernel.defaults, raised),
         asked: raised.length > 0 ? { raised, choice: wanted } : null,
-        isUnfolded: raised.length > 0,
+        isUnfolded: raised.some(name => name !== 'size'),
         replaces: running !== undefined,
         remember:
           document === null

@@ -196,7 +196,7 @@ function host(
         }
       : undefined,
     onResize: executing(CommandIDs.resize, () => ({ leaseId: leaseId() })),
-    onChooseSize: executing(CommandIDs.getGPU, () => ({ kernelId })),
+    onGetGPU: executing(CommandIDs.getGPU, () => ({ kernelId })),
     onChangeKernel: other === undefined
       ? undefined
       : () => {

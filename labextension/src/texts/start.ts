@@ -91,7 +91,7 @@ export function noticeTexts(
       return notice.raised.length > 1
         ? {
             text: trans.__(
-              'This notebook asks for more than your defaults: priority, budget or a GPU that is kept while idle. Starting with your defaults.'
+              'This notebook asks for more than your defaults: size, priority, budget or a GPU that is kept while idle. Starting with your defaults.'
             ),
             action: trans.__('Review…')
           }
@@ -107,6 +107,15 @@ export function raisedTexts(
   trans: TranslationBundle
 ): { readonly text: string; readonly action: string } {
   switch (raised) {
+    case 'size':
+      return {
+        text: trans.__(
+          'This notebook asks for the size %1, which may cost more than your default. Starting with %2.',
+          asked.size,
+          used.size
+        ),
+        action: trans.__('Use %1…', asked.size)
+      };
     case 'priority':
       return {
         text: trans.__(

@@ -109,6 +109,14 @@ export class ChooseSizeBody extends ReactWidget {
   private _chosen: IChosen;
 }
 
+/** Where the form has each parameter that a notebook may ask for. */
+const PARAMETERS: Readonly<Record<Raised, string>> = {
+  size: "input[type='range']",
+  priority: "[data-parameter='priority']",
+  hold: "[data-parameter='hold']",
+  budget: "[data-parameter='budget']"
+};
+
 function ChooseSize(
   props: IChooseSizeOptions & {
     readonly onChange: (chosen: Omit<IChosen, 'withoutGPU'>) => void;
@@ -266,9 +274,13 @@ function ChooseSize(
               <button
                 type="button"
                 className="fg-Button"
-                onClick={() =>
-                  setByButton({ [name]: asked!.choice[name] }, `[data-parameter='${name}']`)
-                }
+                onClick={() => {
+                  if (name === 'size') {
+                    setModel(modelOf(asked!.choice.size));
+                    setUnit(unitOf(asked!.choice.size));
+                  }
+                  setByButton({ [name]: asked!.choice[name] }, PARAMETERS[name]);
+                }}
               >
                 {action.replace(/…$/, '')}
               </button>

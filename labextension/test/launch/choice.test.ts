@@ -100,12 +100,14 @@ test('readRemembered: tells a newer version and an edit apart from nothing', () 
 test('raisedBy and bounded: only less than the defaults needs no consent', () => {
   const defaults: IChoice = { ...DEFAULTS, budget: '20' };
   const more: IChoice = { ...defaults, size: 'half', priority: 'high', hold: true, budget: '20.5' };
-  assert.deepEqual(raisedBy(more, defaults), ['priority', 'hold', 'budget']);
-  assert.deepEqual(bounded(more, defaults), { ...defaults, size: 'half' });
+  assert.deepEqual(raisedBy(more, defaults, false), ['priority', 'hold', 'budget']);
+  assert.deepEqual(bounded(more, defaults, raisedBy(more, defaults, false)), { ...defaults, size: 'half' });
   // No budget is more than any.
-  assert.deepEqual(raisedBy({ ...defaults, budget: '' }, defaults), ['budget']);
-  assert.deepEqual(raisedBy({ ...defaults, budget: '9' }, { ...defaults, budget: '10' }), []);
+  assert.deepEqual(raisedBy({ ...defaults, budget: '' }, defaults, false), ['budget']);
+  assert.deepEqual(raisedBy({ ...defaults, budget: '9' }, { ...defaults, budget: '10' }, false), []);
   const less: IChoice = { ...defaults, priority: 'low', budget: '5', wait: '1m', isolation: 'hardware' };
-  assert.deepEqual(raisedBy(less, { ...defaults, hold: true }), []);
-  assert.deepEqual(bounded(less, { ...defaults, hold: true }), less);
+  assert.deepEqual(raisedBy(less, { ...defaults, hold: true }, false), []);
+  // A size is more only if its rate is.
+  assert.deepEqual(raisedBy(more, { ...more, size: 'quarter' }, true), ['size']);
+  assert.equal(bounded(more, { ...more, size: 'quarter' }, ['size']).size, 'quarter');
 });

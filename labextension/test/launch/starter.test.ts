@@ -8,6 +8,7 @@ import { defaultsOf } from '../../src/launch/choice';
 import { Consent } from '../../src/launch/consent';
 import type { INotebook, StartNotice } from '../../src/launch/starter';
 import { KernelStarter } from '../../src/launch/starter';
+import { sizes } from '../controls/samples';
 
 const SPEC = {
   name: 'fastgpu',
@@ -52,6 +53,7 @@ class Page {
           this.calls.push(['intent', parameters]);
           return Promise.resolve({ kernel_id: id, expires_in_ms: 120_000, start: this.start });
         },
+        sizes: () => Promise.resolve(sizes),
         startKernel: (id, name, path) => {
           assert.equal(id, this.id);
           this.calls.push(['kernel', name, path]);
