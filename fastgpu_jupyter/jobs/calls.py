@@ -16,8 +16,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import FastGPUError, Message, NotFound
-from ..messages import text_of, view_of
-from . import settings
+from ..messages import text_of
+from . import keys, settings
 from .call_failures import WorkerDied
 from .call_file import FunctionCall, name_of, write_call
 from .call_result import result_of
@@ -28,12 +28,13 @@ from .future import Future
 from .model import ENDED, JobKind, JobState
 from .places import results_folder
 from .results import ResultStore
+from .words import JobOptions
+from .work.seeding import SEED_VARIABLE
 
 if TYPE_CHECKING:
-    from ..wire.schemas.jobs import IngredientView, JobBody, JobCacheBody, JobEnvironmentBody, JobsEvent, JobView
+    from ..wire.schemas.jobs import JobBody, JobsEvent, JobView
     from ..wire.schemas.requests import LeaseOptionsBody
     from .client import JobStream
-    from .executor import CallOptions
 
 #: The file of the draft that holds the call.
 CALL_FILE = "call.pickle"
@@ -70,7 +71,7 @@ class ExecutorCalls:
         self._followed: JobStream | None = None
 
     def submit(
-        self, options: CallOptions, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, options: JobOptions, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Future[Any]:
         """Submit a call and return its future. Raises as :meth:`Executor.submit` does."""
         self._require_open()
@@ -102,9 +103,11 @@ class ExecutorCalls:
             self._client = ensure_dispatcher()
         return self._client
 
-    def _body(self, options: CallOptions, call: FunctionCall, draft: str, sha256: str) -> JobBody:
+    def _body(self, options: JobOptions, call: FunctionCall, draft: str, sha256: str) -> JobBody:
         environment = recorded(os.environ, options.variables)
-        cache = self._cache_body(options, call, environment)
+        if options.seed is not None:
+            environment["variables"][SEED_VARIABLE] = str(options.seed)
+        cache = None if self._is_never_cached(options) else keys.of_function(call, options, environment)
         program = {
             "call": CALL_FILE,
             "sha256": sha256,
@@ -121,29 +124,18 @@ class ExecutorCalls:
             "options": cast("LeaseOptionsBody", options.lease),
             "timeout_ms": options.timeout_ms,
             "retries": options.retries,
+            "after": options.after,
+            "save": options.save,
             "environment": environment,
             "cache": cache,
         }
 
-    def _cache_body(
-        self, options: CallOptions, call: FunctionCall, environment: JobEnvironmentBody
-    ) -> JobCacheBody | None:
-        """Return what the cache is to know of a call, None where it is not asked for."""
-        cached = options.cache
-        if cached is None:
-            if self._cached_by_default is None:
-                self._cached_by_default = bool(settings.load().of_kind("cache", JobKind.FUNCTION))
-            cached = self._cached_by_default
-        if not cached:
-            return None
-        from .cache import Declared, NotCacheable, key_of_function
-
-        declared = Declared(files=options.files, seed=options.seed)
-        key = key_of_function(call.function, call.args, call.kwargs, declared=declared, environment=environment)
-        if isinstance(key, NotCacheable):
-            return {"key": None, "ingredients": [], "refresh": options.refresh, "reason": view_of(key.message)}
-        ingredients = cast("list[IngredientView]", list(key.ingredients))
-        return {"key": key.digest, "ingredients": ingredients, "refresh": options.refresh, "reason": None}
+    def _is_never_cached(self, options: JobOptions) -> bool:
+        """Return whether neither the options nor the settings, which are read once, ask for the cache."""
+        if self._cached_by_default is None:
+            self._cached_by_default = bool(settings.load().of_kind("cache", JobKind.FUNCTION))
+        asked = options.cache or (options.cache is None and self._cached_by_default)
+        return not (asked or options.refresh or options.key is not None)
 
     def cancel(self, job_id: int) -> bool:
         """Cancel a job that has not begun; return whether it is cancelled now."""
@@ -245,7 +237,7 @@ class ExecutorCalls:
             future.set_result(result.value)
 
 
-def _worker_key(environment: Mapping[str, Any], options: CallOptions, *, is_cached: bool) -> str:
+def _worker_key(environment: Mapping[str, Any], options: JobOptions, *, is_cached: bool) -> str:
     """Return the name of the kept workers that may run a call: those of its environment, size and lease options.
 
     A call that is cached gets no worker that ran another one.

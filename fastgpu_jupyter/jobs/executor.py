@@ -9,44 +9,41 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor as BaseExecutor
 from concurrent.futures import wait as wait_for
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from ..units import parse_duration
-from ..wire.client import LeaseOptions
 from ..wire.options import read_mapping
 from .call_file import name_of
 from .calls import ExecutorCalls
+from .failures import readable
 from .future import Future
+from .words import JobOptions
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class CallOptions(NamedTuple):
-    """What is asked for one call; ``None`` is the setting of the user for functions."""
+#: The options of a job that are given by their names; ``timeout`` is one more, and the others are those of a request.
+_OWN = (
+    "size", "cache", "numeric", "refresh", "seed", "key", "files", "variables", "save", "after", "retries", "name",
+)  # fmt: skip
 
-    size: str | None = None
-    lease: LeaseOptions = LeaseOptions()
-    timeout_ms: int | None = None
-    retries: int = 0
-    cache: bool | None = None
-    refresh: bool = False
-    files: tuple[str, ...] = ()
-    seed: int | None = None
-    name: str | None = None
-    variables: tuple[str, ...] = ()
 
-    def changed(self, given: Mapping[str, Any]) -> CallOptions:
-        """Return the options with those of the user instead. Raises :class:`InvalidRequest` for one that is unknown."""
-        options = dict(given)
-        own = {name: options.pop(name) for name in self._fields if name in options and name != "lease"}
-        if "timeout" in options:
-            own["timeout_ms"] = _milliseconds(options.pop("timeout"))
-        for name in ("files", "variables"):
-            if name in own:
-                own[name] = tuple(map(str, own[name]))
-        return self._replace(lease=cast(LeaseOptions, {**self.lease, **read_mapping(options)}), **own)
+def _changed(options: JobOptions, given: Mapping[str, Any]) -> JobOptions:
+    """Return options with those of the user instead. Raises :class:`InvalidRequest` for one that is unknown."""
+    lease = dict(given)
+    own = {name: lease.pop(name) for name in _OWN if name in lease}
+    if "timeout" in lease:
+        own["timeout_ms"] = _milliseconds(lease.pop("timeout"))
+    for name in ("files", "variables", "save"):
+        if name in own:
+            own[name] = list(map(str, own[name]))
+    if "after" in own:
+        own["after"] = [one.job_id if isinstance(one, Future) else int(one) for one in own["after"]]
+    with readable():
+        return replace(options, lease={**options.lease, **read_mapping(lease)}, **own)
 
 
 class Executor(BaseExecutor):
@@ -58,13 +55,15 @@ class Executor(BaseExecutor):
     ``size``: of the logical GPU, as in ``%fastgpu request``. ``max_workers``: the most calls of this executor that run
     at once; ``None`` sets no limit beside those of the pool. ``timeout``: seconds, or a text such as ``"2h"``, after
     which a call that runs is ended; its result is then :class:`TimeoutError`. ``retries``: how often a call is run
-    again whose process was lost. ``name``: shown for its jobs instead of the function's name. ``variables``: names, or
-    patterns such as ``"MY_*"``, of environment variables that the calls get beside the usual ones. Other options are
-    those of ``%fastgpu request``, such as ``priority``, ``isolation`` or ``budget``.
+    again that was lost with the processes that ran it. ``after``: futures, or ids of jobs, that must be done first.
+    ``name``: shown for its jobs instead of the function's name. ``variables``: names, or patterns such as ``"MY_*"``,
+    of environment variables that the calls get beside the usual ones. ``save``: patterns of files below the working
+    folder that become a part of the result. Other options are those of ``%fastgpu request``, such as ``priority``,
+    ``isolation`` or ``budget``.
 
     ``cache=True``: the result of an equal call is taken from the cache, and kept there. ``files`` are the files that
-    the call reads, and ``seed`` is that of its random numbers; with ``refresh=True`` it is computed again. A call that
-    is cached runs in a new process.
+    the call reads; ``seed`` seeds its random numbers; ``numeric=True`` makes the model of the GPU count, and ``key``
+    any text; with ``refresh=True`` it is computed again. A call that is cached runs in a new process.
 
     A call is a job: ``future.job`` is listed, cancelled and explained like every other one. It goes on when this
     process ends, and its result can be had later by its id. ``shutdown``, or the end of the ``with`` block, waits for
@@ -79,7 +78,7 @@ class Executor(BaseExecutor):
     def __init__(self, size: str | None = None, *, max_workers: int | None = None, **options: Any) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
-        self._options = CallOptions().changed({"size": size, **options})
+        self._options = _changed(JobOptions(), {"size": size, **options})
         self._calls = ExecutorCalls(max_workers)
         self._owner = _Owner()
         weakref.finalize(self._owner, self._calls.shut_down).atexit = False
@@ -89,7 +88,7 @@ class Executor(BaseExecutor):
 
         The view shares everything else with the executor: the limit of calls that run at once, and the shutdown.
         """
-        return _View(self._options.changed(options), self._calls, self._owner)
+        return _View(_changed(self._options, options), self._calls, self._owner)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Submit ``fn(*args, **kwargs)`` as a job and return its future.
@@ -150,7 +149,7 @@ class _Owner:
 class _View(Executor):
     """An executor with the calls of another one."""
 
-    def __init__(self, options: CallOptions, calls: ExecutorCalls, owner: _Owner) -> None:
+    def __init__(self, options: JobOptions, calls: ExecutorCalls, owner: _Owner) -> None:
         self._options, self._calls, self._owner = options, calls, owner
 
 

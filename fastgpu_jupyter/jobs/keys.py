@@ -13,6 +13,7 @@ from .words import JobOptions
 if TYPE_CHECKING:
     from ..wire.schemas.jobs import JobCacheBody
     from .cache import CacheKey, Declared, NotCacheable
+    from .call_file import FunctionCall
 
 #: Seconds that the pool manager has to answer.
 TIMEOUT_S = 2.0
@@ -30,6 +31,16 @@ def of_cell(
         )
 
     return _body("cell", options, key)
+
+
+def of_function(call: FunctionCall, options: JobOptions, environment: Mapping[str, Any]) -> JobCacheBody | None:
+    """Return the key of a call. None where the result is not to be cached."""
+    from .cache import key_of_function
+
+    def key(declared: Declared) -> CacheKey | NotCacheable:
+        return key_of_function(call.function, call.args, call.kwargs, declared=declared, environment=environment)
+
+    return _body("function", options, key)
 
 
 def of_notebook(

@@ -98,6 +98,23 @@ def test_submit_names_the_job_and_passes_the_options_on(dispatcher: FakeDispatch
     assert programs[0]["worker"] != programs[1]["worker"]
 
 
+def test_call_can_follow_another_and_save_files(dispatcher: FakeDispatcher, pool: Executor) -> None:
+    first = pool.submit(multiply, 1, 2)
+    second = pool.options(after=[first], save=["out/*.png"]).submit(multiply, 1, 2)
+    assert dispatcher.bodies[second.job_id]["after"] == [first.job_id]
+    assert dispatcher.bodies[second.job_id]["save"] == ["out/*.png"]
+
+
+def test_cached_call_has_a_key_and_no_worker_of_others(dispatcher: FakeDispatcher, pool: Executor) -> None:
+    cached = pool.options(cache=True)
+    for executor, factor in ((pool, 2), (cached, 2), (cached, 2), (cached, 3)):
+        executor.submit(pow, 2, factor)
+    plain, first, same, other = dispatcher.bodies.values()
+    assert plain["cache"] is None
+    assert first["cache"]["key"] == same["cache"]["key"] != other["cache"]["key"]
+    assert plain["program"]["worker"] != first["program"]["worker"]
+
+
 def test_option_that_is_unknown_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest) as refused:
         Executor(prioritty="low")

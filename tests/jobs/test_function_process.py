@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastgpu_jupyter.jobs.work.seeding import SEED_VARIABLE
 from tests.jobs.work_process import WorkProcess, work_process
 from tests.waiting import wait_until
 
@@ -49,6 +50,18 @@ def test_call_returns_its_value_and_what_it_printed_comes_before_the_end(process
     assert pid == process.process.pid
     assert ended["keep"]
     assert "from the call\n" in process.output
+
+
+def test_seed_makes_the_random_numbers_of_each_call_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw() -> tuple[float, float]:
+        import random
+
+        return random.random(), float(np.random.rand())
+
+    monkeypatch.setenv(SEED_VARIABLE, "7")
+    with work_process(tmp_path) as process:
+        values = [process.value(process.call(draw)) for _ in range(2)]
+    assert values[0] == values[1]
 
 
 def test_exception_comes_with_the_traceback_of_the_users_frames_only(process: WorkProcess) -> None:

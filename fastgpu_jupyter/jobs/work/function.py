@@ -33,6 +33,7 @@ from ..progress import PROGRESS_VARIABLE, watch_tqdm
 from ..results import ResultStore
 from ..results.values import type_name
 from .audit import watch
+from .seeding import seed_generators
 
 #: Longer texts of errors are cut for the view of the job; the exception itself has all of it.
 ERROR_CHARS_MAX = 2000
@@ -103,7 +104,12 @@ class CallWorker:
         except BaseException as error:  # noqa: BLE001 (what unpickling raises)
             return _Ended(exception=_not_read(error), keep=not isinstance(error, KeyboardInterrupt))
         self._send(event="started", job=wanted["job"])
-        return _call(call)
+        seeding = seed_generators()
+        try:
+            return _call(call)
+        finally:
+            if seeding is not None:
+                seeding.remove()
 
     def _store_at(self, folder: Path, *, synced: bool) -> ResultStore:
         """Return the store of results; those of earlier calls are in manifests by now and need no protection."""
