@@ -14,9 +14,11 @@ import pytest
 from fastgpu_jupyter.errors import PoolUnreachable
 from fastgpu_jupyter.jobs import places
 from fastgpu_jupyter.jobs.runner.processes import processes
-from tests.helpers import PoolProcess
+from fastgpu_jupyter.wire import unixsocket
+from fastgpu_jupyter.wire.locate import user_socket
+from tests.helpers import PoolProcess, alive
 from tests.jobs.runner.attempt import Attempt
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 Start = Callable[..., Attempt]
 
@@ -75,7 +77,7 @@ def test_killed_process_leaves_nothing_that_computes(command: Start, pool: PoolP
     guard = next(one.pid for one in processes() if one.parent == attempt.process.pid)
     work = next(one.pid for one in processes() if one.parent == guard)
     if killed == "pool":
-        pool.kill()
+        _kill_pool(pool)
         attempt.wait_for_log("more")
         wait_until(lambda: _state(pool, attempt) == "active", "another pool manager knows the lease")
         os.kill(work, signal.SIGTERM)
@@ -91,6 +93,15 @@ def test_killed_process_leaves_nothing_that_computes(command: Start, pool: PoolP
         outcome = attempt.outcome()
         assert outcome["state"] == "failed"
         assert outcome["error"]["name"] == ("SIGTERM" if killed == "pool" else "SIGKILL")
+
+
+def _kill_pool(pool: PoolProcess) -> None:
+    """Kill the process that serves, which may be one that was started on demand."""
+    sock = unixsocket.connect(user_socket(), DEADLINE_S)
+    pid = unixsocket.peer_of(sock).pid
+    sock.close()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not alive(pid), "the pool manager is gone")
 
 
 def _state(pool: PoolProcess, attempt: Attempt) -> str | None:

@@ -123,7 +123,7 @@ def test_notebook_runs_with_parameters_and_is_kept_when_a_cell_fails(pool: PoolP
     assert [one.execution_count for one in kept.cells] == [1, 2, 3, 4, None]
     assert kept.cells[1].metadata.tags == ["injected-parameters"]
     assert kept.cells[2].outputs[0].text == "lr 0.2 3\n"
-    assert len(pool.client.leases()) == 1  # its kernel has no lease of its own
+    assert [view["id"] for view in pool.client.leases()][-1] == attempt.lease_id  # its kernel has no lease of its own
     unknown = Attempt(pool, tmp_path, "notebook", {**program, "kernel": "nosuch"})
     (unknown.payload / "notebook.ipynb").write_text(nbformat.writes(notebook))
     assert "There is no kernel nosuch here" in unknown.run()["error"]["text"]
