@@ -10,7 +10,8 @@ from ...wire.locate import SOCKET_VARIABLE, user_socket
 from .. import places
 from . import hand_over
 from .guard import Guard
-from .job import JobRunner, Pipes
+from .job import JobRunner
+from .pipes import Pipes
 
 
 def main(job_id: int) -> int:

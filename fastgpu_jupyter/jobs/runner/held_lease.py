@@ -92,6 +92,13 @@ class HeldLease:
         """Whether the lease is parked until its user resumes it."""
         return self.view["state"] == LeaseState.PARKED and is_parked_for_good(self.view)
 
+    def cost_micro(self) -> int:
+        """Return what the lease has cost, as the pool manager says it now or said it last."""
+        if not self.is_over:
+            with contextlib.suppress(FastGPUError):
+                return ensure_pool().lease(self.lease_id, token=self.token)["money"]["cost_micro"]
+        return self.view["money"]["cost_micro"]
+
     def release(self) -> None:
         """Release the lease and stop following it; where that fails the lease ends with this process."""
         self._ended.set()

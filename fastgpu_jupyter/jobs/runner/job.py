@@ -6,15 +6,13 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ...core.model.lifecycle import LeaseState
 from ...errors import CallerError, FastGPUError, Message
-from ...messages import text_of, view_of
-from ...messages.language import ENGLISH
+from ...messages import view_of
 from ...wire.job_states import JobKind, JobState
 from ...wire.spawn import ensure_pool
 from .. import places
@@ -26,7 +24,8 @@ from .ending import Ending, Why
 from .guard import Channel, Guard
 from .held_lease import HeldLease
 from .kept_worker import KeptWorker
-from .reporter import REPORT_S, DispatcherReporter
+from .pipes import Pipes
+from .reporter import REPORT_S, DispatcherReporter, lease_report
 from .result import ResultWriter
 from .work import command_of, run_message
 from .work_end import (
@@ -34,7 +33,6 @@ from .work_end import (
     end_by_message,
     end_by_reason,
     end_by_status,
-    end_not_kept,
     end_not_started,
     failed,
     failure,
@@ -51,34 +49,6 @@ NOT_BEGUN = 75
 _BIND_S, _BIND_PAUSE_S = 60.0, 0.2
 #: How long to wait for anything while nothing is due.
 _IDLE_S = 60.0
-
-
-class Pipes(NamedTuple):
-    """What the guard inherits for the work process, and this process's ends of it; made before the guard is forked."""
-
-    nothing: int
-    output: int
-    output_writer: int
-    channel: socket.socket
-    channel_of_work: socket.socket
-
-    @classmethod
-    def make(cls) -> Pipes:
-        """Return new pipes and socket pairs."""
-        output, writer = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(output, False)
-        return cls(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), output, writer, *socket.socketpair())
-
-
-def _reported(view: LeaseView) -> dict[str, Any]:
-    """Return what is reported of a lease: the dispatcher follows it as well, and may be new."""
-    queue = view["queue"]
-    return {
-        "state": view["state"],
-        "position": queue["position"] if queue else None,
-        "estimate_ms": queue["estimate_ms"] if queue else None,
-        "reason": queue["reason"] if queue else None,
-    }
 
 
 class JobRunner:
@@ -99,7 +69,7 @@ class JobRunner:
         self._channel: Channel | None = None
         self._kept = kept
         self._end: WorkEnd | None = None  #: as the work process says
-        self._writer: ResultWriter | None = kept.writer if kept else None
+        self._writer = kept.writer if kept else self._new_writer()
         self._computed_s, self._looked_s = 0.0, time.monotonic()
         self._reported_s = time.monotonic() if kept else 0.0  # a short call is reported with its end
         self._started_at: int | None = None
@@ -167,7 +137,7 @@ class JobRunner:
                 return False
             select.select([self._lease.fileno(), self._reporter.fileno()], [], [], None)
             self._lease.changes()
-            self._reporter.report(lease=_reported(self._lease.view))
+            self._reporter.report(lease=lease_report(self._lease.view))
             self._take_events()
         return True
 
@@ -316,7 +286,7 @@ class JobRunner:
         self._reported_s = time.monotonic()
         self._output.log.flush()
         self._reporter.report(
-            lease=_reported(self._lease.view),
+            lease=lease_report(self._lease.view),
             progress=self._output.progress,
             log_tail=self._output.log.tail,
             log_bytes=self._output.log.size,
@@ -328,32 +298,12 @@ class JobRunner:
     def _keep_result(self, end: WorkEnd) -> WorkEnd:
         """Return the end with the digest of the result; as failed where the result cannot be stored."""
         gpu = self._lease.view["gpu"]
-        try:
-            if self._writer is None:
-                store = places.results_folder(self._folder.parent)
-                limit = self._start["limits"]["result_bytes_max"]
-                self._writer = ResultWriter(store, limit, synced=not self._is_call)
-            digest = self._writer.write(
-                self._body["kind"],
-                end.parts,
-                self._body.get("save", []) if end.state in (JobState.DONE, JobState.FAILED) else [],
-                Path(self._body["environment"]["cwd"]),
-                gpu=None if gpu is None else {name: gpu.get(name) for name in ("model", "device_ids", "simulated")},
-                cost_micro=None if self._is_call else self._cost_micro(),
-            )
-        except FastGPUError as error:
-            return end_not_kept(end, type(error).__name__, text_of(error, ENGLISH))
-        except OSError as error:
-            return end_not_kept(end, "StoreFault", f"{error.strerror or error}.")
-        return end._replace(result=digest)
-
-    def _cost_micro(self) -> int:
-        """Return what the lease has cost, as the pool manager says it now or said it last."""
-        view = self._lease.view
-        if not self._lease.is_over:
-            with contextlib.suppress(FastGPUError):
-                view = ensure_pool().lease(self._lease.lease_id, token=self._lease.token)
-        return view["money"]["cost_micro"]
+        return self._writer.keep(
+            self._body,
+            end,
+            gpu=None if gpu is None else {name: gpu.get(name) for name in ("model", "device_ids", "simulated")},
+            cost_micro=None if self._is_call else self._lease.cost_micro(),
+        )
 
     def _finish(self, end: WorkEnd) -> None:
         """Release the lease or keep it with the work process, keep the result and the log, and record the outcome."""
@@ -381,8 +331,12 @@ class JobRunner:
         self._reporter.report(log_tail=self._output.log.tail, log_bytes=self._output.log.size)
         if not (end.keep and self._keep_worker()):
             self._end_work(outcome)
-        if self._writer is not None and self._kept is None:
+        if self._kept is None:
             self._writer.close()
+
+    def _new_writer(self) -> ResultWriter:
+        store, limit = places.results_folder(self._folder.parent), self._start["limits"]["result_bytes_max"]
+        return ResultWriter(store, limit, synced=not self._is_call)
 
     @property
     def _is_call(self) -> bool:
@@ -392,7 +346,6 @@ class JobRunner:
     def _keep_worker(self) -> bool:
         """Keep the work process for the next call; return False where no dispatcher knows of it."""
         assert self._channel is not None
-        assert self._writer is not None
         self._kept = self._kept or KeptWorker(
             self._guard,
             self._lease,

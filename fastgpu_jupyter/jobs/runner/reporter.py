@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import DispatcherUnreachable, FastGPUError
 from .. import places
@@ -23,12 +23,26 @@ from ..processes import boot_id
 from ..start import start_dispatcher
 from .processes import read_process
 
+if TYPE_CHECKING:
+    from ...wire.schemas import LeaseView
+
 #: The shortest time between two reports, and how long the connection takes to be tried again, in seconds.
 REPORT_S = 0.25
 _PAUSE_FIRST_S, _PAUSE_MOST_S = 0.2, 5.0
 _TIMEOUT_S = 10.0
 #: How often a dispatcher is started, and the outcome reported to it, before its file has to be enough.
 _LAST_ATTEMPTS = 3
+
+
+def lease_report(view: LeaseView) -> dict[str, Any]:
+    """Return what is reported of a lease: the dispatcher follows it as well, and may be new."""
+    queue = view["queue"]
+    return {
+        "state": view["state"],
+        "position": queue["position"] if queue else None,
+        "estimate_ms": queue["estimate_ms"] if queue else None,
+        "reason": queue["reason"] if queue else None,
+    }
 
 
 class DispatcherReporter(threading.Thread):

@@ -6,10 +6,17 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import FastGPUError, InvalidRequest, Message, StoreFault
+from ...messages import text_of
+from ...messages.language import ENGLISH
+from ...wire.job_states import JobState
 from ..results import Manifest, ResultStore, Stored, StoredValue
+from .work_end import WorkEnd, end_not_kept
+
+if TYPE_CHECKING:
+    from ...wire.schemas.jobs import JobBody
 
 #: The most files of one job.
 FILES_MAX = 1000
@@ -40,47 +47,49 @@ class ResultWriter:
     """
 
     def __init__(self, folder: Path, bytes_max: int, *, synced: bool) -> None:
-        self._store = ResultStore(folder, synced=synced)
-        self._bytes_max, self._synced, self._written = bytes_max, synced, 0
+        self._folder, self._bytes_max, self._synced, self._written = folder, bytes_max, synced, 0
+        self._store: ResultStore | None = None
         self._kept = contextlib.ExitStack()
 
-    def write(
-        self,
-        kind: str,
-        parts: Mapping[str, Any],
-        save: Sequence[str],
-        folder: Path,
-        *,
-        gpu: Mapping[str, Any] | None,
-        cost_micro: int | None,
-    ) -> str | None:
-        """Store the result, and return its digest; None where the job left nothing.
+    def keep(self, body: JobBody, end: WorkEnd, *, gpu: Mapping[str, Any] | None, cost_micro: int | None) -> WorkEnd:
+        """Store the result of a job, and return its end with the digest; as failed where that cannot be done."""
+        try:
+            return end._replace(result=self._write(body, end, gpu, cost_micro))
+        except FastGPUError as error:
+            return end_not_kept(end, type(error).__name__, text_of(error, ENGLISH))
+        except OSError as error:
+            return end_not_kept(end, "StoreFault", f"{error.strerror or error}.")
 
-        Raises :class:`StoreFault` where it cannot be written, and :class:`InvalidRequest` where it is too large.
-        """
+    def _write(self, body: JobBody, end: WorkEnd, gpu: Mapping[str, Any] | None, cost_micro: int | None) -> str | None:
+        """Return the digest of the stored result; None where the job left nothing, and is not cached."""
+        store = self._store = self._store or ResultStore(self._folder, synced=self._synced)
+        kind, parts, folder = body["kind"], end.parts, Path(body["environment"]["cwd"])
+        save = body.get("save", []) if end.state in (JobState.DONE, JobState.FAILED) else []
         values = {name: StoredValue(**value) for name, value in parts.get("values", {}).items()}
         total = sum(value.bytes for value in values.values())
         files: dict[str, Stored] = {}
         for path in saved_files(save, folder):
             self._require_room(total + path.stat().st_size)
             try:
-                files[str(path.relative_to(folder))] = stored = self._store.put_file(path)
+                files[str(path.relative_to(folder))] = stored = store.put_file(path)
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise StoreFault(Message.of("jobs.save_unreadable", path=str(path), reason=reason)) from error
             total += stored.bytes
         self._require_room(total)
-        if not (values or files or parts.get("outputs") or parts.get("notebook")):
+        cache = body.get("cache")
+        is_cached = cache is not None and cache["key"] is not None and end.state is JobState.DONE
+        if not (values or files or parts.get("outputs") or parts.get("notebook") or is_cached):
             return None
         manifest = Manifest(
             kind, values, parts.get("outputs"), parts.get("notebook"), files, int(time.time() * 1000), gpu, cost_micro
         )
-        digest = self._store.put_manifest(manifest)
+        digest = store.put_manifest(manifest)
         self._written += 1
         if self._synced:
-            self._kept.enter_context(self._store.reading(digest))
+            self._kept.enter_context(store.reading(digest))
         elif self._written % _PROTECTED == 0:
-            self._store.release()
+            store.release()
         return digest
 
     def _require_room(self, total_bytes: int) -> None:
@@ -93,4 +102,5 @@ class ResultWriter:
         """Let the result be evicted when its turn comes: the dispatcher knows it."""
         with contextlib.suppress(FastGPUError, OSError):
             self._kept.close()
-            self._store.release()
+            if self._store is not None:
+                self._store.release()
