@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Conflict, Message, NotFound
-from ..messages import sentences_of
+from ..messages import say, sentences_of
 from ..wire.job_states import ENDED
 from .failures import JobFailed, JobLost, readable
 from .rendering import bundle, state_name, title_of
@@ -96,7 +96,7 @@ class Job:
         :class:`JobLost` where it is lost.
         """
         if not self.wait(timeout):
-            raise TimeoutError
+            raise TimeoutError(say("job.not_over", job=self.id))
         return self._take()
 
     def __await__(self) -> Generator[Any, None, Any]:

@@ -225,10 +225,11 @@ def _result(view: JobView) -> str:
 
 
 def _foot(view: JobView, job: str) -> str:
-    if view["state"] == "queued":
-        return joined((say("job_view.kept"), say("job_view.can_cancel", job=job)))
-    if view["state"] == "running":
-        return joined((say("job_view.can_close"), say("job_view.can_cancel", job=job)))
+    if view["state"] not in ENDED:
+        # Without the front end's renderer this text stays as it is: it says of when it is.
+        kept = say("job_view.kept") if view["state"] == "queued" else say("job_view.can_close")
+        as_of = say("job_view.as_of", time=time.strftime("%H:%M:%S"))
+        return joined((kept, say("job_view.can_cancel", job=job), as_of))
     if view["state"] == "done":
         values = view["result"]["values"] if view["result"] else []
         return say("job_view.can_take", job=job, names=tuple(values)) if values else say("job_view.can_show", job=job)

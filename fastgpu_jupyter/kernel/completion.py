@@ -48,6 +48,17 @@ class Sizes:
         self._asked_at = time.monotonic()
 
 
+def add_to(shell: Any, gate: Gate) -> None:
+    """Complete ``%fastgpu`` and ``%%fastgpu`` in a shell that is not that of a FastGPU kernel."""
+    sizes = Sizes(gate)
+
+    def completions(_shell: Any, event: Any) -> list[str]:
+        return complete(event.text_until_cursor, event.symbol, sizes.names, lambda: variables_of(shell))
+
+    for magic in ("%fastgpu", "%%fastgpu"):
+        shell.set_hook("complete_command", completions, str_key=magic)
+
+
 def variables_of(shell: Any) -> list[str]:
     """Return the names that the user of a notebook has given to values."""
     return [name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden]

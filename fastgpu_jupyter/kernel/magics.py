@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 
 from ..errors import FastGPUError
 from ..messages import language, say, text_of
+from . import completion
 from .gate import Gate
 from .verbs import VERBS, Context, usage
 
@@ -66,5 +67,6 @@ def load(shell: Any) -> None:
 
     shell.register_magic_function(fastgpu, "line", "fastgpu")
     shell.register_magic_function(fastgpu_cell, "cell", "fastgpu")
+    completion.add_to(shell, gate)
     if gate.lease_id is None:
         print(say("magic.no_gate"))  # noqa: T201 (the answer to %load_ext)

@@ -33,6 +33,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "job_view.outputs": {"plural": "count", "one": "{count} output", "other": "{count} outputs"},
     "job_view.kept": "Kept when the server restarts.",
     "job_view.can_close": "You can close the notebook.",
+    "job_view.as_of": "As of {time}.",
     "job_view.can_cancel": "`{job}.cancel()` cancels it.",
     "job_view.can_take": "`{job}.result()` gives {names}.",
     "job_view.can_show": "`{job}.show()` shows its output, `{job}.log()` its log.",

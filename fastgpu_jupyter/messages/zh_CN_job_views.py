@@ -33,6 +33,7 @@ MESSAGES: dict[str, str] = {
     "job_view.outputs": "{count} 个输出",
     "job_view.kept": "服务器重启后保留。",
     "job_view.can_close": "您可以关闭此笔记本。",
+    "job_view.as_of": "截至 {time}。",
     "job_view.can_cancel": "`{job}.cancel()` 可取消作业。",
     "job_view.can_take": "`{job}.result()` 返回 {names}。",
     "job_view.can_show": "`{job}.show()` 显示其输出，`{job}.log()` 返回其日志。",

@@ -30,7 +30,7 @@ def test_queued_job_says_position_and_that_nothing_is_billed() -> None:
     found = shown(job_view(position=2, estimate_ms=240_000))
     assert found.startswith("■ Queued · Job 17 · train · nothing is billed\n")
     assert "Position 2, about 4 min. half, low priority." in found
-    assert "Kept when the server restarts. `job.cancel()` cancels it." in found
+    assert re.search(r"Kept when the server restarts\. `job.cancel\(\)` cancels it\. As of \d\d:\d\d:\d\d\.", found)
 
 
 @pytest.mark.parametrize(

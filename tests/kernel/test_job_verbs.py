@@ -315,4 +315,5 @@ def test_load_ext_registers_the_cell_magic_in_a_kernel_that_is_not_ours(
         shell.run_cell("%%fastgpu job --name mine\nprint(1)")  # type: ignore[no-untyped-call]
     assert [output.data[MIME]["id"] for output in captured.outputs] == [1]
     assert client.bodies[0]["name"] == "mine"
-    assert SimpleNamespace(**client.bodies[0]).kind == "cell"
+    [completer] = shell.strdispatchers["complete_command"].flat_matches("%%fastgpu")
+    assert "--priority" in completer(shell, SimpleNamespace(text_until_cursor="%%fastgpu job --pri", symbol="--pri"))
