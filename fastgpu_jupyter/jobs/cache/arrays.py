@@ -55,6 +55,7 @@ def _write_dtype(dtype: Any, form: Form) -> None:
         base, shape = dtype.subdtype
         _write_dtype(base, form)
         form.value(shape)
+    form.tag("fields", len(dtype.names or ()))
     for name in dtype.names or ():
         field = dtype.fields[name]
         form.items((name, *field[1:]))
@@ -203,6 +204,7 @@ def _write_tensor(tensor: Any, form: Form) -> None:
         raise not_hashable(f"{type(tensor).__name__} {tensor.layout} {tensor.device}")
     form.tag(type(tensor).__name__, len(tensor.shape))
     form.items((str(tensor.dtype), str(tensor.device), tuple(tensor.shape), bool(tensor.requires_grad)))
+    form.memory(tensor.untyped_storage().data_ptr())  # tensors that share it, share it in the job as well
     content = tensor.detach()
     form.value(tuple(content.stride()) if content.is_contiguous() else None)
     flat = content.reshape(-1)

@@ -123,6 +123,16 @@ class Form:
         self._kept.append(value)
         return False
 
+    def memory(self, address: int) -> None:
+        """Write whether memory, which several objects can have, was met before in this key, and where."""
+        known = self._seen.get(-address) if address else None
+        self.tag("again" if known else "memory")
+        if known:
+            self.tag(known)
+        elif address:
+            self._met += 1
+            self._seen[-address] = f"{self.label}#{self._met}"
+
     # -- containers -------------------------------------------------------------------------------------------------
 
     def items(self, items: Iterable[Any], step: str = "[{}]") -> None:

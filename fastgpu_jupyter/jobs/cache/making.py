@@ -27,15 +27,16 @@ from .patches import follow, replaced_functions, write_attribute
 from .reach import ImportedName, reached_by
 from .shown import shown
 from .source import function_node, write_bytecode, write_function_node
+from .writers import UNBOUND
 
 #: Attributes of a class that say nothing about what it does, or that appear once it is used.
 _CLASS_INTERNALS = frozenset(
     {
         "__dict__", "__weakref__", "__module__", "__qualname__", "_abc_impl", "__firstlineno__",
         "__static_attributes__", "__annotations_cache__", "__slotnames__", "__abstractmethods__",
+        "_value2member_map_", "_hashable_values_", "_unhashable_values_", "_unhashable_values_map_",
     }
 )  # fmt: skip
-_UNBOUND = "unbound"
 #: What the kernel of a job has by itself, and no notebook hands over.
 _OF_KERNEL = frozenset({"get_ipython", "display", "exit", "quit", "In", "Out", "_", "__", "___", "_ih", "_oh", "_dh"})
 #: So long a name is shown as it is; of a longer one, its digest makes it unique.
@@ -58,6 +59,8 @@ class Making:
         #: What reads variables of the environment.
         self.environment_reader: str | None = None
         self._at = ""
+        self._root: types.FunctionType | None = None
+        self._reads_names = False
 
     # -- ingredients ------------------------------------------------------------------------------------------------
 
@@ -93,6 +96,8 @@ class Making:
         while self._pending or self._follow_patches():
             while self._pending:
                 self._pending.popleft()()
+        if self._root is not None and self._reads_names:  # a helper may be given the function, and read its name
+            self.add_value("attribute", "__name__", self._root.__qualname__)
         for module in self.imports.local.values():
             self.add("module", module.name, module.digest, module.path)
         for name, version in versions_of(self.imports.installed):
@@ -111,6 +116,7 @@ class Making:
 
     def set_root(self, function: types.FunctionType) -> None:
         """Make a function the one that the job calls; its name is not in the key."""
+        self._root = function
         self._labels[id(function)] = ""
         self._kept.append(function)
         self._pending.append(lambda: self._add_function("", function))
@@ -197,6 +203,7 @@ class Making:
             reads_name = write_bytecode(code, form)
         form.items((code.co_freevars, self._namespace(function.__globals__)))
         form.value(function.__qualname__ if reads_name else None)
+        self._reads_names |= reads_name
         self._write_annotations(function, form)
         self.add("code", label, form.hexdigest(), function.__qualname__)
         positional = code.co_varnames[: code.co_argcount]
@@ -247,7 +254,7 @@ class Making:
         else:
             value = namespace.get(name, self)
         if value is self:
-            self.add("global", full, self._text_digest(_UNBOUND))
+            self.add_value("global", full, UNBOUND)
             return
         if isinstance(value, types.ModuleType):
             for chain in chains:
@@ -260,7 +267,10 @@ class Making:
             if not self._is_importable(module, namespace):
                 raise
             # The job imports the module, and so makes this value again; the source of the module is in the key.
-            self.add("global", full, self._text_digest(type_name(value)))
+            form = self.form(f"global {full}")
+            form.tag("made by the import")
+            form.tag(type_name(value))
+            self.add("global", full, form.hexdigest())
 
     def _is_importable(self, module: str, namespace: Mapping[str, Any]) -> bool:
         found = sys.modules.get(module)
@@ -332,4 +342,4 @@ def _content(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # nothing was assigned yet
-        return _UNBOUND
+        return UNBOUND

@@ -25,6 +25,17 @@ _DESCRIPTORS = (
 )  # fmt: skip
 
 
+class Unbound:
+    """Stands for a name or a cell without a value, which no value is equal to."""
+
+
+UNBOUND = Unbound()
+
+
+def _write_unbound(_: Unbound, form: Form) -> None:
+    form.tag("unbound")
+
+
 def _write_tuple(value: tuple[Any, ...], form: Form) -> None:
     form.tag("tuple", len(value))
     form.items(value)
@@ -193,6 +204,6 @@ WRITERS: Mapping[type, Callable[[Any, Form], None]] = {
     types.FunctionType: _write_function, types.MethodType: _write_method, types.BuiltinFunctionType: _write_builtin,
     types.MethodWrapperType: _write_wrapper, property: _write_property, staticmethod: _write_wrapped_method,
     classmethod: _write_wrapped_method, types.MappingProxyType: _write_mapping_proxy, types.CodeType: _write_code,
-    type(_example): _write_cached,
+    type(_example): _write_cached, Unbound: _write_unbound,
     **dict.fromkeys(_DESCRIPTORS, _write_descriptor),
 }  # fmt: skip

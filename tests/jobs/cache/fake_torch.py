@@ -58,7 +58,8 @@ class Tensor:
         return self._array
 
     def untyped_storage(self) -> Any:
-        return self._array
+        base = self._array if self._array.base is None else self._array.base
+        return SimpleNamespace(data_ptr=lambda: base.ctypes.data)
 
     def __getitem__(self, index: Any) -> Tensor:
         return self._like(self._array[index])

@@ -146,6 +146,7 @@ CODE = (
     change("docstring, which code can read", "def f():\n    'one'\n    return f.__doc__\nf()", "'one'", "'two'"),
     change("name, where the function reads it", "def f():\n    return f.__name__\nf()", "f(", "g("),
     change("name, where it is read by getattr", "def f(x=1):\n    return getattr(f, '__qualname__')\nf()", "f(", "g("),
+    differs("name, where a helper reads it", "def g(h):\n    return h.__name__\ndef f():\n    return g(f)\nf()", "def g(h):\n    return h.__name__\ndef k():\n    return g(k)\nk()"),
     change("nested function", "def f(x):\n    def g():\n        return x + 1\n    return g()\nf(1)", "x + 1", "x + 2"),
     change("lambda", "g = lambda x: x + 1\ndef f(x):\n    return g(x)\nf(1)", "x + 1", "x + 2"),
     change("lambdas on one line", "a, b = lambda x: x + 1, lambda x: x + 2\ndef f(x):\n    return a(x) * 3 + b(x)\nf(1)",
@@ -178,6 +179,8 @@ REACHED = (
     differs("global list changed in place", "C = [1]\ndef f(x):\n    return sum(C)\nf(1)", "C = [1]\ndef f(x):\n    return sum(C)\nC.append(2)\nf(1)"),
     differs("inner dict changed in place", "C = {'a': {'b': 1}}\ndef f():\n    return C['a']['b']\nf()", "C = {'a': {'b': 1}}\ndef f():\n    return C['a']['b']\nC['a']['b'] = 2\nf()"),
     change("name that is not defined yet", "def f():\n    try:\n        return K\n    except NameError:\n        return 0\n#\nf()", "#", "K = 1"),
+    change("name without a value and one with a text", "def f():\n    try:\n        return K\n    except NameError:\n        return 0\n#\nf()", "#", "K = 'unbound'"),
+    same("combination of flags that was used before", "from enum import Flag\nclass E(Flag):\n    A = 1\n    B = 2\ndef f():\n    return (E.A | E.B).value\nf()", "from enum import Flag\nclass E(Flag):\n    A = 1\n    B = 2\nE.A | E.B\ndef f():\n    return (E.A | E.B).value\nf()"),
     change("decorator", "def twice(g):\n    def wrapped(x):\n        return g(x) * 2\n    return wrapped\n@twice\ndef f(x):\n    return x\nf(1)", "* 2", "* 3"),
     change("argument of a decorator", "def times(k):\n    def wrap(g):\n        def wrapped(x):\n            return g(x) * k\n        return wrapped\n    return wrap\n@times(2)\ndef f(x):\n    return x\nf(1)", "times(2)", "times(3)"),
     change("decorated function", "import functools\ndef same(g):\n    @functools.wraps(g)\n    def wrapped(x):\n        return g(x)\n    return wrapped\n@same\ndef f(x):\n    return x + 1\nf(1)", "x + 1", "x + 2"),
@@ -280,6 +283,7 @@ ARRAYS = (
     differs("objects in an array", *numpy("np.array([{'a': 1}], dtype=object)", "np.array([{'a': 2}], dtype=object)")),
     differs("texts in an array", *numpy("np.array(['a', 'b'])", "np.array(['a', 'c'])")),
     differs("unit of times", *numpy("np.array([1], 'M8[s]')", "np.array([1], 'M8[ms]')")),
+    differs("number of fields", *numpy("np.zeros(1, [('a', 'i4'), ('b', 'i4')])", "np.zeros(1, [('a', 'i8')])")),
     differs("names of fields", *numpy("np.zeros(1, [('a', 'i4')])", "np.zeros(1, [('b', 'i4')])")),
     differs("subclass of an array", *numpy("np.rec.array([(1,)])", "np.array([(1,)], np.rec.array([(1,)]).dtype)")),
     differs("mask", *numpy("np.ma.array([1, 2], mask=[0, 1])", "np.ma.array([1, 2], mask=[1, 0])")),
@@ -326,6 +330,7 @@ TENSORS = (
     differs("device of a tensor", *tensors("torch.Tensor([1.0])", "torch.Tensor([1.0], device='cuda:0')")),
     differs("number of the device", *tensors("torch.Tensor([1.0], device='cuda:1')", "torch.Tensor([1.0], device='cuda:0')")),
     differs("shape of a tensor", *tensors("torch.Tensor([[1.0, 2.0]])", "torch.Tensor([1.0, 2.0])")),
+    differs("tensors that share memory", "import torch\na = torch.Tensor([1.0, 2.0])\ndef f(x, y):\n    return x, y\nf(a, a[:1])", "import torch\na = torch.Tensor([1.0, 2.0])\ndef f(x, y):\n    return x, y\nf(a, torch.Tensor([1.0]))"),
     differs("gradient of a tensor", *tensors("torch.Tensor([1.0], requires_grad=True)", "torch.Tensor([1.0])")),
 )  # fmt: skip
 
