@@ -25,6 +25,12 @@ class FrameworkMemory(NamedTuple):
 _KEPT: dict[str, FrameworkMemory] = {}
 
 
+def peak_bytes(name: str, module: Any) -> int | None:
+    """Return the peak of an imported framework since its counters began; None if not known. Raises its errors."""
+    one = _COUNTERS[name](module)
+    return None if one is None else one.peak_bytes
+
+
 def keep(name: str, module: Any) -> None:
     """Remember the counters of an imported framework, because they are about to be restarted. Raises its errors."""
     one = _COUNTERS[name](module) if name in _COUNTERS else None
@@ -67,8 +73,8 @@ def _torch(torch: Any) -> FrameworkMemory | None:
 def _jax(jax: Any) -> FrameworkMemory | None:
     if not compat_jax.backends_are_initialized(jax):
         return None
-    stats = [one for device in jax.local_devices() if device.platform == "gpu" and (one := device.memory_stats())]
-    if not stats:
+    stats = [device.memory_stats() for device in jax.local_devices() if device.platform == "gpu"]
+    if not stats or not all(stats):  # of a device without statistics it is not known what it had
         return None
     peaks = [int(one["peak_bytes_in_use"]) for one in stats]
     # Older versions do not tell the size of the pool; with their default they take all that they may.

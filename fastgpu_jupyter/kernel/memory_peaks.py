@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
-from ..compat import jax as compat_jax
 from . import framework_memory
 
 
@@ -36,12 +36,6 @@ def _torch_begin(torch: Any) -> None:
             torch.cuda.reset_peak_memory_stats(index)
 
 
-def _torch_peak(torch: Any) -> int | None:
-    if not torch.cuda.is_initialized():
-        return None
-    return int(sum(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count())))
-
-
 def _tensorflow_begin(tensorflow: Any) -> None:
     for device in tensorflow.config.list_logical_devices("GPU"):
         tensorflow.config.experimental.reset_memory_stats(device.name)
@@ -53,13 +47,8 @@ def _tensorflow_peak(tensorflow: Any) -> int | None:
     return sum(int(info["peak"]) for info in infos) if infos else None
 
 
-def _jax_peak(jax: Any) -> int | None:
-    if not compat_jax.backends_are_initialized(jax):
-        return None
-    peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]
-    known = [int(peak) for peak in peaks if peak is not None]
-    return sum(known) if peaks and len(known) == len(peaks) else None
-
+_torch_peak = partial(framework_memory.peak_bytes, "torch")
+_jax_peak = partial(framework_memory.peak_bytes, "jax")
 
 #: Frameworks with a counter, by the name of their module. CuPy keeps none of its peak.
 COUNTERS = {

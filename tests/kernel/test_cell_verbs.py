@@ -202,7 +202,9 @@ def test_peaks_are_those_of_the_frameworks_and_unknown_where_they_did_not_rise(
     )
     stats = {"peak_bytes_in_use": 5}
     bridge = SimpleNamespace(xla_bridge=SimpleNamespace(backends_are_initialized=lambda: True))
-    jax = SimpleNamespace(_src=bridge, local_devices=lambda: [SimpleNamespace(memory_stats=lambda: stats)])
+    jax = SimpleNamespace(
+        _src=bridge, local_devices=lambda: [SimpleNamespace(platform="gpu", memory_stats=lambda: stats)]
+    )
     modules = {"torch": SimpleNamespace(cuda=cuda), "jax": jax, "tensorflow": object()}
     before = memory_peaks.begin(modules)
     assert reset == [0, 1]

@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
-from fastgpu_jupyter.core.model.entities import IdlePolicy, IdleTimes, Instant, Lease, Policy, State
+from fastgpu_jupyter.core.model.entities import IdlePolicy, IdleTimes, Lease, Policy
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
-from fastgpu_jupyter.errors import Message, StoreFault
-from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
+from fastgpu_jupyter.errors import Message
+from fastgpu_jupyter.pool.devices.driver import DeviceUsage
 from fastgpu_jupyter.pool.monitors.idleness import IdleMonitor
-from tests.core.world import BOOT, World, spec
+from tests.core.world import BOOT
+from tests.pool.monitors.world_pool import WorldPool
 
 
-class Pool:
-    """A world in place of the state, the commands and the telemetry of a pool manager."""
+class Pool(WorldPool):
+    """A pool with an idle monitor, in which no cell runs."""
 
     def __init__(self) -> None:
-        self.world = World(spec("gpu", parkable=True))
+        super().__init__()
         times = IdleTimes(park_ms=900_000, release_ms=3_600_000)
         self.world.do(c.SetPolicy(Policy(idle_policy=IdlePolicy(times))))
         self.world.active("a")
         self.world.do(c.ReportActivity("a", busy=False))
-        self.fails = False
-        self.reports: list[int | None] = []
         self.start()
 
     def start(self) -> None:
         """Begin with an empty monitor, as a pool manager that starts does."""
         self.monitor = IdleMonitor(cast(Any, self), cast(Any, self), cast(Any, self))
 
-    def observe(self, observer: Callable[[Sample, Instant], None]) -> None:
-        self._observer = observer
-
-    async def read(self, view: Callable[[State, Instant], Any]) -> Any:
-        return view(self.world.state, self.world.at)
-
-    async def submit(self, command: c.Command, key: str | None = None) -> None:
-        if self.fails:
-            raise StoreFault("The disk is full.")
-        assert isinstance(command, c.ReportGPUUse)
-        self.reports.append(command.idle_since_ms)
-        self.world.do(command)
+    @property
+    def reports(self) -> list[int | None]:
+        """Return since when the device was reported to be idle, by report."""
+        return [command.idle_since_ms for command in self.submitted if isinstance(command, c.ReportGPUUse)]
 
     @property
     def lease(self) -> Lease:
@@ -56,15 +45,11 @@ class Pool:
         """Take a reading in each of some seconds; return what was reported meanwhile."""
         before = len(self.reports)
 
-        async def take() -> None:
-            for _ in range(count):
-                self.world.pass_time(1000)
-                sampled = answers and self.lease.state is LeaseState.ACTIVE
-                sample = Sample(leases={"a": DeviceUsage(percent, 0)} if sampled else {})
-                self._observer(sample, self.world.at)
-                await self.monitor.check()
+        def read() -> DeviceUsage | None:
+            sampled = answers and self.lease.state is LeaseState.ACTIVE
+            return DeviceUsage(percent, 0) if sampled else None
 
-        asyncio.run(take())
+        self.take_readings(self.monitor, count, lambda: self.world.pass_time(1000), read)
         return self.reports[before:]
 
 

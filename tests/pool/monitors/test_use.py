@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.core.model.entities import Instant, State
 from fastgpu_jupyter.core.model.use import MeasuredUse
-from fastgpu_jupyter.errors import StoreFault
-from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
+from fastgpu_jupyter.pool.devices.driver import DeviceUsage
 from fastgpu_jupyter.pool.monitors.use import FrameworkCounters, LeaseUse, UseRecorder
 from fastgpu_jupyter.units import GIB
-from tests.core.world import World, spec
+from tests.pool.monitors.world_pool import WorldPool
 
 
 def readings(use: LeaseUse, first: int, *values: tuple[int | None, int | None], busy: bool | None) -> None:
@@ -61,38 +58,25 @@ def test_unknown_readings_and_gaps_are_not_counted_as_known() -> None:
     assert use.take()[1:4] == (2000, 1000, 2000)
 
 
-class Pool:
-    """A world in place of the state, the commands and the telemetry of a pool manager."""
+class Pool(WorldPool):
+    """A pool with a recorder, in which a cell runs."""
 
     def __init__(self) -> None:
-        self.world = World(spec("gpu", parkable=True))
+        super().__init__()
         self.world.active("a", "half")
         self.world.do(c.ReportActivity("a", busy=True))
-        self.recorded: list[MeasuredUse] = []
-        self.fails = False
         self.recorder = UseRecorder(cast(Any, self), cast(Any, self), cast(Any, self))
 
-    def observe(self, observer: Callable[[Sample, Instant], None]) -> None:
-        self._observer = observer
-
-    async def read(self, view: Callable[[State, Instant], Any]) -> Any:
-        return view(self.world.state, self.world.at)
-
-    async def submit(self, command: c.Command, key: str | None = None) -> None:
-        if self.fails:
-            raise StoreFault("The disk is full.")
-        assert isinstance(command, c.RecordUse)
-        self.recorded.append(command.use)
-        self.world.do(command)
+    @property
+    def recorded(self) -> list[MeasuredUse]:
+        """Return what was recorded."""
+        return [command.use for command in self.submitted if isinstance(command, c.RecordUse)]
 
     def seconds(self, count: int, step_ms: int = 1000) -> None:
-        async def take() -> None:
-            for _ in range(count):
-                self.world.now_ms += step_ms
-                self._observer(Sample(leases={"a": DeviceUsage(20, 2 * GIB)}), self.world.at)
-                await self.recorder.check()
+        def pass_time() -> None:
+            self.world.now_ms += step_ms
 
-        asyncio.run(take())
+        self.take_readings(self.recorder, count, pass_time, lambda: DeviceUsage(20, 2 * GIB))
 
 
 def test_recorder_writes_once_an_hour_and_when_a_lease_is_parked() -> None:
