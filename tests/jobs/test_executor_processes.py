@@ -25,8 +25,11 @@ from fastgpu_jupyter.jobs.client import JobsClient
 from fastgpu_jupyter.jobs.executor import Executor
 from fastgpu_jupyter.jobs.places import results_folder
 from fastgpu_jupyter.jobs.results import ResultStore
+from fastgpu_jupyter.wire.client import PoolClient, new_token
+from fastgpu_jupyter.wire.locate import user_socket
 from tests.conftest import isolate
 from tests.helpers import PoolProcess, alive
+from tests.jobs.conftest import kill_dispatcher
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -40,6 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         isolate(path, patch)
         patch.setenv("PYTHONPATH", str(ROOT))
+        # No worker of these tests ends because it was idle for long.
+        (path / "config/jupyter_fastgpu_jobs_config.py").write_text("c.Jobs.worker_idle_s = 600\n")
         pool = PoolProcess(path, "2xA100-80GB")
         pool.start()
         yield path
@@ -69,6 +74,14 @@ def executor(folder: Path) -> Iterator[Executor]:
 
 def call(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
+
+
+def pool_holder(lease_id: str | None) -> int:
+    """The process that holds a lease."""
+    assert lease_id is not None
+    pid = PoolClient(user_socket()).lease(lease_id)["holder"]["pid"]
+    assert pid is not None
+    return pid
 
 
 def touch_and_wait(began: str, end: str) -> int:
@@ -219,6 +232,44 @@ def test_call_goes_on_when_its_script_has_ended(client: JobsClient, folder: Path
     (tmp_path / "end").touch()
     result = result_of(client.wait(job_id, DEADLINE_S), ResultStore(results_folder()))
     assert result.value.rate == 0.1
+
+
+def test_call_survives_the_kill_of_the_dispatcher(executor: Executor, client: JobsClient, tmp_path: Path) -> None:
+    before = executor.submit(os.getpid).result(DEADLINE_S)
+    future = executor.submit(touch_and_wait, str(tmp_path / "began"), str(tmp_path / "end"))
+    wait_until((tmp_path / "began").exists, "the call runs")
+    kill_dispatcher(client)
+    (tmp_path / "end").touch()
+    assert future.result(DEADLINE_S) == before
+    assert executor.submit(pow, 2, 3).result(DEADLINE_S) == 8
+
+
+def test_call_whose_runner_is_killed_runs_again_where_retries_say_so(
+    executor: Executor, client: JobsClient, tmp_path: Path
+) -> None:
+    def run(folder: str) -> int:
+        runs = len(list(Path(folder).glob("run-*")))
+        Path(folder, f"run-{runs}").touch()
+        while runs == 0:
+            time.sleep(0.01)
+        return runs
+
+    future = executor.options(retries=1, size="quarter").submit(run, str(tmp_path))
+    wait_until((tmp_path / "run-0").exists, "the call runs")
+    keeper = client.job(future.job_id)["lease_id"]
+    os.kill(pool_holder(keeper), signal.SIGKILL)
+    assert future.result(DEADLINE_S) == 1
+    assert client.job(future.job_id)["attempt"] == 2
+
+
+def test_idle_worker_ends_at_once_where_another_request_waits(folder: Path) -> None:
+    pool, tokens = PoolClient(user_socket()), [new_token() for _ in range(3)]
+    with Executor("full") as executor:
+        executor.submit(os.getpid).result(DEADLINE_S)
+        leases = [pool.request("full", token=token)["id"] for token in tokens[:2]]
+        wait_until(lambda: all(pool.lease(lease)["state"] == "active" for lease in leases), "both are granted")
+        for lease, token in zip(leases, tokens, strict=False):
+            pool.release(lease, token)
 
 
 def test_size_that_no_device_has_is_refused_at_once(executor: Executor) -> None:

@@ -258,7 +258,7 @@ class Engine:
         job = self.find(job_id)
         if job.over or job.cancelling or (queued_only and job.state is not JobState.QUEUED):
             return job
-        self.commit([transitions.cancelled(job, self.now_ms())])
+        self.commit([transitions.cancelled(job, self.now_ms())], synced=job.worker is None)
         return self.table[job_id]
 
     def rerun_body(self, job_id: int, *, refresh: bool, submission_id: str | None) -> JobBody:

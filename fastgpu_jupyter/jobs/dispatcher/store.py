@@ -42,7 +42,8 @@ _SCHEMA = f"""
 """  # noqa: S608 (constants)
 #: Where the file has its version and its application, in four bytes each.
 _VERSION_AT, _APPLICATION_AT = 60, 68
-WAL_PAGES_MAX = 256
+#: Pages of the write-ahead log, 8 MiB, after which they are moved into the file, which syncs in any case.
+WAL_PAGES_MAX = 2048
 
 
 class JobStore:
@@ -77,6 +78,7 @@ class JobStore:
             raise _newer(self.path, version)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
+        self._synced = True
         self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
         if version == 0:
             self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
@@ -170,8 +172,9 @@ class JobStore:
     @contextlib.contextmanager
     def _transaction(self, *, synced: bool = True) -> Iterator[None]:
         try:
-            if not synced:
-                self._db.execute("PRAGMA synchronous=NORMAL")
+            if synced is not self._synced:
+                self._db.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+                self._synced = synced
             self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
@@ -181,8 +184,6 @@ class JobStore:
             with contextlib.suppress(sqlite3.Error):
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                if not synced:
-                    self._db.execute("PRAGMA synchronous=FULL")
 
     def close(self) -> None:
         """Close the file of the store."""
