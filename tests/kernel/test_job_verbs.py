@@ -316,4 +316,4 @@ def test_load_ext_registers_the_cell_magic_in_a_kernel_that_is_not_ours(
     assert [output.data[MIME]["id"] for output in captured.outputs] == [1]
     assert client.bodies[0]["name"] == "mine"
     [completer] = shell.strdispatchers["complete_command"].flat_matches("%%fastgpu")
-    assert "--priority" in completer(shell, SimpleNamespace(text_until_cursor="%%fastgpu job --pri", symbol="--pri"))
+    assert "--priority" in completer(SimpleNamespace(text_until_cursor="%%fastgpu job --pri", symbol="--pri"))
