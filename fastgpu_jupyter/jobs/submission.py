@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -118,8 +119,10 @@ def _folder() -> Path:
 
 
 def _body(kind: str, options: JobOptions, name: str, folder: Path) -> JobBody:
-    from .environment import recorded
+    from .environment import recorded, refused_names
 
+    if secrets := refused_names(os.environ, options.variables):
+        raise InvalidRequest(Message.of("job_cell.secret", names=tuple(secrets)))
     return {
         "kind": kind, "name": name[:NAME_CHARS], "program": {},
         "environment": recorded(extra=options.variables, folder=folder),

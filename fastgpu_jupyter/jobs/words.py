@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from ..errors import InvalidRequest, Message
@@ -17,7 +18,7 @@ from ..units import parse_duration
 from ..wire import options as lease_options
 
 #: The most jobs that one can follow, and the most times that it is run again.
-AFTER_MAX, RETRIES_MAX = 100, 100
+AFTER_MAX, RETRIES_MAX = 64, 100
 
 
 class _JobOption(NamedTuple):
@@ -77,6 +78,20 @@ def _count(most: int) -> Callable[[str], int]:
     return read
 
 
+def _time(text: str) -> int:
+    duration_ms = parse_duration(text)
+    if not duration_ms:
+        raise InvalidRequest(Message.of("job_words.no_time", text=repr(text[:40])))
+    return duration_ms
+
+
+def _pattern(text: str) -> list[str]:
+    path = PurePath(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise InvalidRequest(Message.of("job_words.no_path", text=repr(text[-40:])))
+    return [text]
+
+
 def _jobs(text: str) -> list[int]:
     found = [job_id(word) for word in text.split(",") if word.strip()]
     if not 0 < len(found) <= AFTER_MAX:
@@ -107,10 +122,10 @@ OPTIONS: Mapping[str, _JobOption] = {
     "seed": _JobOption("N", _count(2**32 - 1), kinds=_CELL),
     "file": _JobOption("data.csv", lambda text: [text], repeated=True),
     "env": _JobOption("NAME", _names, repeated=True),
-    "timeout": _JobOption("1h", parse_duration),
+    "timeout": _JobOption("1h", _time),
     "retries": _JobOption("N", _count(RETRIES_MAX)),
     "after": _JobOption("17", _jobs, repeated=True),
-    "save": _JobOption('"out/*.png"', lambda text: [text], repeated=True),
+    "save": _JobOption('"out/*.png"', _pattern, repeated=True),
     "refresh": _JobOption("", _flag),
     "key": _JobOption("NAME", str),
     "explain": _JobOption("", _flag),

@@ -55,6 +55,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     # -- the words after %%fastgpu job ---------------------------------------------------------------------------------
     "job_words.no_name": "{text} is not the name of a variable.",
     "job_words.no_count": "{text} is not a whole number from 0 to {most}.",
+    "job_words.no_time": "{text} is no time that a job could run.",
+    "job_words.no_path": "{text} is outside of the working folder of the job.",
     "job_words.no_job": "{text} is not the number of a job. `%fastgpu jobs` lists them.",
     "job_words.quote": "A quote is not closed in {text}. Nothing was submitted.",
     "job_words.unknown": "A job has no option --{option}; choose from {choices}. Nothing was submitted.",
@@ -89,6 +91,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cache.gpu_model_unknown": (
         "--numeric puts the model of the GPU into the key, and which one it will be is not known; name it in the size, "
         "like a100:1/2"
+    ),
+    "job_cell.secret": (
+        "{names} looks like a secret by its name, and a secret is never a part of a job. Let the job read it from a "
+        "file that only you can read. Nothing was submitted."
     ),
     "job_cell.no_folder": "The working folder is gone, so that a job cannot run there. Nothing was submitted.",
     # -- jupyter fastgpu job -----------------------------------------------------------------------------------------

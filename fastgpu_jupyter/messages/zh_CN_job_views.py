@@ -53,6 +53,8 @@ MESSAGES: dict[str, str] = {
     # -- the words after %%fastgpu job ---------------------------------------------------------------------------------
     "job_words.no_name": "{text} 不是变量名。",
     "job_words.no_count": "{text} 不是 0 到 {most} 之间的整数。",
+    "job_words.no_time": "{text} 不是作业可以运行的时间。",
+    "job_words.no_path": "{text} 位于作业的工作文件夹之外。",
     "job_words.no_job": "{text} 不是作业编号。`%fastgpu jobs` 可列出作业。",
     "job_words.quote": "{text} 中有未闭合的引号。未提交任何作业。",
     "job_words.unknown": "作业没有选项 --{option}；可选：{choices}。未提交任何作业。",
@@ -77,6 +79,9 @@ MESSAGES: dict[str, str] = {
     "job_cell.not_a_notebook": "{path} 不是格式 4 的笔记本。未提交任何作业。",
     "job_cell.no_program": "没有名为 {name} 的程序。未提交任何作业。",
     "cache.gpu_model_unknown": "--numeric 会将 GPU 型号计入键，但目前不知道会是哪种型号；请在规格中指定，例如 a100:1/2",
+    "job_cell.secret": (
+        "{names} 的名称像是机密信息，而机密信息不会随作业保存。请让作业从只有您可读的文件中读取。未提交任何作业。"
+    ),
     "job_cell.no_folder": "工作文件夹已不存在，作业无法在那里运行。未提交任何作业。",
     # -- jupyter fastgpu job -----------------------------------------------------------------------------------------
     "cli.name_job": "请给出作业编号；`jupyter fastgpu job list` 可列出作业。",

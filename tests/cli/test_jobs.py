@@ -64,9 +64,13 @@ def test_run_submits_a_command_and_leaves_its_options_alone(client: FakeClient) 
         (("a.ipynb", "-p", "lr"), "-p needs a name and a value"),
         (("a.ipynb", "--sise", "half"), "did you mean --size?"),
         (("a.ipynb", "--in", "x"), "no option --in"),
+        (("--env", "MY_API_TOKEN", "--", "true"), "MY_API_TOKEN looks like a secret"),
     ],
 )
-def test_run_refuses_with_one_sentence(client: FakeClient, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+def test_run_refuses_with_one_sentence(
+    client: FakeClient, tmp_path: Path, words: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_API_TOKEN", "t0p")
     (tmp_path / "text.ipynb").write_text("no notebook")
     (tmp_path / "list.ipynb").write_text("[]")
     ran = fastgpu("job", "run", *words)
