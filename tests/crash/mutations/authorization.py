@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastgpu_jupyter.jobs import environment
+from fastgpu_jupyter.jobs.runner import hand_over
 from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.http import endpoint, permissions
 from fastgpu_jupyter.pool.http.handlers.leases import LeaseHandlers
@@ -11,6 +13,8 @@ from fastgpu_jupyter.pool.http.views.context import AccessScope
 from fastgpu_jupyter.pool.loop.command_queue import QueuedCommand
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
+from tests.jobs import test_environment_secrets
+from tests.jobs.runner import test_hand_over
 from tests.pool.http import test_queue_holder
 from tests.pool.loop import test_command_loop
 from tests.security import test_authorization, test_socket
@@ -114,5 +118,17 @@ MUTATIONS = (
         AUTHORIZATION,
         (Edit(single_instance.create_private_folder, "named and not made", "False"),),
         Fails(test_socket.test_mode_of_a_named_folder_is_not_changed),
+    ),
+    Mutation(
+        "the token of the lease of a job stays in a file",
+        AUTHORIZATION,
+        (Edit(hand_over.read_start, "{**start['lease'], 'token': None}", "start['lease']"),),
+        Fails(test_hand_over.test_token_is_removed_from_the_hand_over_when_it_is_read, "secret"),
+    ),
+    Mutation(
+        "a job has the variables that look like secrets",
+        AUTHORIZATION,
+        (Edit(environment._may_leave, "not looks_secret(name)", "True"),),
+        Fails(test_environment_secrets.test_secret_never_leaves, "hunter2"),
     ),
 )

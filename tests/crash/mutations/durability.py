@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastgpu_jupyter.jobs.runner import hand_over
 from fastgpu_jupyter.pool.journal import database, files
 from fastgpu_jupyter.pool.journal.answers import AnswerTable
 from fastgpu_jupyter.pool.journal.archive import Archive
@@ -18,6 +19,7 @@ from fastgpu_jupyter.pool.loop.state_store import StateStore
 from tests.crash import test_flips, test_missing_journal, test_power, test_refusals
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation, Violates
+from tests.jobs.runner import test_hand_over
 from tests.pool.http import test_first_answers, test_limits
 from tests.pool.journal import test_archive, test_store
 from tests.pool.loop import test_degraded_mode, test_idempotency
@@ -248,5 +250,11 @@ MUTATIONS = (
             "DID NOT RAISE",
             error="Failed",
         ),
+    ),
+    Mutation(
+        "the outcome of a job is lost where the disk is full",
+        D,
+        (Edit(hand_over.write_outcome, "(folder / _RESERVE).replace(path)", "pass"),),
+        Fails(test_hand_over.test_outcome_is_written_on_a_full_disk, error="FileNotFoundError"),
     ),
 )
