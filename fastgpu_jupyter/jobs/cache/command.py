@@ -24,7 +24,7 @@ def add_command(making: Making, argv: Sequence[str], environment: Environment | 
     """Add a command. Raises :class:`Unhashable` where its program or a file among its words cannot be read."""
     variables = os.environ if environment is None else environment["variables"]
     folder = Path.cwd() if environment is None else Path(environment["cwd"])
-    making.add_value("code", "", list(argv[1:]))
+    making.add_value("parameter", "arguments", list(argv[1:]))
     found = shutil.which(folder / argv[0] if os.sep in argv[0] else argv[0], path=variables.get("PATH"))
     if found is None:
         raise Unhashable(lambda name: Message.of("cache.no_program", name=name)).within(argv[0])

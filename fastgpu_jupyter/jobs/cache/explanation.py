@@ -24,7 +24,10 @@ def difference(old: Sequence[Ingredient], new: Sequence[Ingredient]) -> list[Mes
     changes = []
     for place in sorted({*before, *after}, key=lambda one: (_rank(one[0]), one[1])):
         was, now = before.get(place), after.get(place)
-        if was is None or now is None or was["digest"] != now["digest"]:
+        if was is not None and now is not None:
+            if was["digest"] != now["digest"]:
+                changes.append(_change(place, was, now))
+        elif not _follows(place, before, after):
             changes.append(_change(place, was, now))
     return changes
 
@@ -32,14 +35,16 @@ def difference(old: Sequence[Ingredient], new: Sequence[Ingredient]) -> list[Mes
 def closest(
     new: Sequence[Ingredient], stored: Iterable[tuple[Found, Sequence[Ingredient]]]
 ) -> tuple[Found, Sequence[Ingredient]] | None:
-    """Return the stored key with the most ingredients in common, the first of equals; ``None`` without one in common.
+    """Return the stored key with the most ingredients in common, the first of equals; ``None`` without one like it.
 
-    Only a key that has the same code, or the same parameters with other code, can explain a miss.
+    Only a key that has the same code, or code of the same name or with the same inputs, can explain a miss.
     """
     wanted = _digests(new)
     best, most = None, 0
     for found, ingredients in stored:
-        common = sum(_WEIGHTS.get(one[0], 1) for one in wanted & _digests(ingredients))
+        if not _is_like(_by_name(ingredients), _by_name(new)):
+            continue
+        common = 1 + sum(_WEIGHTS.get(one[0], 1) for one in wanted & _digests(ingredients))
         if common > most:
             best, most = (found, ingredients), common
     return best
@@ -92,6 +97,34 @@ _WEIGHTS: Mapping[str, int] = {
     "interpreter": 0,
     "schema": 0,
 }
+
+
+#: The code of the job itself, as against that of its helpers.
+_ROOT = ("code", "")
+#: What is reached by other code comes and goes with that code.
+_REACHED = frozenset({"code", "default", "closure", "global", "attribute", "module", "distribution"})
+#: What a job is given, by name.
+_GIVEN = frozenset({"parameter", "input", "file"})
+
+Places = Mapping[tuple[str, str], Ingredient]
+
+
+def _follows(place: tuple[str, str], before: Places, after: Places) -> bool:
+    """Return whether a part that only one key has follows from another change, which is named by itself."""
+    category, name = place
+    if category == "global" and ("code", name) in {*before, *after}:
+        return True
+    old, new = before.get(_ROOT), after.get(_ROOT)
+    return category in _REACHED and old is not None and new is not None and old["digest"] != new["digest"]
+
+
+def _is_like(old: Places, new: Places) -> bool:
+    """Return whether two keys are of the same job, as far as that can be told, with a change."""
+    was, now = old.get(_ROOT), new.get(_ROOT)
+    if was is not None and now is not None and (was["digest"] == now["digest"] or was["shown"] != now["shown"]):
+        return was["digest"] == now["digest"]
+    given = [{place for place in places if place[0] in _GIVEN} for places in (old, new)]
+    return (was is None) == (now is None) and given[0] == given[1]
 
 
 def _digests(ingredients: Sequence[Ingredient]) -> set[tuple[str, str, str]]:

@@ -384,6 +384,39 @@ def test_miss_with_many_changes_names_some() -> None:
     assert "`x4` is not used any more and 4 more" in said
 
 
+def test_change_of_code_is_not_told_again_by_what_the_code_reaches() -> None:
+    helper = "def helper(x):\n    return x\n"
+    first = cell("y = np.mean(x)", {"x": 1, "np": np}, ("x",))
+    other = cell("y = helper(x)", {"x": 2, **exec_in(helper)}, ("x",))
+    assert explained(first, other) == ["the code changed", "`x` changed from 1 to 2"]
+    one = key(call("def f():\n    return g\nf()"))
+    more = key(call("def g():\n    return 1\ndef f():\n    return g\nf()"))
+    assert explained(one, more) == ["the code of `g` changed", "the content of `g` changed"]
+
+
+def exec_in(code: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(code, namespace)
+    del namespace["__builtins__"]
+    return namespace
+
+
+def test_key_of_another_cell_explains_no_miss() -> None:
+    stored = [(1, cell("y = x + 1", {"x": 1}, ("x",)).ingredients)]
+    assert closest(cell("z = w", {"w": 1}, ("w",)).ingredients, stored) is None
+    edited = closest(cell("y = x + 2", {"x": 1}, ("x",)).ingredients, stored)
+    assert edited is not None
+    assert edited[0] == 1
+
+
+def test_miss_of_a_command_names_its_arguments(tmp_path: Path) -> None:
+    environment = {"interpreter": sys.executable, "cwd": str(tmp_path), "variables": {"PATH": os.environ["PATH"]}}
+    keys = [key(key_of_command(["sh", "-c", text], environment=environment)).ingredients for text in ("1", "2")]
+    said = [render(message) for message in difference(keys[0], keys[1])]
+    assert said == ["`arguments` changed from ['-c', '1'] to ['-c', '2']"]
+    assert closest(keys[1], [("it", keys[0])]) is not None
+
+
 def test_closest_key_has_the_same_code_before_it_has_the_same_versions() -> None:
     code = "def train(lr):\n    return lr {}\ntrain({})"
     wanted = key(call(code.format("+ 1", "0.1"))).ingredients
