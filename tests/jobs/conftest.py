@@ -1,4 +1,4 @@
-"""A dispatcher of its own for each test, in an isolated environment."""
+"""A dispatcher for a test or a module, in an isolated environment, with or without a pool."""
 
 from __future__ import annotations
 
@@ -13,36 +13,86 @@ import pytest
 from fastgpu_jupyter.jobs import client as jobs_client
 from fastgpu_jupyter.jobs import places, processes, start
 from fastgpu_jupyter.jobs.client import JobsClient
-from tests.conftest import ROOT
+from tests.conftest import ROOT, isolate
 from tests.helpers import PoolProcess, alive
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def jobs(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsClient]:
+def own_jobs(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsClient]:
     """A client whose dispatcher is started by its first call, and ended with the test; there is no pool manager."""
     monkeypatch.setenv("FASTGPU_SOCKET", str(isolated / "no-pool.sock"))
     yield from with_dispatcher()
 
 
-@pytest.fixture
-def stub_runners(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let dispatchers start the runner of these tests."""
-    monkeypatch.setattr(start, "MODULE", "tests.jobs.stub_dispatcher")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+@pytest.fixture(scope="module")
+def dispatcher_without_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobsClient]:
+    """The same for all tests of a module."""
+    folder = tmp_path_factory.mktemp("jobs")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(folder, patch)
+        patch.setenv("FASTGPU_SOCKET", str(folder / "no-pool.sock"))
+        yield from with_dispatcher()
 
 
 @pytest.fixture
-def running(pool: PoolProcess, stub_runners: None) -> Iterator[JobsClient]:
-    """The same with a pool of one device, and with the runner of these tests."""
+def jobs(dispatcher_without_pool: JobsClient) -> Iterator[JobsClient]:
+    """The same; no job is left to the next test."""
+    yield dispatcher_without_pool
+    _remove_all(dispatcher_without_pool)
+
+
+@pytest.fixture(scope="module")
+def shared_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An environment that the tests of a module share, in which dispatchers start the runner of these tests."""
+    folder = tmp_path_factory.mktemp("jobs")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(folder, patch)
+        patch.setattr(start, "MODULE", "tests.jobs.stub_dispatcher")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def shared_pool(shared_environment: Path) -> Iterator[PoolProcess]:
+    """A pool with one simulated device, for all tests of a module."""
+    process = PoolProcess(shared_environment, "1xA100-80GB")
+    process.start()
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="module")
+def shared_dispatcher(shared_pool: PoolProcess) -> Iterator[JobsClient]:
+    """A client of a dispatcher with that pool."""
     yield from with_dispatcher()
+
+
+@pytest.fixture
+def running(shared_dispatcher: JobsClient, shared_pool: PoolProcess) -> Iterator[JobsClient]:
+    """The same; no job is left to the next test."""
+    yield shared_dispatcher
+    _remove_all(shared_dispatcher)
+    live = ("waiting", "preparing", "active", "draining")
+    wait_until(
+        lambda: not [view for view in shared_pool.client.leases() if view["state"] in live], "All leases have ended."
+    )
 
 
 @pytest.fixture
 def dispatched(pool: PoolProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsClient]:
-    """The same with a pool of one device, and with real runners and work processes of this checkout."""
+    """A client of a dispatcher and a pool of the test, with real runners and work processes of this checkout."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     yield from with_dispatcher()
+
+
+def _remove_all(client: JobsClient) -> None:
+    unfinished = [view["id"] for view in client.jobs(states=["queued", "running"])]
+    for job_id in unfinished:
+        client.cancel(job_id)
+    for job_id in unfinished:
+        client.wait(job_id, 30)
+    client.prune(older_ms=-1, bytes_max=0)
 
 
 def with_dispatcher() -> Iterator[JobsClient]:
