@@ -95,6 +95,7 @@ def touch_and_wait(began: str, end: str) -> int:
 def test_call_returns_its_value_and_its_log_is_that_of_its_job(executor: Executor, client: JobsClient) -> None:
     def train(rate: float) -> tuple[float, str, int]:
         sys.stdout.write("epoch 1\n")
+        fastgpu_jupyter.progress(1, 1, "epochs")
         return rate * 2, os.environ["FASTGPU_ANCESTOR_LEASES"], os.getpid()
 
     first = executor.submit(train, 0.5)
@@ -102,6 +103,7 @@ def test_call_returns_its_value_and_its_log_is_that_of_its_job(executor: Executo
     view = client.job(first.job_id)
     assert (value, view["state"], view["kind"], view["name"]) == (1.0, "done", "function", "train")
     assert leases.split()[-1] == view["lease_id"]
+    assert view["progress"] == {"done": 1, "total": 1, "unit": "epochs", "text": ""}
     assert pid != os.getpid()
     second = executor.submit(train, 1)
     assert second.result(DEADLINE_S) == (2, leases, pid)  # the worker was kept, with its lease

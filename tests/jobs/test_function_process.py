@@ -186,6 +186,26 @@ def test_call_that_leaves_a_child_process_is_not_kept(tmp_path: Path) -> None:
         assert process.process.wait(30) == 0
 
 
+def test_cached_call_is_watched_and_its_process_not_kept(tmp_path: Path) -> None:
+    names = of_main("""
+        import fastgpu_jupyter, pathlib
+        def work(*paths):
+            fastgpu_jupyter.progress(1, 2)
+            return [pathlib.Path(path).read_text() for path in paths]
+    """)
+    files = [tmp_path / "declared.txt", tmp_path / "undeclared.txt"]
+    for file in files:
+        file.write_text("1")
+    own = tmp_path / "own"
+    own.mkdir()
+    with work_process(own) as process:
+        process.declared = [str(files[0])]
+        ended = process.call(names["work"], *map(str, files))
+    assert process.value(ended) == ["1", "1"]
+    assert ended["opened"] == [{"path": str(files[1]), "why": "read"}]
+    assert not ended["keep"]
+
+
 def test_process_ends_with_its_runner_also_while_a_call_has_threads(tmp_path: Path) -> None:
     names = of_main("""
         import threading, time

@@ -28,6 +28,7 @@ class WorkProcess:
         self.folder = folder
         self.store = ResultStore(folder / "results")
         self._count = 0
+        self.declared: list[str] | None = None  #: the files that the next calls may read and be cached
         here, there = socket.socketpair()
         here.settimeout(DEADLINE_S)
         self._channel, self._lines = here, here.makefile("rb")
@@ -65,7 +66,7 @@ class WorkProcess:
             "program": {"call": path.name, "sha256": sha256},
             "store": str(self.folder / "results"),
             "progress": str(self.folder / "no-progress.sock"),
-            "declared": None,
+            "declared": self.declared,
         }
         self._channel.sendall(json.dumps({"run": run}).encode() + b"\n")
 

@@ -248,6 +248,7 @@ class JobRunner:
         """Take the word of the work process, and keep its result while it is there to protect its parts."""
         for message in channel.receive():
             if message.get("event") == "ended" and self._end is None:
+                self._output.read()
                 self._output.drain()
                 end = end_by_message(message)
                 keep = end.keep and self._ending.why is None and self._body["kind"] == JobKind.FUNCTION
@@ -328,7 +329,8 @@ class JobRunner:
             "notes": list(self._notes.values()),
         }
         hand_over.write_outcome(self._folder, outcome, synced=not self._is_call)
-        self._reporter.report(log_tail=self._output.log.tail, log_bytes=self._output.log.size)
+        log = self._output.log
+        self._reporter.report(progress=self._output.progress, log_tail=log.tail, log_bytes=log.size)
         if not (end.keep and self._keep_worker()):
             self._end_work(outcome)
         if self._kept is None:

@@ -158,8 +158,10 @@ class Opened:
             self.record("connected", f"{address[0]}:{address[1]}")
         elif isinstance(address, (str, bytes)):
             name = os.fsdecode(address)
-            if name and name != os.environ.get("FASTGPU_PROGRESS"):
-                self.on_read("connected", _real(name) if name.startswith("/") else name)
+            real = _real(name) if name.startswith("/") else name
+            # The address of the runner's socket for progress may be a shorter one of the same file.
+            if name and real != _real(os.environ.get("FASTGPU_PROGRESS", "")):
+                self.on_read("connected", real)
 
     def on_started(self, program: Any) -> None:
         """Record a program, unless the standard library asks it about the system."""
