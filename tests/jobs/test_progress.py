@@ -16,6 +16,7 @@ import fastgpu_jupyter
 from fastgpu_jupyter.jobs import progress
 from fastgpu_jupyter.jobs.runner.work_output import WorkOutput
 from fastgpu_jupyter.wire import unixsocket
+from tests.waiting import wait_until
 
 
 class Receiver:
@@ -67,6 +68,18 @@ def test_progress_reports_the_first_and_the_last_step_of_many(receiver: Receiver
     assert received[0] == {"done": 1, "total": 1000, "unit": "steps", "text": "loss 0.3", "by": "call"}
     assert received[-1]["done"] == 1000
     assert len(received) < 20
+
+
+def test_step_that_comes_soon_after_another_is_sent_a_little_later(receiver: Receiver) -> None:
+    for step in (1, 2, 3):
+        fastgpu_jupyter.progress(step, 4)
+    received: list[dict[str, Any]] = []
+
+    def is_newest() -> bool:
+        received.extend(receiver.received())
+        return [one["done"] for one in received] == [1, 3]
+
+    wait_until(is_newest, "the third step has come after the first one")
 
 
 def test_bars_of_tqdm_are_reported(receiver: Receiver) -> None:
