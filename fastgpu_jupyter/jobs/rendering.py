@@ -186,7 +186,21 @@ def _statement(view: JobView) -> str:
     if view["state"] == "running":
         return joined((_lease_note(view), notes))
     cache = view["cache"]
+    if _is_hit(view):
+        return joined((_computed(view), notes))
     return joined((sentence_of(cache["message"]) if cache else None, notes))
+
+
+def _computed(view: JobView) -> str:
+    """Return when and on what device a result from the cache was computed, and what that saved."""
+    cache = view["cache"]
+    if cache is None or cache["computed_at"] is None:
+        return say("job_view.from_cache")
+    time_of, saved, device = clock(cache["computed_at"]), cache["saved_micro"], device_of(view)
+    if saved is None or not device:
+        return say("job_view.computed", time=time_of)
+    money = format_money(saved, view["currency"] or "").strip()
+    return say("job_view.computed_on", time=time_of, device=device, saved=money)
 
 
 def position_of(view: JobView) -> str:

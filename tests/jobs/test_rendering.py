@@ -85,10 +85,13 @@ def test_done_job_names_its_result() -> None:
 
 
 def test_cached_and_not_cached_are_sentences() -> None:
-    cache = {"outcome": "hit", "message": text("Cached: computed 11:02."), "computed_at": 1, "saved_micro": 420_000}
+    at = 1_700_000_000_000
+    cache = {"outcome": "hit", "message": text("Hit, because it is."), "computed_at": at, "saved_micro": 420_000}
     hit = shown(done(cache=cache, started_at=None, cost_micro=0))
     assert "Job 17 · train · cached" in hit
-    assert "Cached: computed 11:02." in hit
+    assert f"Cached: computed {clock(at)} on A100-80GB, saved 0.4200 USD." in hit
+    assert f"Cached: computed {clock(at)}." in shown(done(cache={**cache, "saved_micro": None}))
+    assert "Cached." in shown(done(cache={**cache, "computed_at": None}))
     why = "Result kept, but not cached, because it read undeclared data/x.csv."
     cache = {"outcome": "not_cached", "message": text(why), "computed_at": None, "saved_micro": None}
     missed = shown(done(cache=cache))
