@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from fastgpu_jupyter import __version__
+from fastgpu_jupyter.errors import FastGPUError, Message, NotFound
 from fastgpu_jupyter.jobs import places
-from fastgpu_jupyter.jobs.frames import INTERFACE, decode, encode, length_of
+from fastgpu_jupyter.jobs.frames import INTERFACE, decode, encode, length_of, refusal_of
+from fastgpu_jupyter.messages import view_of
 from fastgpu_jupyter.wire.job_states import ENDED, JobState
 from fastgpu_jupyter.wire.schemas import JobView
 
@@ -52,6 +54,11 @@ class ScriptedDispatcher:
         self._sockets: list[socket.socket] = []
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Serve."""
         path = places.socket_path()
         places.jobs_dir().mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,14 +68,19 @@ class ScriptedDispatcher:
         self._server.bind(str(path))
         self._server.listen()
         threading.Thread(target=self._accept, daemon=True).start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End, as if the process had ended."""
         self._path.unlink(missing_ok=True)
         self._server.close()
-        for one in self._sockets:
+        self._followers.clear()
+        sockets, self._sockets = self._sockets, []
+        for one in sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
@@ -105,8 +117,11 @@ class ScriptedDispatcher:
                 arguments = frame["arguments"]
                 with self._lock:
                     self.asked.append((frame["call"], arguments))
-                    answer = getattr(self, f"_{frame['call']}")(arguments)
-                    connection.sendall(encode({"id": frame["id"], "answer": answer}))
+                    try:
+                        answer = {"answer": getattr(self, f"_{frame['call']}")(arguments)}
+                    except FastGPUError as error:
+                        answer = {"refusal": refusal_of(error, view_of(error.message))}
+                    connection.sendall(encode({"id": frame["id"], **answer}))
                     if frame["call"] == "follow":
                         self._followers.append(connection)
                         self._push(sorted(self.jobs), reset=True, to=connection)
@@ -121,6 +136,8 @@ class ScriptedDispatcher:
         return {"jobs": [self.jobs[one] for one in sorted(self.jobs, reverse=True)], "more": False}
 
     def _job(self, given: View) -> View:
+        if given["id"] not in self.jobs:
+            raise NotFound(Message.of("jobs.no_job", number=given["id"]))
         return self.jobs[given["id"]]
 
     def _cancel(self, given: View) -> View:

@@ -123,9 +123,9 @@ function JobNotes(props: IJobBodyProps): React.JSX.Element {
 
 /** The part that is done as a bar, if it is known of how much, and what the job says. */
 function JobProgress(props: IJobBodyProps): React.JSX.Element {
-  const { job, now, trans, language } = props;
+  const { job, isHeard, now, trans, language } = props;
   const part = progressPart(job);
-  const { percent, detail } = progressText(job, now, trans, language);
+  const { percent, detail } = progressText(job, isHeard ? now : null, trans, language);
   return (
     <div className="fg-JobProgress">
       {part !== null && percent !== null && (
@@ -159,10 +159,10 @@ function JobProgress(props: IJobBodyProps): React.JSX.Element {
 
 /** What the job costs or left, and the buttons for what can be done now. */
 function JobFoot(props: IJobBodyProps): React.JSX.Element {
-  const { job, isInCell, trans, language } = props;
+  const { job, isInCell, hasActions, trans, language } = props;
   const cost = jobCost(job, language);
   const rate = jobRate(job, trans, language);
-  const left = resultNote(job, trans, language) || (isInCell ? jobHint(job, trans) : '');
+  const left = resultNote(job, trans, language) || (isInCell && hasActions ? jobHint(job, trans) : '');
   return (
     <div className="fg-JobFoot">
       {!isInCell && cost !== '' && (
@@ -172,7 +172,7 @@ function JobFoot(props: IJobBodyProps): React.JSX.Element {
         </span>
       )}
       {left !== '' && <span className="fg-dim">{left}</span>}
-      {props.hasActions && <JobButtons {...props} />}
+      {hasActions && <JobButtons {...props} />}
     </div>
   );
 }

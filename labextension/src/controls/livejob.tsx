@@ -24,7 +24,7 @@ export interface ILiveJobProps extends Omit<IJobBodyProps, 'isInCell' | 'hasActi
 export function LiveJob(props: ILiveJobProps): React.JSX.Element {
   const { job, origin, now, trans, language } = props;
   const isHeard = props.isHeard && origin === 'list';
-  const mark = origin === 'saved' ? jobMark(job, true, trans) : jobMark(job, isHeard, trans);
+  const mark = jobMark(job, isHeard, trans);
   const cost = jobCost(job, language);
   const rate = isHeard ? jobRate(job, trans, language) : '';
   const isBilled = job.state !== 'queued';
@@ -55,8 +55,8 @@ export function LiveJob(props: ILiveJobProps): React.JSX.Element {
 
 /** That nothing is heard of jobs, and what was known last. */
 function Unheard(props: ILiveJobProps): React.JSX.Element {
-  const { job, heardAt, failure, now, trans, language } = props;
-  const { percent } = progressText(job, now, trans, language);
+  const { job, heardAt, failure, trans, language } = props;
+  const { percent } = progressText(job, null, trans, language);
   const last = [jobWord(job, trans), ...(percent === null ? [] : [percent])].join(', ');
   return (
     <p className="fg-Note" data-kind="error" role="status">

@@ -30,6 +30,12 @@ export class LogText {
   private _rest = '';
 }
 
+/** Return a whole text as a terminal shows it. */
+export function plainText(text: string): string {
+  const lines = new LogText();
+  return lines.push(text) + lines.open;
+}
+
 /** Return what a terminal shows of a line in the end. */
 function visible(line: string): string {
   const overwritten = line.replace(/\r+$/, '');

@@ -54,6 +54,11 @@ export function addJobDocument(options: IJobDocumentOptions): void {
         widget.title.icon = fastgpuIcon;
         widget.title.closable = true;
         shell.add(widget, 'main', { type: 'FastGPU' });
+        if (!widget.isAttached) {
+          // Notebook 7 has one document in its main area, and other tabs below it.
+          widget.addClass('fg-mod-below');
+          shell.add(widget, 'down', { type: 'FastGPU' });
+        }
         await tracker.add(widget);
       }
       shell.activateById(widget.id);

@@ -11,6 +11,16 @@ export function formatMemory(bytes: number, language?: string): string {
   return `${value} ${unit}`;
 }
 
+/** Format the size of a file: as memory, but small ones in bytes or KiB. */
+export function formatBytes(bytes: number, language?: string): string {
+  if (bytes >= 0.1 * KIB ** 2) {
+    return formatMemory(bytes, language);
+  }
+  return bytes < KIB
+    ? `${formatNumber(bytes, 0, 0, language)} B`
+    : `${formatNumber(bytes / KIB, 0, 1, language)} KiB`;
+}
+
 /** Format used and total memory, both in the unit of the total: `12.3 / 80 GiB`. */
 export function formatMemoryOf(used: number, total: number, language?: string): string {
   const [totalText, unit] = splitMemory(total, total, language);

@@ -15,7 +15,7 @@ import {
   formatAxisTime,
   formatDayTime,
   formatDuration,
-  formatMemory,
+  formatBytes,
   formatMoney,
   formatNumber,
   formatPercent,
@@ -208,10 +208,14 @@ export function jobPlace(job: JobView, trans: TranslationBundle): string {
   return job.jobs_before === null ? '' : trans._n('%1 job before', '%1 jobs before', job.jobs_before);
 }
 
-/** Return how far a job is: the part if it is known, the count, the text of the job and the time that is left. */
+/**
+ * Return how far a job is: the part if it is known, the count, the text of the job and the time that is left.
+ *
+ * @param now - The server's time; null while nothing is heard of the job, whose time is then not known.
+ */
 export function progressText(
   job: JobView,
-  now: number,
+  now: number | null,
   trans: TranslationBundle,
   language: string
 ): { readonly percent: string | null; readonly detail: string } {
@@ -220,7 +224,7 @@ export function progressText(
     return { percent: null, detail: '' };
   }
   const part = progressPart(job);
-  const left = timeLeftMs(job, now);
+  const left = now === null ? null : timeLeftMs(job, now);
   const number = (value: number) => formatNumber(value, 0, 0, language);
   const unit = progress.unit ?? '';
   const count =
@@ -261,7 +265,7 @@ export function resultNote({ result }: JobView, trans: TranslationBundle, langua
       : [trans._n('%1 file', '%1 files', result.files.length)]),
     ...(result.notebook ? [trans.__('executed notebook')] : [])
   ];
-  return [...parts, formatMemory(result.bytes, language)].join(', ');
+  return [...parts, formatBytes(result.bytes, language)].join(', ');
 }
 
 /** Return when and where a cached result was computed, and what that saved. */

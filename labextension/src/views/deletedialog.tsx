@@ -5,7 +5,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import type { JobsUsage, PruneBody, PruneReport } from '../generated/api';
-import { formatMemory } from '../texts/format';
+import { formatBytes } from '../texts/format';
 
 const DAY_MS = 86_400_000;
 
@@ -42,7 +42,7 @@ export function deletedText(report: PruneReport, trans: TranslationBundle, langu
         '%1 job was deleted; %2 are free.',
         '%1 jobs were deleted; %2 are free.',
         report.jobs,
-        formatMemory(report.freed_bytes, language)
+        formatBytes(report.freed_bytes, language)
       );
 }
 
@@ -66,7 +66,7 @@ class AgeChoice extends ReactWidget {
         <p>
           {known.length < 2
             ? trans.__('How much disk your jobs and their results take is not known.')
-            : trans.__('Your jobs and their results take %1.', formatMemory(bytes, language))}
+            : trans.__('Your jobs and their results take %1.', formatBytes(bytes, language))}
         </p>
         <label className="fg-Field">
           <span>{trans.__('Delete jobs with log and result')}</span>

@@ -6,7 +6,7 @@ import * as React from 'react';
 
 import { jobMark, StateMark } from '../controls/statemark';
 import type { ITextContext } from '../controls/textcontext';
-import { formatMemory } from '../texts/format';
+import { formatBytes } from '../texts/format';
 import { jobTitle } from '../texts/job';
 import type { IJobs } from '../tokens';
 import { LogContent } from './joblog';
@@ -64,7 +64,7 @@ export class JobLogWidget extends MainAreaWidget<LogContent> {
         : skipped > 0
           ? trans.__(
               'The first %1 are not shown. In a terminal, “jupyter fastgpu job log %2” shows all.',
-              formatMemory(skipped, language),
+              formatBytes(skipped, language),
               jobId
             )
           : '';

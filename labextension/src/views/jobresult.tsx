@@ -6,9 +6,10 @@ import { FormattedText } from '../controls/components';
 import { textOf } from '../controls/hooks';
 import type { ITextContext } from '../controls/textcontext';
 import type { JobDetailsView, JobView } from '../generated/api';
+import { plainText } from '../jobs/logtext';
 import type { IJobsAPI } from '../jobs/restapi';
-import { baseName, formatDayTime, formatMemory, formatMoney, shortModel } from '../texts/format';
-import { jobTitle } from '../texts/job';
+import { baseName, formatBytes, formatMoney, shortModel } from '../texts/format';
+import { jobTitle, shortTime } from '../texts/job';
 import { saveFile } from './savefile';
 
 type Output = JobDetailsView['outputs'][number];
@@ -22,7 +23,10 @@ export interface IJobResultProps extends ITextContext {
 
 export function JobResult(props: IJobResultProps): React.JSX.Element {
   const { jobId, job, api, trans } = props;
-  const digest = job?.result?.digest ?? null;
+  // A result that is deleted while it is shown stays on the screen.
+  const shown = React.useRef<string | null>(null);
+  shown.current = job?.result?.digest ?? shown.current;
+  const digest = shown.current;
   const [details, setDetails] = React.useState<JobDetailsView | null>(null);
   const [failure, setFailure] = React.useState<string | null>(null);
   const [attempt, setAttempt] = React.useState(0);
@@ -81,7 +85,7 @@ function Details(
   const { jobId, job, api, details, onDownload, trans, language } = props;
   const { computed_at, gpu, cost_micro, values, files, outputs, outputs_left_out, notebook_bytes } = details;
   const facts = [
-    ...(computed_at === null ? [] : [trans.__('computed %1', formatDayTime(computed_at, language))]),
+    ...(computed_at === null ? [] : [trans.__('computed %1', shortTime(computed_at, Date.now(), language))]),
     ...(gpu === null ? [] : [shortModel(gpu)]),
     ...(cost_micro === null ? [] : [formatMoney(cost_micro, job?.currency ?? '', language)])
   ];
@@ -113,7 +117,7 @@ function Details(
                   <tr key={name}>
                     <th scope="row">{name}</th>
                     <td>{type}</td>
-                    <td>{formatMemory(bytes, language)}</td>
+                    <td>{formatBytes(bytes, language)}</td>
                   </tr>
                 ))}
               </tbody>
@@ -182,7 +186,7 @@ function FileLine(
       <span className="fg-ellipsis" title={name}>
         {name}
       </span>
-      <span className="fg-dim">{formatMemory(bytes, language)}</span>
+      <span className="fg-dim">{formatBytes(bytes, language)}</span>
       <button
         type="button"
         className="fg-Button"
@@ -199,7 +203,7 @@ function OutputView(props: IJobResultProps & { readonly output: Output }): React
   const { output, trans } = props;
   return output.media_type === null ? (
     <pre className="fg-JobLog" data-stream={output.stream} tabIndex={0} aria-label={trans.__('Output %1', output.index + 1)}>
-      {output.text}
+      {plainText(output.text)}
     </pre>
   ) : (
     <OutputImage {...props} />
