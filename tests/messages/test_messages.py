@@ -150,6 +150,7 @@ NO_TEXTS = ("cell_kinds.py",)
 OF_HELP = {"description", "examples", "flags", "aliases", "subcommands"}
 
 
+@pytest.mark.slow
 def test_module_that_users_read_has_no_phrase_of_its_own() -> None:
     modules = [path for part in SHOWN for path in sorted((PACKAGE / part).rglob("*.py")) or [PACKAGE / part]]
     texts = [(path, path.read_text(encoding="utf-8")) for path in modules if path.name not in NO_TEXTS]
