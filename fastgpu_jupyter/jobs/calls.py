@@ -26,6 +26,7 @@ from .environment import recorded
 from .failures import readable
 from .future import Future
 from .model import ENDED, JobKind, JobState
+from .origin import Origin
 from .places import results_folder
 from .results import ResultStore
 from .words import JobOptions
@@ -54,7 +55,7 @@ class ExecutorCalls:
     """
 
     def __init__(self, workers_max: int | None) -> None:
-        self._id = secrets.token_hex(8)
+        self._id, self._origin = secrets.token_hex(8), Origin.of_process()
         self._workers_max = workers_max
         self._pending: dict[int, Future[Any]] = {}
         self._is_shut_down = False
@@ -127,6 +128,8 @@ class ExecutorCalls:
             "after": options.after,
             "save": options.save,
             "environment": environment,
+            "notebook": self._origin.notebook,
+            "kernel_id": self._origin.kernel_id,
             "cache": cache,
         }
 

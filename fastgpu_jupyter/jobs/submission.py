@@ -11,10 +11,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import InvalidRequest, Message
 from . import cells, keys
+from .origin import NO_ORIGIN, Origin
 from .words import JobOptions
 from .work.seeding import SEED_VARIABLE
 
@@ -28,16 +29,6 @@ INPUTS, NOTEBOOK = "inputs.pickle", "notebook.ipynb"
 SCRIPTS = frozenset({".py", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".js"})
 #: Characters of the name of a job, and of the reason why a value cannot be pickled.
 NAME_CHARS, REASON_CHARS = 100, 200
-
-
-class Origin(NamedTuple):
-    """The notebook and the kernel that submit a job; None where there is none."""
-
-    notebook: str | None = None
-    kernel_id: str | None = None
-
-
-NO_ORIGIN = Origin()
 
 
 def submit_cell(

@@ -5,11 +5,8 @@ They run in any IPython kernel. None waits for the gate, and none counts as use 
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -19,8 +16,9 @@ from ..errors import FastGPUError, InvalidRequest, Message
 from ..jobs import words as job_words
 from ..jobs.client import ensure_dispatcher
 from ..jobs.handle import Job
+from ..jobs.origin import Origin
 from ..jobs.rendering import bundle, head, rows
-from ..jobs.submission import Origin, submit_cell
+from ..jobs.submission import submit_cell
 from ..messages import say, text_of
 from . import render
 from .cell_kinds import CELL_VERBS
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 VARIABLE = "job"
 #: Jobs that ``%fastgpu jobs`` lists.
 LISTED_MAX = 50
-_CONNECTION_FILE = re.compile(r"kernel-([0-9a-f-]{36})\.json")
 
 
 class JobAnswer(Rendered):
@@ -145,18 +142,9 @@ def _add_size(options: JobOptions, plain: list[str]) -> None:
 
 def _origin(context: Context) -> Origin:
     """Return the notebook and the kernel of this process, as far as they are known."""
-    gate = context.gate
+    gate, here = context.gate, Origin.of_process()
     named = gate.view["holder"]["notebook"] if gate.view is not None else None
-    return Origin(named or os.environ.get("JPY_SESSION_NAME") or None, gate.kernel_id or _kernel_id())
-
-
-def _kernel_id() -> str | None:
-    """Return the id in the name of the connection file; None where the kernel was not started by a server."""
-    shell: Any = get_ipython()
-    kernel = getattr(shell, "kernel", None)
-    path = getattr(getattr(kernel, "parent", None), "connection_file", "") or ""
-    match = _CONNECTION_FILE.fullmatch(Path(path).name)
-    return match[1] if match else None
+    return Origin(named or here.notebook, gate.kernel_id or here.kernel_id)
 
 
 def compare(context: Context, line: str, cell: str) -> Rendered:
