@@ -68,14 +68,17 @@ def refused_names(environ: Mapping[str, str], extra: Iterable[str]) -> list[str]
     if not extra:
         return []
     asked = _pattern(extra)
-    return sorted(
-        name for name, value in environ.items() if asked.match(name) and (looks_secret(name) or _has_password(value))
-    )
+    return sorted(name for name, value in environ.items() if asked.match(name) and is_secret(name, value))
 
 
 def looks_secret(name: str) -> bool:
     """Return whether the name of a variable is like that of a secret: ``API_KEY``, ``HF_TOKEN``, ``DB_PASSWORD``."""
     return _SECRET.search(name) is not None
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Return whether a variable is to be taken for a secret, by its name or by a password in its value."""
+    return looks_secret(name) or _has_password(value)
 
 
 @lru_cache(maxsize=4096)

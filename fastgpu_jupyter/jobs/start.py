@@ -15,6 +15,7 @@ from ..errors import DispatcherUnreachable, FastGPUError, Message
 from ..wire import variables
 from ..wire.spawn import ALREADY_RUNNING, PARENT_VARIABLE, REASON_CHARS_MAX
 from . import places
+from .environment import is_secret
 from .frames import decode, error_of
 
 MODULE = "fastgpu_jupyter.jobs.dispatcher"
@@ -45,11 +46,13 @@ def start_dispatcher(timeout_s: float) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of this process without what belongs to a lease or to the process that started it."""
+    """Return the environment of this process without secrets and what belongs to a lease or the process's parent.
+
+    The dispatcher, and the runners that it starts, outlive this process, and need none of its secrets.
+    """
     environment = variables.without_lease(os.environ)
-    for name in (PARENT_VARIABLE, places.MARK_VARIABLE):
-        environment.pop(name, None)
-    return environment
+    left_out = (PARENT_VARIABLE, places.MARK_VARIABLE)
+    return {name: value for name, value in environment.items() if name not in left_out and not is_secret(name, value)}
 
 
 def _reason(said: bytes, status: int) -> FastGPUError:

@@ -12,6 +12,7 @@ import pytest
 from fastgpu_jupyter.errors import DispatcherUnreachable, InvalidRequest, NotFound, StoreFault
 from fastgpu_jupyter.jobs import places
 from fastgpu_jupyter.jobs.client import JobsClient, has_unfinished_jobs, running_dispatcher
+from fastgpu_jupyter.jobs.frames import FrameSocket
 from fastgpu_jupyter.messages import text_of
 from tests.helpers import alive
 from tests.jobs.bodies import command, function
@@ -43,6 +44,33 @@ def test_submission_sent_twice_is_one_job(jobs: JobsClient) -> None:
     kill_dispatcher(jobs)
     assert jobs.submit(body)["id"] == first["id"]
     assert len(jobs.jobs()) == 1
+
+
+def test_submissions_at_the_same_time_are_one_job_each(jobs: JobsClient) -> None:
+    clients = [JobsClient() for _ in range(4)]
+    bodies = [command(submission=f"{number:032x}", size="half") for number in (1, 1, 2, 2)]
+    with ThreadPoolExecutor(len(clients)) as threads:
+        found = list(threads.map(lambda client, body: client.submit(body)["id"], clients, bodies))
+    assert (found[0], found[2]) == (found[1], found[3])
+    assert {view["id"] for view in jobs.jobs()} == set(found)
+    assert len(set(found)) == 2
+    for client in clients:
+        client.close()
+
+
+def test_call_that_is_none_is_refused_and_garbage_ends_its_connection_only(jobs: JobsClient) -> None:
+    job_id = jobs.submit(command())["id"]
+    connection = FrameSocket(places.socket_path(), 30)
+    assert connection.receive()["event"] == "serving"
+    for call, arguments in (("destroy", {}), ("cancel", {"id": "all"}), ("cancel", {"id": job_id, "force": True})):
+        connection.send({"id": 5, "call": call, "arguments": arguments})
+        answer = connection.receive()
+        assert (answer["id"], answer["refusal"]["code"]) == (5, "invalid_request")
+    connection._sock.sendall(b"\xff\xff\xff\xff")
+    with pytest.raises(EOFError):
+        connection.receive()
+    connection.close()
+    assert jobs.job(job_id)["state"] == "queued"
 
 
 def test_draft_becomes_the_payload_and_a_rerun_has_the_same_files(jobs: JobsClient) -> None:

@@ -25,6 +25,7 @@ from .calls import JobCalls
 from .engine import Engine
 from .intake import Intake
 from .kept_results import KeptResults
+from .kept_workers import KeptWorkers
 from .leases import Leases
 from .pruning import Pruning
 from .runners import Runners
@@ -86,9 +87,10 @@ class Dispatcher:
         results = KeptResults(places.results_folder(engine.folder))
         index = CacheIndex(engine.store, results.describe, engine.now_ms)
         self.runners = Runners(engine, self.leases, results, index, processes.boot_id())
+        self.workers = KeptWorkers(engine, self.leases, self.runners)
         self.pruning = Pruning(engine, results)
-        intake = Intake(engine, self.leases, self.runners, index)
-        calls = JobCalls(engine, intake.submit, self.runners, self.pruning, self._stopped.set)
+        intake = Intake(engine, self.leases, self.workers, index)
+        calls = JobCalls(engine, self.runners, self.workers, self.pruning, submit=intake.submit, stop=self._stopped.set)
         self.server = Server(calls, engine.publisher, self.runners.disconnected)
         engine.replan = self._plan_soon
 
@@ -109,13 +111,13 @@ class Dispatcher:
         steps = plan.next_steps(
             self.engine.table,
             self.leases.states(),
-            self.runners.idle_workers(),
+            self.workers.idle_workers(),
             plan.DispatchLimits(settings.requests_max, settings.runners_max),
             self.leases.held_back(),
         )
         table = self.engine.table
         for job_id, kept_by in steps.assign:
-            self.runners.assign(table[job_id], kept_by)
+            self.workers.assign(table[job_id], kept_by)
         for job_id in steps.withdraw:
             self.leases.withdraw(job_id)
         for job_id in steps.start:
@@ -123,7 +125,7 @@ class Dispatcher:
         for job_id in steps.request:
             self.leases.request(table[job_id])
         if self.leases.requests_wait and not steps.withdraw:  # what was withdrawn is in the queue for a moment yet
-            self.runners.end_idle_workers()
+            self.workers.end_idle_workers()
 
     async def run(self) -> None:
         """Return when the dispatcher is stopped by a signal or a client, or when it is idle."""

@@ -13,11 +13,27 @@ import msgspec
 
 from ... import __version__
 from ...errors import InvalidRequest, Message, NotFound
-from ...wire.schemas.common import MessageView
-from ...wire.schemas.jobs import JobProgressView, RunnerLease, RunnerReport
+from ...wire.schemas.jobs import RunnerReport
 from .. import places
 from ..model import JobState
+from .arguments import (
+    Cancel,
+    Ended,
+    Follow,
+    Hello,
+    IdleWorker,
+    List,
+    Log,
+    Nothing,
+    OfJob,
+    Prune,
+    Report,
+    Rerun,
+    Submit,
+    Wait,
+)
 from .engine import Engine
+from .kept_workers import KeptWorkers
 from .pruning import Pruning
 from .record import JobRecord
 from .runners import Runners
@@ -43,116 +59,20 @@ class CallerConnection(Protocol):
     def push(self, frame: Mapping[str, Any]) -> None: ...  # noqa: D102
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of a call that takes none."""
-
-
-class OfJob(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of a call about one job."""
-
-    id: int
-
-
-class Submit(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of ``submit``; the body is checked by itself."""
-
-    body: dict[str, Any]
-
-
-class List(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of ``jobs``: only those in ``states``, and with a lower id than ``before``."""
-
-    states: list[str] | None = None
-    limit: int = 1000
-    before: int | None = None
-
-
-class Wait(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of ``wait``."""
-
-    id: int
-    wait_s: float
-
-
-class Cancel(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of ``cancel``."""
-
-    id: int
-    queued_only: bool = False
-
-
-class Rerun(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of ``rerun``."""
-
-    id: int
-    refresh: bool = False
-    submission: str | None = None
-
-
-class Log(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of ``log``; a negative offset counts from the end."""
-
-    id: int
-    offset: int = 0
-    limit: int = 65_536
-
-
-class Prune(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of ``prune``."""
-
-    older_ms: int | None = None
-    bytes_max: int | None = None
-
-
-class Follow(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of ``follow``."""
-
-    executor: str | None = None
-
-
-class Hello(msgspec.Struct):
-    """The arguments of a runner's ``hello``; what else it says of itself is not needed."""
-
-    job_id: int
-    attempt: int
-
-
-class Report(msgspec.Struct):
-    """The arguments of a runner's ``report``: a field that is absent is unchanged."""
-
-    job_id: int
-    lease: RunnerLease | None = None
-    progress: JobProgressView | msgspec.UnsetType | None = msgspec.UNSET
-    log_tail: list[str] | None = None
-    log_bytes: int | None = None
-    notes: list[MessageView] | None = None
-
-
-class Ended(msgspec.Struct):
-    """The arguments of a runner's ``ended``: the outcome is in its file."""
-
-    job_id: int
-
-
-class IdleWorker(msgspec.Struct):
-    """The arguments of a runner's ``idle``: it keeps the worker of its last job."""
-
-    job_id: int
-    worker: str
-
-
 class JobCalls:
     """What clients may call: the methods in :data:`CALLS`."""
 
     def __init__(
         self,
         engine: Engine,
-        submit: Callable[[dict[str, Any]], Awaitable[JobRecord]],
         runners: Runners,
+        workers: KeptWorkers,
         pruning: Pruning,
+        *,
+        submit: Callable[[dict[str, Any]], Awaitable[JobRecord]],
         stop: Callable[[], None],
     ) -> None:
-        self._engine, self._runners, self._pruning = engine, runners, pruning
+        self._engine, self._runners, self._workers, self._pruning = engine, runners, workers, pruning
         self._submit = submit
         self._stop = stop
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
@@ -318,12 +238,12 @@ class JobCalls:
 
     def idle(self, given: IdleWorker, caller: CallerConnection) -> Mapping[str, Any]:
         """Note a worker that is kept for the next call."""
-        self._runners.idle(given.job_id, given.worker, caller)
+        self._workers.idle(given.job_id, given.worker, caller)
         return {}
 
     def retire(self, given: Ended, caller: CallerConnection) -> Mapping[str, Any]:
         """Give a kept worker no more calls."""
-        return {"retired": self._runners.retire(given.job_id, caller)}
+        return {"retired": self._workers.retire(given.job_id, caller)}
 
 
 def _given_fields(report: Report) -> RunnerReport:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any, cast
 
 from ..model import JobState
 from .cached import CacheIndex
 from .engine import Engine
+from .kept_workers import KeptWorkers
 from .leases import Leases, shown_name
 from .record import JobRecord
-from .runners import Runners
 
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import JobBody
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Intake:
     """Submissions, each of which is one job however often it is sent."""
 
-    def __init__(self, engine: Engine, leases: Leases, runners: Runners, index: CacheIndex) -> None:
-        self._engine, self._leases, self._runners, self._index = engine, leases, runners, index
+    def __init__(self, engine: Engine, leases: Leases, workers: KeptWorkers, index: CacheIndex) -> None:
+        self._engine, self._leases, self._workers, self._index = engine, leases, workers, index
         engine.ended.append(self._ended)
         self._under_way: dict[str, asyncio.Future[JobRecord]] = {}
 
@@ -29,12 +30,14 @@ class Intake:
         known = self._engine.known(given)
         if known is not None:
             return known
-        accepted = self._accept_now(given)
-        if accepted is not None:
-            return accepted
-        name = str(given.get("submission"))
+        if given.get("submission") is None:
+            given = {**given, "submission": secrets.token_hex(16)}
+        name = str(given["submission"])
         future = self._under_way.get(name)
         if future is None:
+            accepted = self._accept_now(given)
+            if accepted is not None:
+                return accepted
             future = self._under_way[name] = asyncio.ensure_future(self._new(given))
             future.add_done_callback(lambda done: self._forget(name, done))
         # A client that closes its connection meanwhile has submitted its job all the same.
@@ -80,11 +83,11 @@ class Intake:
     def _accept(self, body: JobBody, job: JobRecord) -> JobRecord:
         """Keep a job with a reserved id; a call that an idle worker can run begins at once."""
         try:
-            kept_by = None if job.over else self._runners.idle_worker_for(job)
+            kept_by = None if job.over else self._workers.idle_worker_for(job)
             if kept_by is None:
                 return self._engine.accept(body, job)
-            running = self._runners.started_by(job, kept_by)
-            return self._engine.accept(body, running, lambda: self._runners.send_call(running, kept_by, body))
+            running = self._workers.started_by(job, kept_by)
+            return self._engine.accept(body, running, lambda: self._workers.send_call(running, kept_by, body))
         except BaseException:
             self._engine.give_back_id(job.id)
             raise

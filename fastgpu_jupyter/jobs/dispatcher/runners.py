@@ -7,48 +7,43 @@ until all processes of the job have ended.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import FastGPUError, InvalidRequest, Message, NotFound, StoreFault
 from ...messages import text_of
-from ...wire.locate import pool_socket
 from ...wire.schemas.jobs import JobOutcome
 from .. import places, processes
-from ..model import ENDED, JobState
+from ..model import JobState
 from . import transitions
 from .cached import CacheIndex
 from .engine import Engine
+from .hand_over import read_outcome, work_has_begun, write_hand_over
 from .kept_results import KeptResults
 from .leases import Hold, Leases
 from .record import Attempt, JobRecord
 from .transitions import Facts
 
 if TYPE_CHECKING:
-    from ...wire.schemas.jobs import HandOver, JobBody
+    pass
 
 log = logging.getLogger("fastgpu.jobs")
 #: What starts a runner; the id of the job is the last argument.
 COMMAND = (sys.executable, "-P", "-m", "fastgpu_jupyter.jobs.runner")
-HAND_OVER_VERSION = 1
 #: How often the locks of runners that this process did not start are looked at, and those of runners that have ended.
 LOOK_S, LOOK_AGAIN_S = 1.0, 0.05
 #: What a killed runner leaves behind is killed after so long, and a runner that does not end a cancelled job.
 LEFTOVERS_S, CANCEL_S = 10.0, 60.0
 #: A job whose runner cannot be started is tried again after that time.
 RETRY_S = 5.0
-OUTCOME_BYTES_MAX = 900_000
 
 
 class RunnerConnection(Protocol):
@@ -78,12 +73,20 @@ class Runners:
 
     def __init__(self, engine: Engine, leases: Leases, results: KeptResults, index: CacheIndex, boot_id: str) -> None:
         self._engine, self._leases, self._results, self._index = engine, leases, results, index
-        self._boot_id = boot_id
+        self.boot_id = boot_id
         self._runners: dict[int, Runner] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._runners)
+
+    def all(self) -> Iterable[Runner]:
+        """Return the runners that live, as far as is known."""
+        return self._runners.values()
+
+    def of_folder(self, job_id: int) -> Runner:
+        """Return the runner whose lock is in the folder of a job."""
+        return self._runners[job_id]
 
     # -- start ---------------------------------------------------------------------------------------------------------
 
@@ -118,10 +121,10 @@ class Runners:
         view = hold.view
         assert view is not None
         money, gpu = view["money"], view["gpu"]
-        attempt = Attempt(boot_id=self._boot_id, lease_id=view["id"], cost_before_micro=0)
+        attempt = Attempt(boot_id=self.boot_id, lease_id=view["id"], cost_before_micro=0)
         shown = None if gpu is None else {name: gpu[name] for name in ("model", "device_ids", "simulated")}
         running = transitions.started(job, attempt, shown, money["currency"], self._engine.now_ms())
-        self._write_hand_over(running, hold.token)
+        write_hand_over(self._engine, running, hold.token)
         self._engine.commit([running])
         runner = self._runners[job.id] = Runner(job.id, job.id, view["id"], hold.token)
         try:
@@ -159,39 +162,6 @@ class Runners:
 
         loop.add_reader(pidfd, ended)
 
-    def _body(self, job: JobRecord) -> JobBody:
-        """Return what was submitted, which was checked then."""
-        return cast("JobBody", self._engine.store.body(job.id))
-
-    def hand_over(self, job: JobRecord, token: str | None, body: JobBody) -> HandOver:
-        """Return what a runner must know to run a job."""
-        settings, store, last = self._engine.settings, self._engine.store, job.last_attempt
-        assert last is not None
-        return {
-            "version": HAND_OVER_VERSION,
-            "id": job.id,
-            "attempt": job.attempt,
-            "store": store.id,
-            "mark": places.mark_of(store.id, job.id),
-            "body": body,
-            "lease": {"id": last.lease_id, "token": token},
-            "socket": str(pool_socket()),
-            "limits": {
-                "log_bytes_max": settings.log_bytes_max,
-                "result_bytes_max": settings.result_bytes_max,
-                "worker_idle_ms": round(1000 * settings.worker_idle_s),
-            },
-        }
-
-    def _write_hand_over(self, job: JobRecord, token: str) -> None:
-        path = places.start_file(job.id, self._engine.folder)
-        whole = path.with_suffix(".new")
-        whole.unlink(missing_ok=True)
-        descriptor = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(self.hand_over(job, token, self._body(job))))
-        whole.replace(path)
-
     # -- recovery ------------------------------------------------------------------------------------------------------
 
     def take_over(self) -> None:
@@ -203,6 +173,8 @@ class Runners:
             self._runners[kept_by] = Runner(kept_by, job.id, last.lease_id, None)
             self._leases.follow(last.lease_id, job.id)
             self._look_at(self._runners[kept_by])
+            if job.cancelling:
+                asyncio.get_running_loop().call_later(CANCEL_S, self._kill_if_cancelling, job.id, job.attempt)
         self._look_soon(LOOK_S)
 
     def _look_soon(self, seconds: float) -> None:
@@ -309,13 +281,10 @@ class Runners:
             ) from error
 
     def _facts(self, job: JobRecord) -> Facts:
-        last = job.last_attempt
-        assert last is not None
+        assert job.last_attempt is not None
         folder = self._engine.folder
-        work = _read_json(places.work_file(job.id, folder))
-        # A call that is given to a kept worker begins at once.
-        began = last.kept_by is not None or (isinstance(work, dict) and work.get("attempt") == job.attempt)
-        return Facts(read_outcome(job, folder), began, last.boot_id != self._boot_id)
+        rebooted = job.last_attempt.boot_id != self.boot_id
+        return Facts(read_outcome(job, folder), work_has_begun(job, folder), rebooted)
 
     # -- what runners say ----------------------------------------------------------------------------------------------
 
@@ -351,75 +320,6 @@ class Runners:
             if runner.runs == job_id:
                 runner.runs = None
 
-    # -- kept workers --------------------------------------------------------------------------------------------------
-
-    def idle(self, job_id: int, worker: str, connection: RunnerConnection) -> None:
-        """Note that a runner keeps a worker for the next call."""
-        for runner in self._runners.values():
-            if runner.connection is connection and runner.runs is None:
-                runner.worker = worker
-                self._engine.replan()
-                return
-        raise NotFound(Message.of("jobs.no_job", number=job_id))
-
-    def retire(self, job_id: int, connection: RunnerConnection) -> bool:
-        """Give a runner no more calls; return False where it has one. Raises :class:`NotFound` for an unknown one."""
-        for runner in self._runners.values():
-            if runner.connection is connection:
-                runner.worker = None
-                return runner.runs is None
-        raise NotFound(Message.of("jobs.no_job", number=job_id))
-
-    def idle_workers(self) -> dict[str, list[int]]:
-        """Return the jobs whose runners keep an idle worker, by worker."""
-        found: dict[str, list[int]] = {}
-        for runner in self._runners.values():
-            if runner.worker is not None and runner.connection is not None:
-                found.setdefault(runner.worker, []).append(runner.job_id)
-        return found
-
-    def end_idle_workers(self) -> None:
-        """Let idle workers end, whose leases others wait for."""
-        for runner in self._runners.values():
-            if runner.worker is not None and runner.connection is not None:
-                runner.worker = None
-                runner.connection.push({"event": "end_worker", "job_id": runner.job_id})
-
-    def idle_worker_for(self, job: JobRecord) -> int | None:
-        """Return the job whose runner keeps an idle worker that may run a job which is not queued yet.
-
-        What is queued for that worker, and may run, has got it already: the worker would not be idle.
-        """
-        if job.worker is None or job.key is not None or self._engine.table.unfinished_predecessors(job):
-            return None
-        if job.workers_max is not None:
-            of_executor = sum(other.executor == job.executor for other in self._engine.table.running())
-            if of_executor >= job.workers_max:
-                return None
-        return next(iter(self.idle_workers().get(job.worker, ())), None)
-
-    def started_by(self, job: JobRecord, kept_by: int) -> JobRecord:
-        """Return a job as an idle worker runs it."""
-        lease_id = self._runners[kept_by].lease_id
-        before = self._engine.cost_of_lease(lease_id)
-        attempt = Attempt(boot_id=self._boot_id, lease_id=lease_id, cost_before_micro=before, kept_by=kept_by)
-        gpu, currency = self._engine.gpu_of(kept_by)
-        return transitions.started(job, attempt, gpu, currency, self._engine.now_ms())
-
-    def send_call(self, running: JobRecord, kept_by: int, body: JobBody) -> None:
-        """Send an idle worker a call that is stored as its own."""
-        runner = self._runners[kept_by]
-        assert runner.connection is not None
-        runner.runs, runner.worker = running.id, None
-        runner.connection.push({"event": "run", **self.hand_over(running, None, body)})
-        self._leases.follow(runner.lease_id, running.id)
-
-    def assign(self, job: JobRecord, kept_by: int) -> None:
-        """Let an idle worker run a queued job."""
-        running = self.started_by(job, kept_by)
-        if self._engine.try_commit([running], synced=False):
-            self.send_call(running, kept_by, self._body(job))
-
     # -- cancel --------------------------------------------------------------------------------------------------------
 
     def cancel(self, job: JobRecord) -> None:
@@ -444,22 +344,6 @@ class Runners:
         """Watch no longer; the runners go on."""
         if self._timer is not None:
             self._timer.cancel()
-
-
-def read_outcome(job: JobRecord, folder: Path) -> JobOutcome | None:
-    """Return the outcome of the last attempt of a job, None where it has none, or one that cannot be read."""
-    path = places.outcome_file(job.id, folder)
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=JobOutcome)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return found if found["attempt"] == job.attempt and found["state"] in set(ENDED) else None
-
-
-def _read_json(path: Path) -> Any:
-    with suppress(OSError, ValueError):
-        return json.loads(path.read_bytes())
-    return None
 
 
 def _kill_runner(pid: int, job_id: int) -> None:
