@@ -2,7 +2,7 @@
 
 import type { AllocationView, DeviceView, LeaseView } from '../generated/api';
 import type { IPoolState } from './lease';
-import { isGranting } from './lease';
+import { byId, isGranting } from './lease';
 
 /** A part of a device's memory: a lease, or what is left. */
 export interface IDevicePart {
@@ -60,7 +60,7 @@ export function totalsOf(devices: ReadonlyArray<DeviceView>): ITotals {
 
 /** Return the rows of the file: a heading, and a row for each part of each device. */
 export function dashboardRows(state: IPoolState): ReadonlyArray<ReadonlyArray<string | number | null>> {
-  const leases = new Map(state.leases.map(lease => [lease.id, lease]));
+  const leases = byId(state.leases);
   const heading = [
     'device_index', 'device_id', 'model', 'health', 'drained', 'utilization_percent', 'memory_used_bytes',
     'memory_total_bytes', 'holder', 'lease_id', 'notebook', 'size', 'state', 'leased_bytes', 'cost_micro', 'currency'

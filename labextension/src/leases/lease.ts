@@ -122,6 +122,15 @@ export function leaseOfKernel(
   );
 }
 
+/** Return the items by their ids. */
+export function byId<T extends { readonly id: string }>(items: ReadonlyArray<T>): Map<string, T> {
+  const found = new Map<string, T>();
+  for (const item of items) {
+    found.set(item.id, item);
+  }
+  return found;
+}
+
 /** Return whether two lists have the same leases in the same order, as far as `isSame` compares them. */
 export function sameLeases(
   before: ReadonlyArray<LeaseView>,

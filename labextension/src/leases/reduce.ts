@@ -20,7 +20,7 @@ import type {
 } from '../generated/api';
 import { NO_JOBS, reduceJobs } from '../jobs/job';
 import type { IPoolState, StreamMessage } from './lease';
-import { isOpen } from './lease';
+import { byId, isOpen } from './lease';
 import { UtilizationSamples } from './samples';
 
 /** The number of ended leases in the state. */
@@ -79,7 +79,7 @@ function applyChanged(state: IPoolState, changed: ChangedMessage): IPoolState {
   if (state.pool === null || changed.seq <= state.seq) {
     return state;
   }
-  const leases = new Map(state.leases.map(lease => [lease.id, lease]));
+  const leases = byId(state.leases);
   for (const lease of changed.leases) {
     const known = leases.get(lease.id);
     if (known === undefined || lease.version >= known.version) {
@@ -93,7 +93,7 @@ function applyChanged(state: IPoolState, changed: ChangedMessage): IPoolState {
       leases.set(lease.id, { ...lease, queue: position(entry) });
     }
   }
-  const devices = new Map(state.devices.map(device => [device.id, device]));
+  const devices = byId(state.devices);
   for (const device of changed.devices) {
     devices.set(device.id, device);
   }
@@ -118,8 +118,8 @@ function position(entry: QueueEntryView): LeaseQueueView {
 }
 
 function applyUsage(state: IPoolState, usage: UsageMessage): IPoolState {
-  const deviceReadings = new Map(usage.devices.map(reading => [reading.id, reading]));
-  const leaseReadings = new Map(usage.leases.map(reading => [reading.id, reading]));
+  const deviceReadings = byId(usage.devices);
+  const leaseReadings = byId(usage.leases);
   const utilization = new Map<string, number | null>();
   let changed = false;
 

@@ -6,7 +6,7 @@
 import type { LeaseView, MessageView } from '../generated/api';
 import { BECOMING_ACTIVE } from '../generated/lifecycle';
 import type { MessageCode } from '../generated/messages';
-import { isParkedOrReturning } from './lease';
+import { byId, isParkedOrReturning } from './lease';
 
 /** A transition; `kind` selects the notification. */
 export interface ILeaseTransition {
@@ -47,7 +47,7 @@ export function findTransitions(
   after: ReadonlyArray<LeaseView>,
   waited: Set<string>
 ): ReadonlyArray<ILeaseTransition> {
-  const previous = new Map(before.map(lease => [lease.id, lease]));
+  const previous = byId(before);
   const transitions: ILeaseTransition[] = [];
   let reported: Set<string | null> | null = null;
   for (const lease of after) {

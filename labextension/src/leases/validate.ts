@@ -193,21 +193,27 @@ function readerOfAny(alternatives: ReadonlyArray<ISchema>): Reader {
   const others = alternatives.filter(({ type }) => type !== 'null');
   const isNullable = others.length < alternatives.length;
   const readers = others.map(other => ({ type: other.type, read: readerOf(other) }));
-  const last = readers[readers.length - 1];
+  const last = readers[readers.length - 1].read;
   return value => {
     if (isNullable && (value === null || value === undefined)) {
       return null;
     }
     // An error costs much more than a comparison of types, and parameters of messages have many alternatives.
-    const possible = readers.length > 1 ? readers.filter(({ type }) => hasType(value, type)) : readers;
-    for (let index = 0; index < possible.length - 1; index++) {
-      try {
-        return possible[index].read(value);
-      } catch {
-        // The error of the last alternative is reported.
+    let possible: Reader | null = null;
+    for (const { type, read: readOne } of readers) {
+      if (!hasType(value, type)) {
+        continue;
       }
+      if (possible !== null) {
+        try {
+          return possible(value);
+        } catch {
+          // The error of the last alternative is reported.
+        }
+      }
+      possible = readOne;
     }
-    return (possible[possible.length - 1] ?? last).read(value);
+    return (possible ?? last)(value);
   };
 }
 
@@ -245,12 +251,14 @@ function readerOfObject(schema: ISchema): Reader {
     let field = '';
     try {
       if (readOther !== null) {
-        const result: any = {};
-        for (const name of Object.keys(value)) {
+        let same = true;
+        for (const name in value) {
           field = name;
-          result[name] = readOther(value[name]);
+          same = readOther(value[name]) === value[name] && same;
         }
-        return result;
+        return same
+          ? value
+          : Object.fromEntries(Object.entries(value).map(([name, other]) => [name, readOther(other)]));
       }
       // A copy only where it differs: most of what the server sends has just the fields of its schema.
       let result: any = null;

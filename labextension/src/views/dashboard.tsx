@@ -12,6 +12,7 @@ import type { IDevicePart } from '../leases/dashboard';
 import { deviceParts, totalsOf } from '../leases/dashboard';
 import type { TimeRange } from '../leases/history';
 import type { Connection, IPoolState } from '../leases/lease';
+import { byId } from '../leases/lease';
 import type { IPoolSample } from '../leases/record';
 import { failureTexts } from '../texts/connection';
 import { allocationName, healthName } from '../texts/device';
@@ -115,10 +116,7 @@ function PartsLegend({ trans }: Pick<ITextContext, 'trans'>): React.JSX.Element 
 /** All devices, of which those in view are rendered. */
 function DeviceBars(props: IDashboardProps): React.JSX.Element {
   const { state, trans } = props;
-  const leases = React.useMemo(
-    () => new Map(state.leases.map(lease => [lease.id, lease])),
-    [state.leases]
-  );
+  const leases = React.useMemo(() => byId(state.leases), [state.leases]);
   return state.devices.length === 0 ? (
     <p className="fg-Empty">
       {trans.__('This pool has no GPUs. Notebooks still start; their cells run on the CPU or wait.')}
