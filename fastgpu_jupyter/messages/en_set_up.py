@@ -8,6 +8,15 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "config.some_file": "A configuration file",
     "config.command_line": "{setting} on the command line",
     "config.setting": "{setting}",
+    "config.of_setting": "{setting}: {reason}",
+    "config.currency": "Accounting.currency is {text}; give 1 to 8 letters or a sign, like USD or €.",
+    "config.no_section": "There is no section {name}. The sections are {names}.",
+    "config.renamed": "FastGPUPool.{name} is now {new_name}. Change it in the configuration.",
+    "config.no_setting": (
+        "There is no setting {section}.{name}. `jupyter fastgpu pool --help-all` lists all settings."
+    ),
+    "config.idle_steps": "Idle.by_size[{size}] has {given}; use {steps}.",
+    "config.idle_times": "Idle.by_size[{size}]: each time is a number of seconds, 0 for never.",
     "config.unreadable": (
         "{place}: the configuration cannot be read ({reason}). The pool manager was not started, because the settings "
         "in the file would not hold. Correct the file."

@@ -10,7 +10,7 @@ from traitlets.config import Configurable
 from ..core.model.entities import IdlePolicy, IdleStep, IdleTimes
 from ..core.model.size import parse_size
 from ..errors import InvalidRequest
-from ..messages import text_of
+from ..messages import say
 
 _IDLE_STEPS = tuple(f"{step.value}_s" for step in IdleStep)
 
@@ -57,12 +57,13 @@ class Idle(Configurable):
             try:
                 parse_size(size)
             except InvalidRequest as error:
-                raise TraitError(f"Idle.by_size: {text_of(error)}") from None
+                raise TraitError(say("config.of_setting", setting="Idle.by_size", reason=error.message)) from None
             unknown = set(times) - set(_IDLE_STEPS) if isinstance(times, dict) else {repr(times)[:40]}
             if unknown:
-                raise TraitError(f"Idle.by_size[{size!r}] has {', '.join(unknown)}; use {', '.join(_IDLE_STEPS)}.")
+                given, steps = ", ".join(unknown), ", ".join(_IDLE_STEPS)
+                raise TraitError(say("config.idle_steps", size=repr(size), given=given, steps=steps))
             if not all(isinstance(time, int | float) and time >= 0 for time in times.values()):
-                raise TraitError(f"Idle.by_size[{size!r}]: each time is a number of seconds, 0 for never.")
+                raise TraitError(say("config.idle_times", size=repr(size)))
         return found
 
     def policy(self) -> IdlePolicy:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, TraitError, Unicode, default, validate
@@ -16,7 +15,7 @@ from traitlets.config import Config, Configurable
 
 from ..core.model.entities import OverLimit
 from ..errors import InvalidRequest
-from ..messages import text_of
+from ..messages import say
 from ..units import parse_memory
 from .devices.registry import PROGRAMS
 from .effects.scrubber import OVERWRITE, WAIT
@@ -102,7 +101,7 @@ class Parking(Configurable):
         try:
             parse_memory(value or "1GiB")
         except InvalidRequest as error:
-            raise TraitError(f"Parking.host_memory: {text_of(error)}") from error
+            raise TraitError(say("config.of_setting", setting="Parking.host_memory", reason=error.message)) from error
         return value
 
     def host_memory_bytes(self) -> int:
@@ -175,7 +174,7 @@ class Accounting(Configurable):
     def _require_currency(self, proposal: Any) -> str:
         currency = str(proposal["value"])
         if not _CURRENCY.fullmatch(currency) or not currency.isprintable():
-            raise TraitError(f"Accounting.currency is {currency[:40]!r}; give 1 to 8 letters or a sign, like USD or €.")
+            raise TraitError(say("config.currency", text=repr(currency[:40])))
         return currency
 
 
@@ -285,7 +284,7 @@ def require_known(config: Config, command_line: Config, application: type[Config
     inherited = {cls.__name__ for cls in application.__mro__ if issubclass(cls, Configurable)}
     for name in command_line:
         if name not in {*classes, *inherited}:
-            raise TraitError(f"There is no section {name!r}. {_list_of(classes)}")
+            raise TraitError(say("config.no_section", name=repr(name), names=", ".join(classes)))
 
 
 def _require_traits(section: str, cls: type[Configurable], values: Any) -> None:
@@ -294,9 +293,5 @@ def _require_traits(section: str, cls: type[Configurable], values: Any) -> None:
         if name in known or isinstance(value, Config):  # a section within a section, for one application only
             continue
         if section == "FastGPUPool" and name in RENAMED:
-            raise TraitError(f"FastGPUPool.{name} is now {RENAMED[name]}. Change it in the configuration.")
-        raise TraitError(f"There is no setting {section}.{name}. `jupyter fastgpu pool --help-all` lists all settings.")
-
-
-def _list_of(names: Iterable[str]) -> str:
-    return f"The sections are {', '.join(names)}."
+            raise TraitError(say("config.renamed", name=name, new_name=RENAMED[name]))
+        raise TraitError(say("config.no_setting", section=section, name=name))

@@ -181,6 +181,18 @@ def test_size_is_chosen_at_launch_and_remembered(
     assert only(lab)["request"]["priority"] == "high"  # the user has agreed
     user.close_notebook()
 
+    # A size that may cost more than the default is asked for as well.
+    wait_until(lambda: not live(lab), "the lease ends")
+    write_notebook(isolated, "costly.ipynb", {"version": 1, "kernel": "fastgpu", "size": "2xa100"})
+    user.open_file("costly.ipynb")
+    assert only(lab)["request"]["size"] == "full"
+    notice = user.notification("asks for the size 2xa100, which may cost more than your default. Starting with full.")
+    notice.get_by_role("button", name="Use 2xa100…").click()
+    expect(user.form().get_by_role("button", name="Use 2xa100")).to_be_visible()
+    page.screenshot(path=screenshots / "launch-costly-form.png")
+    page.keyboard.press("Escape")
+    user.close_notebook()
+
     # What cannot be read is not used, and neither is what the pool refuses.
     for file, remembered, text in (
         ("newer.ipynb", {"version": 2}, "was stored by a newer version of FastGPU"),

@@ -134,7 +134,7 @@ def prose(source: str) -> Iterator[str]:
 #: What prints or sends sentences to users: a phrase in it belongs to the catalogue.
 SHOWN = (
     "cli", "kernel", "kernelspec", "server", "pool/doctor", "pool/devices/nvidia/doctor",
-    "pool/host/single_instance.py", "pool/journal/fsck.py",
+    "pool/host/single_instance.py", "pool/journal/fsck.py", "pool/settings.py", "pool/idle_settings.py",
 )  # fmt: skip
 #: Texts in these that are no sentences: commands, queries, markup, regular expressions, and what other programs said.
 NOT_SHOWN = re.compile(
