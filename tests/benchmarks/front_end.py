@@ -30,6 +30,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,42 @@ def heap_bytes(page: Page) -> int:
     return next(int(one["value"]) for one in metrics if one["name"] == "JSHeapUsedSize")
 
 
+class TaskTrace:
+    """The tasks of a page's main thread, with the processor time of each, by the tracing of Chromium."""
+
+    def __init__(self, page: Page) -> None:
+        self._session = page.context.new_cdp_session(page)
+        self._events: list[dict[str, Any]] = []
+        self._ended: list[object] = []
+        self._page = page
+        self._session.on("Tracing.dataCollected", lambda part: self._events.extend(part["value"]))
+        self._session.on("Tracing.tracingComplete", self._ended.append)
+        config = {"includedCategories": ["toplevel", "devtools.timeline"]}
+        self._session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": config})
+
+    def longest_ms(self) -> list[float]:
+        """End the trace; return the processor time of the longest task of each second, in order."""
+        self._session.send("Tracing.end")
+
+        def is_read() -> bool:
+            self._page.wait_for_timeout(100)  # events of the browser arrive only inside such a call
+            return bool(self._ended)
+
+        wait_until(is_read, "the trace is read", 120)
+        calls = Counter((one["pid"], one["tid"]) for one in self._events if one["name"] == "FunctionCall")
+        thread = calls.most_common(1)[0][0]
+        tasks = [
+            one
+            for one in self._events
+            if one["name"].endswith("RunTask") and (one["pid"], one["tid"]) == thread and "tdur" in one
+        ]
+        longest: dict[int, float] = {}
+        for one in tasks:
+            second = one["ts"] // 1_000_000
+            longest[second] = max(longest.get(second, 0), one["tdur"] / 1000)
+        return sorted(longest.values())
+
+
 def load(browser: Browser, lab: LabProcess, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the load costs the browser."""
     with FakeStream(lab.pool, arguments.devices, arguments.leases) as stream:
@@ -101,8 +138,10 @@ def load(browser: Browser, lab: LabProcess, arguments: argparse.Namespace) -> di
         before = heap_bytes(page)
         page.evaluate(OBSERVE)
         started = page.evaluate("performance.now()")
-        time.sleep(arguments.seconds)
+        trace = TaskTrace(page)
+        page.wait_for_timeout(1000 * arguments.seconds)
         tasks = page.evaluate("window.longTasks")
+        processor_ms = trace.longest_ms()
         # Those of the collection of garbage, which this asks for, are later.
         growth = heap_bytes(page) - before
         longest: dict[int, float] = {}
@@ -113,6 +152,8 @@ def load(browser: Browser, lab: LabProcess, arguments: argparse.Namespace) -> di
             "long_seconds": len(longest),
             "long_part": len(longest) / arguments.seconds,
             "longest_ms": max(longest.values(), default=0),
+            "longest_cpu_ms": processor_ms[-1],
+            "longest_cpu_ms_p99": processor_ms[int(0.99 * (len(processor_ms) - 1))],
             "heap_growth_bytes": growth,
             "heap_bytes": before,
             "streams": stream.open,
