@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +30,8 @@ class Attempt:
     def __init__(self, pool: PoolProcess, cwd: Path, kind: str, program: dict[str, Any], **body: Any) -> None:
         """Request the lease of the job, and write the hand-over; ``body``: more of what was submitted."""
         self.id = 1 + max((int(one.name) for one in places.jobs_dir().glob("[0-9]*")), default=0)
-        self.mark = f"{self.id}@0123456789ab"
+        store = secrets.token_hex(6)  # other runs of these tests have a job 1 as well
+        self.mark = f"{self.id}@{store}"
         self.pool = pool
         self.folder = places.job_folder(self.id)
         self.payload = places.payload_folder(self.id)
@@ -40,7 +43,7 @@ class Attempt:
         environment = recorded({**os.environ, "PYTHONPATH": str(ROOT)}, folder=cwd)
         limits = {"log_bytes_max": 2**20, "result_bytes_max": 2**30, "worker_idle_ms": 10_000, **body.pop("limits", {})}
         start = {
-            "version": 1, "id": self.id, "attempt": 1, "store": "0123456789ab", "mark": self.mark,
+            "version": 1, "id": self.id, "attempt": 1, "store": store, "mark": self.mark,
             "body": {"kind": kind, "name": "test", "program": program, "environment": environment, **body},
             "lease": {"id": self.lease_id, "token": token}, "socket": str(pool.client.path), "limits": limits,
         }  # fmt: skip
@@ -107,7 +110,10 @@ class Attempt:
         return ResultStore(places.results_folder())
 
     def end(self) -> None:
-        """Kill what is left."""
+        """Kill what is left, also of a broken build."""
+        for pid in self.live():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
