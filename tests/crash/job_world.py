@@ -23,11 +23,12 @@ from fastgpu_jupyter.jobs.client import JobsClient
 from fastgpu_jupyter.jobs.results import ResultStore
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.job_states import ENDED, JobState
+from fastgpu_jupyter.wire.locate import user_socket
 from tests.conftest import isolate
 from tests.crash import job_work
 from tests.crash.conftest import KillablePool
 from tests.crash.job_failpoints import sitecustomize as failpoints
-from tests.helpers import alive
+from tests.helpers import alive, end_pool_at
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -165,8 +166,14 @@ class JobsWorld:
         """Start the pool manager if it was killed; the next call of a client starts a dispatcher."""
         if self.pool.pid and not alive(self.pool.pid):
             self.pool.wait()
-            self.pool.start()
+            self.start_pool()
         self.client.ping()
+
+    def start_pool(self, crash_at: str | None = None) -> None:
+        """Start the pool manager of this test, in place of one that the dispatcher may have started meanwhile."""
+        while not self.pool.start(crash_at):
+            self.pool.wait()
+            end_pool_at(user_socket())
 
     # -- what must be true ---------------------------------------------------------------------------------------------
 
@@ -237,11 +244,17 @@ def jobs_world(folder: Path, simulate: str = "1xA100-80GB") -> Iterator[JobsWorl
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         isolate(folder, patch)
         patch.setenv(failpoints.VARIABLE, str(folder))
-        patch.setenv("PYTHONPATH", os.pathsep.join((str(Path(failpoints.__file__).parent), str(ROOT))))
+        patch.setenv(
+            "PYTHONPATH",
+            os.pathsep.join(
+                (str(Path(failpoints.__file__).parent), os.environ.get("PYTHONPATH", str(ROOT)), str(ROOT))
+            ),
+        )
         pool = KillablePool(folder, simulate)
         stack.callback(pool.close)
         assert pool.start()
         world = JobsWorld(folder, pool)
+        stack.callback(end_pool_at, user_socket())
         stack.callback(end_processes, folder)
         stack.callback(world.client.close)
         yield world

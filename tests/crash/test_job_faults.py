@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -19,9 +20,10 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 _S = JobState
+#: With runners that stand for the real ones, the same is in ``tests/jobs`` for every run.
+long = pytest.mark.skipif(os.environ.get("FASTGPU_JOB_KILLS") != "all", reason="a part of make test-long")
 #: Queued jobs beside a pool manager that is killed.
-COUNT = 20 if os.environ.get("FASTGPU_JOB_KILLS") == "all" else 4
-EVERY = os.environ.get("FASTGPU_JOB_KILLS") == "all"
+COUNT = 20
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def folders() -> set[str]:
     return {path.name for path in places.jobs_dir().iterdir() if path.name.isdecimal()}
 
 
+@long
 def test_submission_on_a_full_disk_is_refused_and_leaves_nothing(world: JobsWorld) -> None:
     world.block()
     kept = world.submit(world.new_job())
@@ -95,6 +98,7 @@ def cancel_and_check(world: JobsWorld, job: Submitted, *states: JobState) -> Non
     world.check(job)
 
 
+@long
 def test_job_is_cancelled_in_every_state(world: JobsWorld) -> None:
     world.block()
     queued = world.submit(world.new_job())
@@ -107,14 +111,14 @@ def test_job_is_cancelled_in_every_state(world: JobsWorld) -> None:
     world.wait_begun(running)
     cancel_and_check(world, running, _S.CANCELLED)
     assert running.witness == ["begin"]
-    for point in ("before-spawn", "after-spawn") if EVERY else ():
+    for point in ("before-spawn", "after-spawn"):
         starting = world.new_job(hold=True)
         world.arm("dispatcher", point, 2**22)  # no process has that number: only the place is waited for
         world.submit(starting)
         world.wait_reached()
         cancel_and_check(world, starting, _S.CANCELLED)
     writing_points = ("before-rename-in:objects", "before-rename:outcome.json", "after-rename:outcome.json")
-    for point in writing_points if EVERY else ("before-rename:outcome.json",):
+    for point in writing_points:
         writing = world.new_job()
         world.arm("runner", point, 2**22)
         world.submit(writing)
@@ -125,6 +129,7 @@ def test_job_is_cancelled_in_every_state(world: JobsWorld) -> None:
     cancel_and_check(world, over, _S.DONE)
 
 
+@long
 def test_queued_jobs_outlive_a_killed_pool_manager_in_their_order(world: JobsWorld) -> None:
     world.block()
     jobs = [world.submit(world.new_job()) for _ in range(COUNT)]
@@ -179,11 +184,10 @@ def test_lease_whose_answer_was_lost_is_used_or_given_back(world: JobsWorld, siz
     before = world.submit(world.new_job())
     world.wait_over(before)
     world.pool.kill()
-    world.pool.start("after-commit@RequestLease")
+    world.start_pool("after-commit@RequestLease")
     job = world.submit(world.new_job(size=size))
-    if world.pool.pid:
-        world.pool.wait()
-    world.pool.start()
+    assert world.pool.wait() == -signal.SIGKILL, "it committed a request and did not answer"
+    world.start_pool()
     assert world.wait_over(job)["state"] == _S.DONE
     world.check(job)
 

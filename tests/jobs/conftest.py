@@ -49,7 +49,7 @@ def shared_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     with pytest.MonkeyPatch.context() as patch:
         isolate(folder, patch)
         patch.setattr(start, "MODULE", "tests.jobs.stub_dispatcher")
-        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", str(ROOT)))
         yield folder
 
 
@@ -82,7 +82,7 @@ def running(shared_dispatcher: JobsClient, shared_pool: PoolProcess) -> Iterator
 @pytest.fixture
 def dispatched(pool: PoolProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsClient]:
     """A client of a dispatcher and a pool of the test, with real runners and work processes of this checkout."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", str(ROOT)))
     yield from with_dispatcher()
 
 

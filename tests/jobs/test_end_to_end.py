@@ -44,7 +44,7 @@ def pool(isolated: Path) -> Iterator[PoolProcess]:
 @pytest.fixture
 def jobs(pool: PoolProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobsClient]:
     """A client whose dispatcher and runners are the real ones."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", str(ROOT)))
     yield from with_dispatcher()
 
 

@@ -13,6 +13,7 @@ from tests.crash.mutations import (
     hangs,
     identity,
     idle,
+    jobs,
     kernels,
     leases,
     names,
@@ -36,6 +37,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *hangs.MUTATIONS,
     *cache.MUTATIONS,
     *idle.MUTATIONS,
+    *jobs.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25

@@ -44,6 +44,7 @@ class Guarantee(enum.StrEnum):
     NAMES = "names"  #: a name that a user chose is shown, never obeyed, and hides nothing of another name
     AVAILABILITY = "availability"  #: what hangs or runs out delays no other; what is not known is not done
     CACHE = "cache"  #: a job gets the result of the same computation, whole, or is computed
+    JOBS = "jobs"  #: a job that was accepted ends once, runs in its order, and leaves no lease and no process
     ENFORCEMENT = "enforcement"  #: limits are enforced as they are shown
 
 

@@ -40,7 +40,7 @@ class Attempt:
         self.lease_id = pool.client.request("half", token=token, job=f"job {self.id}", options={"priority": "low"})[
             "id"
         ]
-        environment = recorded({**os.environ, "PYTHONPATH": str(ROOT)}, folder=cwd)
+        environment = recorded({**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))}, folder=cwd)
         limits = {"log_bytes_max": 2**20, "result_bytes_max": 2**30, "worker_idle_ms": 10_000, **body.pop("limits", {})}
         start = {
             "version": 1, "id": self.id, "attempt": 1, "store": store, "mark": self.mark,
@@ -63,7 +63,8 @@ class Attempt:
         """Start the runner, as a dispatcher does."""
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "fastgpu_jupyter.jobs.runner", str(self.id)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd="/", stdin=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))},
+            cwd="/", stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
 
     def run(self) -> dict[str, Any]:
@@ -118,4 +119,7 @@ class Attempt:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
             self.process.wait()
+        for pid in self.live():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -74,6 +74,8 @@ def test_killed_process_leaves_nothing_that_computes(command: Start, pool: PoolP
     attempt.start()
     assert attempt.process is not None
     attempt.wait_for_log("ready")
+    # The environment of a process that is about to run another program cannot be read for a moment.
+    wait_until(lambda: "sleep" in map(_program, attempt.live()), "the process in a session of its own runs")
     guard = next(one.pid for one in processes() if one.parent == attempt.process.pid)
     work = next(one.pid for one in processes() if one.parent == guard)
     if killed == "pool":
@@ -102,6 +104,10 @@ def _kill_pool(pool: PoolProcess) -> None:
     sock.close()
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not alive(pid), "the pool manager is gone")
+
+
+def _program(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def _state(pool: PoolProcess, attempt: Attempt) -> str | None:
