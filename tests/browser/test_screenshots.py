@@ -13,8 +13,12 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from fastgpu_jupyter.jobs import places
 from tests.browser.conftest import PATIENCE_MS, LabProcess, lab_settings
 from tests.browser.lab_page import LabPage
+from tests.browser.test_jobs import NOT_A_STORE, save_notebook
+from tests.jobs.samples import every_state, store_result
+from tests.jobs.scripted_dispatcher import ScriptedDispatcher
 
 pytestmark = [
     pytest.mark.skipif("FASTGPU_SURFACES" not in os.environ, reason="`make screenshots` takes them"),
@@ -128,3 +132,38 @@ def test_every_surface(surfaces: Surfaces) -> None:
     tab.page.set_viewport_size({"width": 620, "height": 860})
     tab.take("narrow")
     assert failed == []
+
+
+def test_jobs_in_every_state(surfaces: Surfaces) -> None:
+    tab = surfaces
+    tab.open()
+    tab.launcher()
+    tab.panel()
+    tab.take("jobs-none")
+    with ScriptedDispatcher(*every_state(store_result(places.results_folder()))) as dispatcher:
+        dispatcher.logs[17] = b"".join(b"epoch %d loss 0.2%d acc 0.93\n" % (epoch, epoch) for epoch in range(22))
+        save_notebook(tab.server.folder / "notebooks", *dispatcher.jobs.values())
+        tab.execute("docmanager:open", '{"path": "digits.ipynb"}')
+        tab.dialog().locator(".jp-mod-reject").click()
+        tab.page.set_viewport_size({"width": 1280, "height": 2000})
+        tab.section("jobs").locator("[data-job-id='17'] .fg-ListRow-toggle").click()
+        tab.take("jobs")
+        tab.take_with("job-explanation", "fastgpu:explain-job", ".jp-Dialog", '{"jobId": 14}')
+        tab.take_with("job-cancel", "fastgpu:cancel-job", ".jp-Dialog", '{"jobId": 17}')
+        tab.take_with("job-delete", "fastgpu:delete-old-results", ".jp-Dialog")
+        tab.page.set_viewport_size({"width": 620, "height": 1100})
+        tab.take("jobs-narrow")
+        tab.page.set_viewport_size({"width": 1280, "height": 860})
+        tab.execute("fastgpu:open-job-log", '{"jobId": 17}')
+        expect(tab.page.get_by_role("log")).to_contain_text("epoch 21")
+        tab.take("job-log")
+        tab.execute("fastgpu:open-job-result", '{"jobId": 14}')
+        tab.page.locator(".fg-JobImage").wait_for()
+        tab.take("job-result")
+        dispatcher.change(16, state="failed", error={"name": "ValueError", "text": "no such file"})
+        expect(tab.page.locator(".Toastify__toast").first).to_be_visible()
+        tab.take("job-ended")
+        (places.jobs_dir() / places.DATABASE).write_bytes(NOT_A_STORE)
+    tab.show_tab("digits.ipynb")
+    expect(tab.page.locator(".fg-LiveJob .fg-Note[data-kind='error']").first).to_be_visible()
+    tab.take("jobs-unknown")

@@ -18,7 +18,7 @@ from fastgpu_jupyter.wire import version
 from fastgpu_jupyter.wire.job_states import ENDED, JobState
 from fastgpu_jupyter.wire.openapi import jupyter_document, text
 from fastgpu_jupyter.wire.schemas.common import INTEGER_MAX
-from tests.labextension.strings import NOT_IN_BROWSER, bundle
+from tests.labextension.strings import NOT_IN_BROWSER, bundle, escaped
 
 LABEXTENSION = Path(__file__).resolve().parent.parent.parent / "labextension"
 OUTPUT = LABEXTENSION / "src/generated"
@@ -98,13 +98,22 @@ def job_states() -> str:
 
 def messages() -> str:
     """Return the English sentences of all messages that leases, devices, the queue and the pool can have."""
-    shown = {code: MESSAGES[code] for code in sorted(MESSAGES) if code.partition(".")[0] not in NOT_IN_BROWSER}
+    shown = {
+        code: _escaped(MESSAGES[code]) for code in sorted(MESSAGES) if code.partition(".")[0] not in NOT_IN_BROWSER
+    }
     return (
         _HEADER.format(source="fastgpu_jupyter/messages")
         + "import type { MessageTemplate } from '../texts/message';\n\n"
         + f"export const MESSAGES = {_literal(shown)} satisfies Record<string, MessageTemplate>;\n\n"
         + "export type MessageCode = keyof typeof MESSAGES;\n"
     )
+
+
+def _escaped(template: str | dict[str, str]) -> str | dict[str, str]:
+    """Return a sentence, or its forms, as the translator of the page takes it."""
+    if isinstance(template, str):
+        return escaped(template)
+    return {name: escaped(text) for name, text in template.items()}
 
 
 def stated_version() -> str:

@@ -153,11 +153,18 @@ def bundle() -> str:
         if translated is None or code.partition(".")[0] in NOT_IN_BROWSER:
             continue
         # JupyterLab takes a list of one text for a singular, and a longer one for a plural.
+        assert isinstance(translated, str)  # Chinese has one form
+        translated = escaped(translated)
         if isinstance(template, Plural):
-            entries.setdefault(template.one, [translated, translated])
+            entries.setdefault(escaped(template.one), [translated, translated])
         else:
-            entries.setdefault(template, [translated])
+            entries.setdefault(escaped(template), [translated])
     return json.dumps(dict(sorted(entries.items())), ensure_ascii=False, indent=1) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return a text as JupyterLab's translator takes it: it reads two percent signs as one."""
+    return text.replace("%%", "%%%%")
 
 
 def missing() -> tuple[list[Translatable], list[str]]:

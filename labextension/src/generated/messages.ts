@@ -69,7 +69,7 @@ export const MESSAGES = {
   'cache.used_network': 'used the network ({names})',
   'cpu_meanwhile.granted': 'Cells run on the CPU only while their lease waits, and this one is {state}.',
   'cpu_meanwhile.on': 'Its cells run on the CPU until then.',
-  'cpu_meanwhile.parked': 'The memory of this lease is parked, and a cell that uses it must have the GPU. `%%fastgpu cpu` runs one cell without it.',
+  'cpu_meanwhile.parked': 'The memory of this lease is parked, and a cell that uses it must have the GPU. `%%%%fastgpu cpu` runs one cell without it.',
   'device.memory_of_ended_lease': 'A lease ended, and whether its GPU memory is free cannot be seen here. Nothing new is granted until the memory in use is back at what it was without leases.',
   'device.memory_of_ended_lease_in_use': 'A lease ended, and {in_use_bytes} of it is in use by processes that this pool cannot see. Nothing new is granted there until that is free; `jupyter fastgpu drain DEVICE --undo` goes on without.',
   'device.memory_unaccounted': '{in_use_bytes} of it is in use by processes that this pool cannot see. Nothing new is granted there until that is free. If no lease can be the cause, `jupyter fastgpu drain DEVICE --undo` accepts it.',

@@ -62,13 +62,13 @@ class AgeChoice extends ReactWidget {
     const known = [usage.job_bytes, usage.result_bytes].filter(bytes => bytes !== null);
     const bytes = known.reduce((sum, one) => sum + one, 0);
     return (
-      <div className="fg-Controls">
+      <div className="fg-Controls fg-DeleteChoice">
         <p>
           {known.length < 2
             ? trans.__('How much disk your jobs and their results take is not known.')
             : trans.__('Your jobs and their results take %1.', formatBytes(bytes, language))}
         </p>
-        <label className="fg-Field">
+        <label>
           <span>{trans.__('Delete jobs with log and result')}</span>
           <select
             className="jp-mod-styled"

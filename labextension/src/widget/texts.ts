@@ -6,7 +6,10 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 export type Translations = Readonly<Record<string, ReadonlyArray<string>>>;
 
 function fill(text: string, values: ReadonlyArray<unknown>): string {
-  return text.replace(/%(\d+)/g, (found, digits: string) => {
+  return text.replace(/%%|%(\d+)/g, (found, digits: string | undefined) => {
+    if (digits === undefined) {
+      return '%'; // as JupyterLab's translator does
+    }
     const value = values[Number(digits) - 1];
     return value === undefined ? found : String(value);
   });

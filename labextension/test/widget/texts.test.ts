@@ -22,3 +22,7 @@ void test('bundleOf translates texts, plurals and texts in a context', () => {
   assert.equal(trans._p('verb', 'Park'), '挂起');
   assert.equal(trans.__('Park'), 'Park');
 });
+
+test('bundleOf: two percent signs are one, as in JupyterLab, so that a magic of a cell keeps its two', () => {
+  assert.equal(bundleOf({}).__('`%%%%fastgpu cpu` runs %1 cell.', 1), '`%%fastgpu cpu` runs 1 cell.');
+});
