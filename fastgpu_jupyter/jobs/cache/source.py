@@ -9,6 +9,8 @@ from __future__ import annotations
 import __future__ as future_module
 
 import ast
+import dis
+import itertools
 import linecache
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -117,14 +119,34 @@ def write_bytecode(code: CodeType, form: Form) -> bool:
             code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags, getattr(code, "co_exceptiontable", b""),
         )
     )  # fmt: skip
-    reads = not NAME_READERS.isdisjoint(code.co_names)
+    reads = _reads_names(code)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             reads |= write_bytecode(constant, form)
         else:
             form.value(constant)
-            reads |= isinstance(constant, str) and constant in NAME_READERS
+            reads |= _is_name_reader(constant)
     return reads
+
+
+def _reads_names(code: CodeType) -> bool:
+    """Return whether bytecode reads the name of something, other than of the class of an object."""
+    if NAME_READERS.isdisjoint(code.co_names):
+        return False
+    read = [one.argval for one in dis.get_instructions(code) if one.opname != "CACHE"]
+    return any(name in NAME_READERS and before != "__class__" for before, name in itertools.pairwise(read))
+
+
+def _is_name_reader(constant: object) -> bool:
+    return isinstance(constant, str) and constant in NAME_READERS
+
+
+def _is_of_class(node: ast.AST) -> bool:
+    """Return whether an attribute is one of ``x.__class__`` or of ``type(x)``, which is no function."""
+    match node:
+        case ast.Attribute(value=ast.Attribute(attr="__class__") | ast.Call(func=ast.Name(id="type"))):
+            return True
+    return False
 
 
 class _TreeWriter:
@@ -144,7 +166,8 @@ class _TreeWriter:
         elif isinstance(node, ast.Name) and node.id == self._own_name:
             form.tag("itself")
         elif isinstance(node, ast.AST):
-            self.reads_names |= getattr(node, "attr", None) in NAME_READERS
+            self.reads_names |= getattr(node, "attr", None) in NAME_READERS and not _is_of_class(node)
+            self.reads_names |= isinstance(node, ast.Constant) and _is_name_reader(node.value)
             form.tag(type(node).__name__)
             try:
                 for field in node._fields:
@@ -153,5 +176,4 @@ class _TreeWriter:
             except RecursionError:
                 raise too_deep() from None
         else:
-            self.reads_names |= isinstance(node, str) and node in NAME_READERS
             form.value(node)

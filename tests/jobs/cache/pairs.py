@@ -146,6 +146,7 @@ CODE = (
     change("docstring, which code can read", "def f():\n    'one'\n    return f.__doc__\nf()", "'one'", "'two'"),
     change("name, where the function reads it", "def f():\n    return f.__name__\nf()", "f(", "g("),
     change("name, where it is read by getattr", "def f(x=1):\n    return getattr(f, '__qualname__')\nf()", "f(", "g("),
+    keep("name, where only names of classes are read", "from dataclasses import dataclass\n@dataclass\nclass A:\n    k: int = 1\ndef f():\n    return A(), type(1).__name__, A().__class__.__name__\nf()", "f(", "g("),
     differs("name, where a helper reads it", "def g(h):\n    return h.__name__\ndef f():\n    return g(f)\nf()", "def g(h):\n    return h.__name__\ndef k():\n    return g(k)\nk()"),
     change("nested function", "def f(x):\n    def g():\n        return x + 1\n    return g()\nf(1)", "x + 1", "x + 2"),
     change("lambda", "g = lambda x: x + 1\ndef f(x):\n    return g(x)\nf(1)", "x + 1", "x + 2"),

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgpu_jupyter.jobs.cache import CacheKey, key_of_function
+from fastgpu_jupyter.jobs.cache import CacheKey, difference, key_of_function
 from fastgpu_jupyter.messages import render
 from tests.jobs.cache.programs import Submitted, submitted
 
@@ -166,7 +166,8 @@ def test_other_looks_have_the_same_key(program: Generated, looks: Sequence[str])
         replace(program, looks=tuple(one for one in looks if renamed or one != "other name"))
     )
     assert result == other
-    assert first.digest == second.digest
+    changes = [render(one) for one in difference(first.ingredients, second.ingredients)]
+    assert first.digest == second.digest, (changes, program.source())
 
 
 #: Kinds of which the function itself has the name, and nothing else does.
