@@ -54,7 +54,7 @@ class FakeDispatcher:
     @property
     def store(self) -> ResultStore:
         """The user's store of results."""
-        self._store = self._store or ResultStore(results_folder())
+        self._store = self._store or ResultStore(results_folder(), synced=False)
         return self._store
 
     # -- the client ----------------------------------------------------------------------------------------------------

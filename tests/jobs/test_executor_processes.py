@@ -274,6 +274,28 @@ def test_idle_worker_ends_at_once_where_another_request_waits(folder: Path) -> N
             pool.release(lease, token)
 
 
+def test_kept_worker_does_not_go_before_the_requests_of_others(folder: Path, tmp_path: Path) -> None:
+    pool, tokens = PoolClient(user_socket()), [new_token() for _ in range(2)]
+    held = pool.request("full", token=tokens[0])["id"]
+    executor = Executor("full", max_workers=1)
+    first = executor.submit(touch_and_wait, str(tmp_path / "1"), str(tmp_path / "end"))
+    wait_until((tmp_path / "1").exists, "the first call runs on the other device")
+    second = executor.submit(touch_and_wait, str(tmp_path / "2"), str(tmp_path / "late"))
+    waiting = pool.request("full", token=tokens[1], options={"priority": "low"})["id"]
+    try:
+        wait_until(lambda: pool.lease(waiting)["state"] == "waiting", "another request waits")
+        (tmp_path / "end").touch()
+        wait_until(lambda: pool.lease(waiting)["state"] == "active", "the other request is granted")
+        assert first.result(DEADLINE_S)
+        assert not (tmp_path / "2").exists()
+        assert second.cancel()
+    finally:
+        (tmp_path / "late").touch()
+        for lease, token in zip((held, waiting), tokens, strict=True):
+            pool.release(lease, token)
+        executor.shutdown()
+
+
 def test_size_that_no_device_has_is_refused_at_once(executor: Executor) -> None:
     with pytest.raises(FastGPUError, match="GiB"):
         executor.options(size="900GiB").submit(os.getpid)

@@ -108,6 +108,8 @@ class Dispatcher:
     def _plan(self) -> None:
         self._planned = None
         settings = self.engine.settings
+        if self.leases.others_wait:
+            self.workers.end_idle_workers()
         steps = plan.next_steps(
             self.engine.table,
             self.leases.states(),

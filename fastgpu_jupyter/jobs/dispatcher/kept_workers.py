@@ -62,7 +62,9 @@ class KeptWorkers:
 
         What is queued for that worker, and may run, has got it already: the worker would not be idle.
         """
-        if job.worker is None or job.key is not None or self._engine.table.unfinished_predecessors(job):
+        if job.worker is None or job.key is not None or self._leases.others_wait:
+            return None
+        if self._engine.table.unfinished_predecessors(job):
             return None
         if job.workers_max is not None:
             of_executor = sum(other.executor == job.executor for other in self._engine.table.running())

@@ -58,6 +58,8 @@ class Leases:
         self._accepted: set[tuple[Any, ...]] = set()  #: sizes and options that the pool has accepted
         self._tasks: set[asyncio.Task[None]] = set()
         self.requests_wait = False  #: in the pool's queue, of any user
+        #: Those of other users, and of kernels: a worker that ran a queued job next would go before them.
+        self.others_wait = False
         #: The last leases that were released here: the queue may show them for a moment yet.
         self._released: deque[str] = deque(maxlen=100)
 
@@ -317,8 +319,10 @@ class Leases:
 
     def _see_queue(self, queue: list[dict[str, Any]]) -> None:
         others = [entry for entry in queue if entry["lease_id"] not in self._released]
-        waiting, self.requests_wait = self.requests_wait, bool(others)
-        if self.requests_wait and not waiting:
+        before = self.requests_wait, self.others_wait
+        self.requests_wait = bool(others)
+        self.others_wait = any(not (entry["mine"] and entry.get("job")) for entry in others)
+        if (self.requests_wait, self.others_wait) > before:
             self._engine.replan()
         changed = []
         for entry in queue:
