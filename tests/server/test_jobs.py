@@ -13,6 +13,7 @@ import pytest
 
 from fastgpu_jupyter.jobs import places
 from fastgpu_jupyter.server import jobs_reader
+from fastgpu_jupyter.server.extension import resume_jobs
 from fastgpu_jupyter.server.jobs_mirror import JobsMirror
 from fastgpu_jupyter.server.jobs_reader import JobsReader
 from tests.helpers import ServerProcess
@@ -127,6 +128,30 @@ def test_mirror_has_all_jobs_for_a_browser_that_comes_later() -> None:
     assert mirror.messages() == [expected, unreachable]
     mirror.apply({"type": "jobs", "jobs": [], "gone": [1], "queue": [], "reset": False})
     assert mirror.messages() == [{**expected, "jobs": [], "queue": []}]
+
+
+def test_server_starts_a_dispatcher_at_its_start_only_for_jobs_that_are_not_over(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    class Client:
+        def close(self) -> None:
+            started.append("closed")
+
+    unfinished = False
+    monkeypatch.setattr("fastgpu_jupyter.jobs.client.has_unfinished_jobs", lambda: unfinished)
+    monkeypatch.setattr("fastgpu_jupyter.jobs.client.ensure_dispatcher", Client)
+    unfinished = True
+    resume_jobs()
+    assert started == []  # this user never had a job, and the code for jobs is not even loaded
+    places.jobs_dir().mkdir(parents=True)
+    unfinished = False
+    resume_jobs()
+    assert started == []
+    unfinished = True
+    resume_jobs()
+    assert started == ["closed"]
 
 
 def download(jupyter: ServerProcess, path: str) -> tuple[dict[str, str], bytes]:

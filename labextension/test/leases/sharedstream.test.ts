@@ -6,6 +6,7 @@ import type { IPoolState, StreamMessage } from '../../src/leases/lease';
 import { EMPTY_STATE, reduce } from '../../src/leases/reduce';
 import type { IBrowser, IChannel, ILocks } from '../../src/leases/sharedstream';
 import { SharedStream } from '../../src/leases/sharedstream';
+import { job } from '../jobs/samples';
 import { lease, snapshot } from '../samples';
 
 /** Return a message about leases that have appeared. */
@@ -148,6 +149,10 @@ class FakePage {
     void this._read(stream);
   }
 
+  get jobs(): IPoolState['jobs'] {
+    return this.state.jobs;
+  }
+
   get ids(): string[] {
     return this.state.leases.map(({ id }) => id);
   }
@@ -245,6 +250,26 @@ test('SharedStream: a page that joins while the pool is unreachable, says so', a
   await settle();
   assert.equal(first.ended, true);
   assert.equal(second.ended, false);
+});
+
+test('SharedStream: a page that joins gets the jobs, and that the dispatcher does not answer', async () => {
+  const [server, locks, channels] = [new FakeServer(), new FakeLocks(), new FakeChannels()];
+  const first = new FakePage(server, locks, channels);
+  await settle();
+  // Also while nothing is known of the pool: the jobs come from another process.
+  server.streams[0].send({ type: 'jobs', jobs: [job(), job({ id: 18 })], gone: [], queue: [17, 18], reset: true });
+  server.streams[0].send({ type: 'unreachable', message: 'no answer', since: null });
+  await settle();
+  const second = new FakePage(server, locks, channels);
+  await settle();
+  assert.deepEqual(second.messages, ['unreachable', 'jobs']);
+  server.streams[0].send({ type: 'jobs_unreachable', message: 'It is stopped.', since: 5 });
+  await settle();
+  const third = new FakePage(server, locks, channels);
+  await settle();
+  assert.deepEqual(third.messages, ['unreachable', 'jobs', 'jobs_unreachable']);
+  assert.deepEqual(third.jobs, first.jobs);
+  assert.deepEqual(third.jobs.jobs.map(({ id }) => id), [18, 17]);
 });
 
 test('SharedStream: a browser without locks, each page has its own stream', async () => {

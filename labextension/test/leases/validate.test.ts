@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { InvalidMessage, readErrorMessage, readMessage } from '../../src/leases/validate';
+import { InvalidMessage, readErrorMessage, readJobLog, readMessage } from '../../src/leases/validate';
 import { device, GIB, lease, message, queueEntry, queuePosition, snapshot } from '../samples';
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
@@ -158,4 +158,10 @@ test('readErrorMessage: returns message, detail or null', () => {
   for (const nothing of [null, 'text', {}, { message: 5 }]) {
     assert.equal(readErrorMessage(nothing), null);
   }
+});
+
+test('readJobLog: a part of a log is not truncated as other texts are', () => {
+  const part = { text: 'x'.repeat(100_000), offset: 0, end: 100_000, size: 100_000 };
+  assert.equal(readJobLog(part).text.length, 100_000);
+  assert.throws(() => readJobLog({ ...part, end: -1 }), InvalidMessage);
 });
