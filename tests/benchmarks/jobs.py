@@ -36,7 +36,7 @@ import psutil
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from tests.benchmarks.kernel_start import isolate, start_pool  # noqa: E402
+from tests.benchmarks.kernel_start import DEADLINE_S, isolate, start_pool  # noqa: E402
 
 LIMIT = 2.0
 OURS, PROCESSES, LOKY = "FastGPU", "ProcessPoolExecutor", "loky"
@@ -53,7 +53,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     parser.add_argument("--check", action="store_true", help="fail where a following call starts too late")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fastgpu-bench-") as folder, services(Path(folder)) as pool_pid:
+    # The last worker may still be ending when the folder is removed.
+    folders = tempfile.TemporaryDirectory(prefix="fastgpu-bench-", ignore_cleanup_errors=True)
+    with folders as folder, services(Path(folder)) as pool_pid:
         report = {
             "first": measure_first(options.first),
             **measure_following(options.calls),
@@ -83,7 +85,10 @@ def services(folder: Path) -> Iterator[int]:
 
         dispatcher = running_dispatcher()
         if dispatcher is not None:
+            process = psutil.Process(dispatcher.ping()["pid"])
             dispatcher.stop()
+            dispatcher.close()
+            process.wait(DEADLINE_S)
         pool.terminate()
         pool.wait()
 

@@ -258,8 +258,8 @@ def test_call_whose_runner_is_killed_runs_again_where_retries_say_so(
 
     future = executor.options(retries=1, size="quarter").submit(run, str(tmp_path))
     wait_until((tmp_path / "run-0").exists, "the call runs")
-    keeper = client.job(future.job_id)["lease_id"]
-    os.kill(pool_holder(keeper), signal.SIGKILL)
+    lease_id = client.job(future.job_id)["lease_id"]
+    os.kill(pool_holder(lease_id), signal.SIGKILL)
     assert future.result(DEADLINE_S) == 1
     assert client.job(future.job_id)["attempt"] == 2
 
