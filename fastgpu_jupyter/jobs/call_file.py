@@ -29,7 +29,7 @@ import cloudpickle
 
 from ..errors import Forbidden, Message
 from .call_failures import DamagedCall, UnpicklableCall
-from .results import open_own
+from .results import open_own, private_opener
 
 PROTOCOL = 5
 _OWN_PACKAGE = __name__.partition(".")[0]
@@ -56,7 +56,7 @@ def write_call(path: Path, call: FunctionCall) -> str:
 
     Raises :class:`UnpicklableCall`, which names the argument, and :class:`OSError`.
     """
-    with open(path, "xb", opener=_private) as file:
+    with open(path, "xb", opener=private_opener) as file:
         hashing = _HashingFile(file)
         pickle.dump([os.path.abspath(folder) for folder in sys.path], hashing, PROTOCOL)  # noqa: PTH100 (links stay)
         try:
@@ -134,10 +134,6 @@ class _HashingFile:
         """Write bytes of any kind."""
         self._hash.update(data)
         return self._file.write(data)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 @contextmanager

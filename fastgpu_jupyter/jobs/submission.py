@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import InvalidRequest, Message
 from . import cells, keys
 from .origin import NO_ORIGIN, Origin
+from .results import private_opener
 from .words import JobOptions
 from .work.seeding import SEED_VARIABLE
 
@@ -129,7 +130,8 @@ def _submitted(client: JobsClient, body: JobBody, files: Mapping[str, bytes]) ->
     draft = client.new_draft()
     try:
         for name, content in files.items():
-            (draft / name).write_bytes(content)
+            with open(draft / name, "xb", opener=private_opener) as file:
+                file.write(content)
         return client.submit({**body, "draft": draft.name})
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

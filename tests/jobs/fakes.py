@@ -70,6 +70,8 @@ class FakeClient:
         if self.refusal is not None:
             raise self.refusal
         draft = self.folder / body["draft"] if body.get("draft") else None
+        # A job opens no file that others may have written, whatever the umask of its user is.
+        assert not draft or all(one.stat().st_mode & 0o077 == 0 for one in draft.iterdir())
         self.files.append({one.name: one.read_bytes() for one in draft.iterdir()} if draft else {})
         if draft:
             shutil.rmtree(draft)

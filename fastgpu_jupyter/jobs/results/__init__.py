@@ -7,7 +7,7 @@ or whose checksum differs is never opened as a pickle.
 from __future__ import annotations
 
 from .eviction import Evicted, StoreUsage
-from .files import open_own, private_folder
+from .files import open_own, private_opener
 from .manifest import Manifest, Stored, StoredValue
 from .store import ResultStore
 
@@ -19,5 +19,5 @@ __all__ = [
     "Stored",
     "StoredValue",
     "open_own",
-    "private_folder",
+    "private_opener",
 ]

@@ -52,6 +52,11 @@ def open_own(path: Path) -> int:
     return descriptor
 
 
+def private_opener(path: str, flags: int) -> int:
+    """Return a descriptor of a file that only this user may read and write; an ``opener`` for :func:`open`."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
 @contextmanager
 def opened_regular(path: Path) -> Iterator[int]:
     """Yield a descriptor for reading what a job saved. Raises :class:`InvalidRequest` for anything but a file."""
