@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import FastGPUError, Message
@@ -32,8 +33,8 @@ class CallResult(NamedTuple):
     exception: BaseException | None = None
 
 
-def result_of(view: JobView, store: ResultStore) -> CallResult:
-    """Return the result of the call of a job that is over."""
+def result_of(view: JobView, open_store: Callable[[], ResultStore]) -> CallResult:
+    """Return the result of the call of a job that is over, read from the store that ``open_store`` returns."""
     stored, error = view["result"], view["error"]
     is_timeout = error is not None and error["name"] == TIMEOUT  # the exception of the call is that of its interrupt
     if stored is None or is_timeout or view["state"] not in ("done", "failed"):
@@ -41,6 +42,7 @@ def result_of(view: JobView, store: ResultStore) -> CallResult:
     name = VALUE if view["state"] == "done" else EXCEPTION
     try:
         # Protection from eviction would take longer than reading most results, and what was used last goes last.
+        store = open_store()
         found = store.value(store.manifest(stored["digest"], used=True).values[name].digest)
     except BaseException as error:  # noqa: BLE001 (what the classes of the value raise)
         return CallResult(exception=_unreadable(view, error))

@@ -232,12 +232,15 @@ class ExecutorCalls:
         if view["state"] == JobState.CANCELLED and not future.running():
             future.end_cancelled()
             return
-        self._store = self._store or ResultStore(results_folder())
-        result = result_of(view, self._store)
+        result = result_of(view, self._opened_store)
         if result.exception is not None:
             future.set_exception(result.exception)
         else:
             future.set_result(result.value)
+
+    def _opened_store(self) -> ResultStore:
+        self._store = self._store or ResultStore(results_folder())
+        return self._store
 
 
 def _worker_key(environment: Mapping[str, Any], options: JobOptions, *, is_cached: bool) -> str:

@@ -211,7 +211,7 @@ class Job:
         from .places import results_folder
         from .results import ResultStore
 
-        found = result_of(view, ResultStore(results_folder()))
+        found = result_of(view, lambda: ResultStore(results_folder()))
         if found.exception is not None:
             raise found.exception
         return found.value

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.errors import InvalidRequest, Message, NoSuchDevice
+from fastgpu_jupyter.jobs import calls
 from fastgpu_jupyter.jobs.call_failures import CallCancelled, CallTimeout, UnpicklableCall, UnreadableResult, WorkerDied
 from fastgpu_jupyter.jobs.executor import Executor
 from fastgpu_jupyter.jobs.future import Future
@@ -455,3 +456,16 @@ def test_thread_ends_after_a_pause_and_begins_with_the_next_call(dispatcher: Fak
     second = pool.submit(multiply, 3, 4)
     dispatcher.finish(second.job_id)
     assert second.result(DEADLINE_S) == 12
+
+
+def test_call_ends_with_the_reason_where_the_results_cannot_be_opened(
+    dispatcher: FakeDispatcher, pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_folder: Path) -> None:
+        raise PermissionError("results")
+
+    monkeypatch.setattr(calls, "ResultStore", refuse)
+    future = pool.submit(multiply, 1, 2)
+    dispatcher.finish(future.job_id)
+    with pytest.raises(UnreadableResult, match="PermissionError"):
+        future.result(DEADLINE_S)

@@ -232,7 +232,7 @@ def test_call_goes_on_when_its_script_has_ended(client: JobsClient, folder: Path
     job_id = int(done.stdout)
     assert client.job(job_id)["state"] in ("queued", "running")
     (tmp_path / "end").touch()
-    result = result_of(client.wait(job_id, DEADLINE_S), ResultStore(results_folder()))
+    result = result_of(client.wait(job_id, DEADLINE_S), lambda: ResultStore(results_folder()))
     assert result.value.rate == 0.1
 
 
