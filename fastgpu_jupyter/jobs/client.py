@@ -239,6 +239,9 @@ class JobsClient:
                 continue  # it ended meanwhile
             if greeting.get("interface") == INTERFACE:
                 return connection
+            if "refusal" in greeting:
+                connection.close()
+                raise error_of(greeting["refusal"])
             self._replace(connection, greeting)
         raise DispatcherUnreachable(Message.of("jobs.dispatcher_ended"))
 

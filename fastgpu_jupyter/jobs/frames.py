@@ -94,9 +94,8 @@ class FrameSocket:
 
     def receive(self) -> Frame:
         """Return the next frame. Raises :class:`EOFError` at the end of the connection."""
-        length = length_of(self._take(_LENGTH.size))
         try:
-            return decode(self._take(length))
+            return decode(self._take(length_of(self._take(_LENGTH.size))))
         except ValueError as error:
             raise OSError(f"not a frame: {error}") from error
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from fastgpu_jupyter.errors import DispatcherUnreachable, FastGPUError, InvalidRequest, LimitReached, Message
 from fastgpu_jupyter.jobs import frames, start
+from fastgpu_jupyter.jobs.client import JobsClient
 from fastgpu_jupyter.jobs.dispatcher.calls import _whole_characters
 from fastgpu_jupyter.jobs.frames import FRAME_BYTES_MAX, encode, error_of, read_frame, refusal_of
 from fastgpu_jupyter.messages import text_of, view_of
@@ -64,3 +68,17 @@ def test_dispatcher_gets_no_secret_of_the_process_that_starts_it(monkeypatch: py
     environment = start._environment()
     assert environment["FASTGPU_SOCKET"] == "/pool.sock"
     assert not {"HF_TOKEN", "DB_PASSWORD", "FASTGPU_LEASE", "FASTGPU_JOB", "JPY_PARENT_PID", "PROXY"} & set(environment)
+
+
+def test_client_is_told_why_a_dispatcher_takes_no_more_connections(tmp_path: Path) -> None:
+    refusal = LimitReached(Message.of("jobs.too_many_connections", connections_max=512))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        with ThreadPoolExecutor(1) as thread:
+            call = thread.submit(JobsClient(tmp_path / "s").ping)
+            accepted, _ = listening.accept()
+            with accepted:
+                accepted.sendall(encode({"id": None, "refusal": refusal_of(refusal, view_of(refusal.message))}))
+            with pytest.raises(LimitReached):
+                call.result()
