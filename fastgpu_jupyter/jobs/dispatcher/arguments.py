@@ -78,7 +78,7 @@ class Follow(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Hello(msgspec.Struct):
-    """The arguments of a runner's ``hello``; what else it says of itself is not needed."""
+    """The arguments of a runner's ``hello``; which process it is, the system tells."""
 
     job_id: int
     attempt: int

@@ -332,7 +332,7 @@ class JobRunner:
         log = self._output.log
         self._reporter.report(progress=self._output.progress, log_tail=log.tail, log_bytes=log.size)
         if not (end.keep and self._keep_worker()):
-            self._end_work(outcome)
+            self._end_work()
         if self._kept is None:
             self._writer.close()
 
@@ -358,9 +358,9 @@ class JobRunner:
         )
         return self._reporter.keep_worker(str(self._body["program"]["worker"]))
 
-    def _end_work(self, outcome: JobOutcome) -> None:
-        """End what is left of the work process, and report the outcome."""
+    def _end_work(self) -> None:
+        """End what is left of the work process, and report that the outcome is written."""
         if self._kept is not None:
             self._kept.end()
             self._kept = None
-        self._reporter.finish(outcome)
+        self._reporter.finish()

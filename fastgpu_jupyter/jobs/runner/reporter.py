@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DispatcherUnreachable, FastGPUError
 from .. import places
 from ..frames import FrameSocket, error_of
-from ..processes import boot_id
 from ..start import start_dispatcher
-from .processes import read_process
 
 if TYPE_CHECKING:
     from ...wire.schemas import LeaseView
@@ -146,8 +144,11 @@ class DispatcherReporter(threading.Thread):
             self._job_id, self._attempt = job_id, attempt
             self._known, self._unsent = {}, {}
 
-    def finish(self, outcome: Mapping[str, Any]) -> bool:
-        """Report how the job ended, to a dispatcher that is started if none runs; return whether it has recorded it."""
+    def finish(self) -> bool:
+        """Report the end to a dispatcher, which is started if none runs; return whether it knows the job.
+
+        The outcome is in its file.
+        """
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -156,7 +157,7 @@ class DispatcherReporter(threading.Thread):
                 connection = self._connect()
                 try:
                     self._send_last_report(connection)
-                    self._call(connection, "ended", job_id=self._job_id, outcome=dict(outcome))
+                    self._call(connection, "ended", job_id=self._job_id)
                 finally:
                     connection.close()
             except (OSError, EOFError, ValueError, DispatcherUnreachable):
@@ -173,16 +174,7 @@ class DispatcherReporter(threading.Thread):
         connection = FrameSocket(self._path, _TIMEOUT_S)
         try:
             connection.receive()  # that it serves
-            own = read_process(os.getpid())
-            answer = self._call(
-                connection,
-                "hello",
-                job_id=self._job_id,
-                attempt=self._attempt,
-                pid=os.getpid(),
-                boot_id=boot_id(),
-                start_time=own.start_time if own else 0,
-            )
+            answer = self._call(connection, "hello", job_id=self._job_id, attempt=self._attempt)
         except BaseException:
             connection.close()
             raise
@@ -229,8 +221,9 @@ class DispatcherReporter(threading.Thread):
                     self.take_run(frame)
                 if "event" in frame:
                     self._push(frame)
-                elif frame.get("id") in self._answers:
-                    with self._changed:
+                    continue
+                with self._changed:  # in which a call is sent and its answer is expected
+                    if frame.get("id") in self._answers:
                         self._answers[frame["id"]] = frame.get("answer") or {}
                         self._changed.notify_all()
         with self._changed:
