@@ -56,6 +56,10 @@ def main() -> None:
         log.error("The dispatcher ends: %s", text_of(error))  # noqa: TRY400 (a refusal is no bug)
         report(1, json.dumps(refusal_of(error, view_of(error.message))))
         sys.exit(1)
+    except Exception:
+        log.exception("The dispatcher ends because of a bug")  # standard error goes nowhere
+        report(1, "")
+        sys.exit(1)
 
 
 async def _serve(folder: Path, socket_path: Path, report: Callable[[int, str], None]) -> None:

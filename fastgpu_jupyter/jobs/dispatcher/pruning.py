@@ -92,6 +92,7 @@ class Pruning:
     async def _remove(self, job_ids: list[int], unused_since_ms: int, bytes_max: int | None) -> Removed:
         """Remove jobs, and the results that neither a job nor an entry of the cache used since then needs."""
         engine = self._engine
+        job_ids = [one for one in job_ids if one in engine.table]  # another call may have removed some meanwhile
         mine = {str(engine.table[one].result["digest"]) for one in job_ids if engine.table[one].result}  # type: ignore[index]
         forgotten = engine.store.forget_cached(unused_since_ms)
         engine.remove(job_ids)
