@@ -384,7 +384,7 @@ def test_miss_with_many_changes_names_some() -> None:
     assert "`x4` is not used any more and 4 more" in said
 
 
-def test_change_of_code_is_not_told_again_by_what_the_code_reaches() -> None:
+def test_change_of_code_is_not_repeated_for_what_the_code_reaches() -> None:
     helper = "def helper(x):\n    return x\n"
     first = cell("y = np.mean(x)", {"x": 1, "np": np}, ("x",))
     other = cell("y = helper(x)", {"x": 2, **exec_in(helper)}, ("x",))
