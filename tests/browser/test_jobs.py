@@ -172,6 +172,8 @@ def jobs_are_shown_and_changed(user: JobsPage, dispatcher: ScriptedDispatcher, s
     """See each state, move by the keyboard, and change jobs."""
     page = user.page
     user.show_tab("digits.ipynb")
+    # JupyterLab gives a notebook the focus some time after its tab was clicked.
+    page.wait_for_function("() => document.activeElement?.closest('.jp-NotebookPanel') !== null")
     page.set_viewport_size({"width": 1280, "height": 1300})
     section = user.section("jobs")
     expect(user.panel().get_by_role("button", name="Jobs: 2 running · 3 queued")).to_be_visible()

@@ -31,24 +31,26 @@ const CLAIMED_MAX = 200;
 
 /** What the pages of a browser share; tests provide a fake. */
 export interface IClaims {
-  /** Call `run` while no other page does. */
-  exclusively<T>(run: () => T): Promise<T>;
+  /** Return whether this page is the first to ask for a key; what pages store is not seen by others at once. */
+  acquire(key: string): Promise<boolean>;
   read(): string | null;
   write(text: string): void;
 }
 
 /** Return those jobs that no page of the browser has announced before, and remember them as announced. */
-export function claim(jobs: ReadonlyArray<JobView>, claims: IClaims): Promise<ReadonlyArray<JobView>> {
-  return claims.exclusively(() => {
-    const claimed = readKeys(claims.read());
-    const own = jobs.filter(job => !claimed.includes(keyOf(job)));
-    try {
-      claims.write(JSON.stringify([...claimed, ...own.map(keyOf)].slice(-CLAIMED_MAX)));
-    } catch {
-      // A full storage may cause a second notification, which is better than none.
+export async function claim(jobs: ReadonlyArray<JobView>, claims: IClaims): Promise<ReadonlyArray<JobView>> {
+  const own: JobView[] = [];
+  for (const job of jobs) {
+    if ((await claims.acquire(keyOf(job))) && !readKeys(claims.read()).includes(keyOf(job))) {
+      own.push(job);
     }
-    return own;
-  });
+  }
+  try {
+    claims.write(JSON.stringify([...readKeys(claims.read()), ...own.map(keyOf)].slice(-CLAIMED_MAX)));
+  } catch {
+    // A full storage may cause a second notification, which is better than none.
+  }
+  return own;
 }
 
 function readKeys(text: string | null): ReadonlyArray<string> {

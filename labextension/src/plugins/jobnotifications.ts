@@ -21,6 +21,9 @@ const PLUGIN_ID = 'fastgpu-jupyter:job-notifications';
 
 const AUTO_CLOSE_MS = 8_000;
 
+/** How long no other page can announce the same end. */
+const CLAIM_HELD_MS = 60_000;
+
 /** More jobs that end at once are one notification. */
 const SEPARATE_MAX = 3;
 
@@ -110,11 +113,26 @@ export const jobNotificationsPlugin: JupyterFrontEndPlugin<IJobNotifier> = {
 
 /** Return what the pages of this browser share about a server. */
 function browserClaims(baseUrl: string): IClaims {
-  const key = `fastgpu-jupyter:announced-jobs ${baseUrl}`;
+  const prefix = `fastgpu-jupyter:announced-jobs ${baseUrl}`;
   return {
-    exclusively: async run =>
-      navigator.locks === undefined ? run() : navigator.locks.request(key, () => run()),
-    read: () => window.localStorage.getItem(key),
-    write: text => window.localStorage.setItem(key, text)
+    // Browsers give a lock to one page only, at once; by the time it is given back, all pages see what was stored.
+    acquire: async key => {
+      if (navigator.locks === undefined) {
+        return true;
+      }
+      return new Promise<boolean>(resolve => {
+        const hold = (lock: Lock | null) => {
+          resolve(lock !== null);
+          return lock === null
+            ? Promise.resolve()
+            : new Promise<void>(release => window.setTimeout(release, CLAIM_HELD_MS));
+        };
+        navigator.locks
+          .request(`${prefix} ${key}`, { ifAvailable: true }, hold)
+          .catch(() => resolve(true));
+      });
+    },
+    read: () => window.localStorage.getItem(prefix),
+    write: text => window.localStorage.setItem(prefix, text)
   };
 }

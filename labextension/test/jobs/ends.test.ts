@@ -26,8 +26,9 @@ test('JobEnds: jobs that end while the page is open, each once; not those that h
 
 test('claim: each end belongs to one page of the browser', async () => {
   let kept: string | null = null;
+  const held = new Set<string>();
   const claims = {
-    exclusively: <T>(run: () => T) => Promise.resolve(run()),
+    acquire: (key: string) => Promise.resolve(!held.has(key) && held.add(key).has(key)),
     read: () => kept,
     write: (text: string) => {
       kept = text;
@@ -35,9 +36,16 @@ test('claim: each end belongs to one page of the browser', async () => {
   };
   const done = job({ state: 'done' });
   assert.deepEqual(await claim([done], claims), [done]);
+  // Another page, which does not see yet what the first one has stored; and one that comes later.
+  const stored = kept;
+  kept = null;
+  assert.deepEqual(await claim([done], claims), []);
+  kept = stored;
+  held.clear();
   assert.deepEqual(await claim([done], claims), []);
   const other = job({ state: 'done', submitted_at: 9 });
   assert.deepEqual(await claim([done, other], claims), [other]);
   kept = 'not JSON';
+  held.clear();
   assert.deepEqual(await claim([done], claims), [done]);
 });
