@@ -37,6 +37,7 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from tests.benchmarks.kernel_start import DEADLINE_S, isolate, start_pool  # noqa: E402
+from tests.waiting import wait_until  # noqa: E402
 
 LIMIT = 2.0
 OURS, PROCESSES, LOKY = "FastGPU", "ProcessPoolExecutor", "loky"
@@ -82,6 +83,8 @@ def services(folder: Path) -> Iterator[int]:
         yield pool.pid
     finally:
         from fastgpu_jupyter.jobs.client import running_dispatcher
+        from fastgpu_jupyter.wire.client import PoolClient
+        from fastgpu_jupyter.wire.locate import user_socket
 
         dispatcher = running_dispatcher()
         if dispatcher is not None:
@@ -89,6 +92,9 @@ def services(folder: Path) -> Iterator[int]:
             dispatcher.stop()
             dispatcher.close()
             process.wait(DEADLINE_S)
+        # Kept workers end with the dispatcher; without a pool manager they would start one to release their leases.
+        client = PoolClient(user_socket())
+        wait_until(lambda: all(lease["state"] == "ended" for lease in client.leases()), "all leases have ended")
         pool.terminate()
         pool.wait()
 

@@ -54,6 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             running.stop()
             running.close()
             wait_until(lambda: not alive(pid), "The dispatcher ends.")
+        # Without a pool manager the last worker would start one to release its lease.
+        wait_until(lambda: not pool.live(), "kept workers end with the dispatcher")
         pool.end()
 
 
