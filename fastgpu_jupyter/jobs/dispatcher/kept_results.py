@@ -65,16 +65,16 @@ class KeptResults:
         outputs = json.loads(self._store.content(manifest.outputs))
         return len(outputs) if isinstance(outputs, list) else 1
 
-    def remove(self, digests: Collection[str], bytes_max: int | None, in_use: Collection[str]) -> Removed:
+    def remove(self, digests: Collection[str], bytes_max: int | None) -> Removed:
         """Remove results, and then those that were not used for longest until ``bytes_max`` holds."""
         gone: set[str] = set()
         freed_bytes = 0
         if digests:
-            removed = self._store.remove(digests, in_use)
+            removed = self._store.remove(digests)
             gone |= set(removed.results)
             freed_bytes += removed.bytes
         if bytes_max is not None and (not digests or removed.bytes_left > bytes_max):
-            removed = self._store.evict(bytes_max, in_use)
+            removed = self._store.evict(bytes_max)
             gone |= set(removed.results)
             freed_bytes += removed.bytes
         return Removed(frozenset(gone), freed_bytes)

@@ -36,6 +36,8 @@ TIDY_S = 60.0
 #: program that submitted it may not have its result yet.
 KEPT_LEAST_MS = 3_600_000
 SURPLUS_MAX = 10_000
+#: Entries of the cache; of more, those that were not used for longest are removed.
+CACHED_MAX = 10_000
 #: A draft of that age was given up.
 DRAFT_MAX_S = 24 * 3600
 
@@ -73,7 +75,8 @@ class Pruning:
         engine, settings = self._engine, self._engine.settings
         try:
             jobs = surplus(engine.table.all(), settings.kept_max, engine.now_ms())
-            await self._remove(jobs, engine.now_ms() - KEPT_LEAST_MS if jobs else 0, settings.result_bytes_max)
+            forgotten = engine.store.forget_cached_beyond(CACHED_MAX)
+            await self._remove(jobs, forgotten, settings.result_bytes_max)
             await asyncio.to_thread(_remove_drafts, places.drafts_folder(engine.folder))
         except FastGPUError as error:
             log.warning("No room could be made: %s", text_of(error))
@@ -86,19 +89,18 @@ class Pruning:
         before_ms = 0 if older_ms is None else engine.now_ms() - older_ms
         jobs = older_than(engine.table.all(), before_ms) if older_ms is not None else []
         job_bytes = await asyncio.to_thread(_bytes_of, [places.job_folder(one, engine.folder) for one in jobs])
-        removed = await self._remove(jobs, before_ms, bytes_max)
+        removed = await self._remove(jobs, engine.store.forget_cached(before_ms), bytes_max)
         return {"jobs": len(jobs), "results": len(removed.digests), "freed_bytes": job_bytes + removed.freed_bytes}
 
-    async def _remove(self, job_ids: list[int], unused_since_ms: int, bytes_max: int | None) -> Removed:
-        """Remove jobs, and the results that neither a job nor an entry of the cache used since then needs."""
+    async def _remove(self, job_ids: list[int], forgotten: Collection[str], bytes_max: int | None) -> Removed:
+        """Remove jobs, and those of their and the ``forgotten`` results that no job and no entry of the cache needs."""
         engine = self._engine
         job_ids = [one for one in job_ids if one in engine.table]  # another call may have removed some meanwhile
         mine = {str(engine.table[one].result["digest"]) for one in job_ids if engine.table[one].result}  # type: ignore[index]
-        forgotten = engine.store.forget_cached(unused_since_ms)
         engine.remove(job_ids)
         await asyncio.to_thread(_remove_folders, [places.job_folder(one, engine.folder) for one in job_ids])
         needed = {str(job.result["digest"]) for job in engine.table.all() if job.result} | engine.store.cached_digests()
-        removed = await asyncio.to_thread(self._results.remove, (mine | forgotten) - needed, bytes_max, ())
+        removed = await asyncio.to_thread(self._results.remove, (mine | {*forgotten}) - needed, bytes_max)
         self._note_gone(removed.digests)
         return removed
 

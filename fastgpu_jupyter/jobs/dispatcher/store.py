@@ -156,6 +156,13 @@ class JobStore:
             rows = self._db.execute("DELETE FROM cached WHERE used_at < ? RETURNING digest", (before_ms,)).fetchall()
         return {str(row[0]) for row in rows}
 
+    def forget_cached_beyond(self, count: int) -> set[str]:
+        """Remove all entries but the ``count`` that were used last; return the digests of their results."""
+        query = "DELETE FROM cached WHERE key IN (SELECT key FROM cached ORDER BY used_at DESC LIMIT -1 OFFSET ?)"
+        with self._transaction(synced=False):
+            rows = self._db.execute(f"{query} RETURNING digest", (count,)).fetchall()
+        return {str(row[0]) for row in rows}
+
     def forget_results(self, digests: Collection[str]) -> None:
         """Remove the entries of results that are not kept any more."""
         with self._transaction(synced=False):
