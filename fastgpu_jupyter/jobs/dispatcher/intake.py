@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from typing import TYPE_CHECKING, Any, cast
 
+from ...errors import StoreFault
+from ...messages import text_of
 from ..model import JobState
 from .cached import CacheIndex
 from .engine import Engine
@@ -15,6 +18,8 @@ from .record import JobRecord
 
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import JobBody
+
+log = logging.getLogger("fastgpu.jobs")
 
 
 class Intake:
@@ -61,8 +66,11 @@ class Intake:
         waiting = {one.id: one for one in (*engine.table.with_key(job.key), *engine.table.followers(job.id))}
         for one in waiting.values():
             if one.state is JobState.QUEUED and one.key is not None:
-                body = cast("JobBody", engine.store.body(one.id))
-                looked_up = self._looked_up(one, body)
+                try:
+                    looked_up = self._looked_up(one, cast("JobBody", engine.store.body(one.id)))
+                except StoreFault as error:  # the disk is full: the job is computed
+                    log.warning("%s", text_of(error))
+                    continue
                 if looked_up != one:
                     engine.try_commit([looked_up])
 
