@@ -106,7 +106,7 @@ class Leases:
             live.forget_lease()
             self._engine.seen([job_id])
         if hold.lease_id is not None:
-            self._job_of.pop(hold.lease_id, None)
+            self.forget(hold.lease_id)
             self.release(hold.lease_id, hold.token)
 
     def take(self, job_id: int) -> Hold:
@@ -270,7 +270,8 @@ class Leases:
         try:
             self._see(await self.pool.call(lambda pool: pool.lease(lease_id, token=hold.token)))
         except NotFound:
-            job_id = self._job_of.pop(lease_id, None)
+            job_id = self._job_of.get(lease_id)
+            self.forget(lease_id)
             if job_id is not None and self._holds.get(job_id) is hold:
                 self._lease_is_gone(job_id)
         except FastGPUError as error:
@@ -290,7 +291,7 @@ class Leases:
             return
         before, hold.state, hold.view = hold.state, LeaseState(view["state"]), view
         if hold.state in OVER:
-            self._job_of.pop(view["id"], None)
+            self.forget(view["id"])
             self._lease_is_over(job, view)
         elif hold.state is not before or hold.state is LeaseState.ACTIVE:
             self._engine.replan()
