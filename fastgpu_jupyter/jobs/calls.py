@@ -22,7 +22,7 @@ from .call_failures import WorkerDied
 from .call_file import FunctionCall, name_of, write_call
 from .call_result import result_of
 from .client import JobsClient, ensure_dispatcher
-from .environment import recorded
+from .environment import recorded, require_no_secrets
 from .failures import readable
 from .future import Future
 from .model import ENDED, JobKind, JobState
@@ -105,6 +105,7 @@ class ExecutorCalls:
         return self._client
 
     def _body(self, options: JobOptions, call: FunctionCall, draft: str, sha256: str) -> JobBody:
+        require_no_secrets(os.environ, options.variables)
         environment = recorded(os.environ, options.variables)
         if options.seed is not None:
             environment["variables"][SEED_VARIABLE] = str(options.seed)

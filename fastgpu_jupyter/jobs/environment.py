@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import InvalidRequest, Message
 from ..wire import variables
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ def refused_names(environ: Mapping[str, str], extra: Iterable[str]) -> list[str]
         return []
     asked = _pattern(extra)
     return sorted(name for name, value in environ.items() if asked.match(name) and is_secret(name, value))
+
+
+def require_no_secrets(environ: Mapping[str, str], extra: Iterable[str]) -> None:
+    """Raise :class:`InvalidRequest` where the user asked for variables that look like secrets."""
+    if secrets := refused_names(environ, extra):
+        raise InvalidRequest(Message.of("job_cell.secret", names=tuple(secrets)))
 
 
 def looks_secret(name: str) -> bool:

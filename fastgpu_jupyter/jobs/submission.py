@@ -111,10 +111,9 @@ def _folder() -> Path:
 
 
 def _body(kind: str, options: JobOptions, name: str, folder: Path) -> JobBody:
-    from .environment import recorded, refused_names
+    from .environment import recorded, require_no_secrets
 
-    if secrets := refused_names(os.environ, options.variables):
-        raise InvalidRequest(Message.of("job_cell.secret", names=tuple(secrets)))
+    require_no_secrets(os.environ, options.variables)
     return {
         "kind": kind, "name": name[:NAME_CHARS], "program": {},
         "environment": recorded(extra=options.variables, folder=folder),

@@ -81,6 +81,15 @@ def test_submit_passes_every_keyword_on(dispatcher: FakeDispatcher, pool: Execut
         pool.submit(fn=capture, arg=1)  # type: ignore[call-arg]
 
 
+def test_submit_refuses_variables_that_look_like_secrets(
+    dispatcher: FakeDispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hunter2")
+    with Executor(variables=["HF_*"]) as pool, pytest.raises(InvalidRequest, match="HF_TOKEN"):
+        pool.submit(multiply, 1, 2)
+    assert not dispatcher.jobs
+
+
 def test_submit_names_the_job_and_passes_the_options_on(dispatcher: FakeDispatcher) -> None:
     with Executor("half", max_workers=4, priority="low", timeout="2m", retries=1) as pool:
         pool.submit(multiply, 1, 2)
