@@ -17,7 +17,9 @@ from typing import Any
 from ..errors import InvalidRequest, Message
 
 #: Names that every IPython kernel has.
-OF_THE_KERNEL = frozenset({"get_ipython", "display", "In", "Out", "exit", "quit", "_", "__", "___"})
+OF_THE_KERNEL = frozenset(
+    {"get_ipython", "display", "In", "Out", "exit", "quit", "_", "__", "___", "_ih", "_oh", "_dh"}
+)
 #: Calls after which it is not known which names there are.
 _UNKNOWABLE = frozenset({"exec", "eval", "globals", "locals", "vars", "get_ipython", "setattr"})
 

@@ -89,7 +89,8 @@ class Job:
         """Wait for the end and return the result.
 
         Of a cell the named outputs: they become variables of the notebook, and are returned, one as it is and several
-        as a dictionary. Of a notebook the executed notebook, of a command its exit status.
+        as a dictionary. Of a call what it returned, or its exception; of a notebook the executed notebook; of a command
+        its exit status.
 
         Raises :class:`TimeoutError` where the job is not over after ``timeout`` seconds, :class:`JobFailed` with the
         traceback of the job where it failed, :class:`~concurrent.futures.CancelledError` where it was cancelled, and

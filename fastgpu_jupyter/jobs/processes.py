@@ -39,12 +39,9 @@ def lock(path: Path) -> int | None:
 
 def processes_of(mark: str) -> Iterator[int]:
     """Yield this user's processes whose environment at their start had the mark of a job."""
-    wanted = f"{MARK_VARIABLE}={mark}".encode()
     for entry in os.scandir("/proc"):
-        if entry.name.isdecimal():
-            with suppress(OSError):  # it has ended, or belongs to another user
-                if wanted in Path(entry.path, "environ").read_bytes().split(b"\0"):
-                    yield int(entry.name)
+        if entry.name.isdecimal() and _has_mark(int(entry.name), mark):
+            yield int(entry.name)
 
 
 def kill_processes_of(mark: str) -> int:
@@ -57,7 +54,7 @@ def kill_processes_of(mark: str) -> int:
         with suppress(OSError):
             pidfd = os.pidfd_open(pid)
             try:
-                if pid in processes_of_one(pid, mark):
+                if _has_mark(pid, mark):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                     killed += 1
             finally:
@@ -65,10 +62,8 @@ def kill_processes_of(mark: str) -> int:
     return killed
 
 
-def processes_of_one(pid: int, mark: str) -> tuple[int, ...]:
-    """Return ``(pid,)`` if that process has the mark of a job, else nothing."""
+def _has_mark(pid: int, mark: str) -> bool:
     wanted = f"{MARK_VARIABLE}={mark}".encode()
-    with suppress(OSError):
-        if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-            return (pid,)
-    return ()
+    with suppress(OSError):  # it has ended, or belongs to another user
+        return wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False

@@ -69,9 +69,9 @@ class Jobs(Configurable):
     payload_bytes_max = Integer(
         8 * GIB, min=0, help="Bytes of the files that come with a job, such as inputs or a notebook."
     ).tag(config=True)
-    log_bytes_max = Integer(64 * MIB, min=65_536, help="Bytes of the log of one job; its beginning is cut.").tag(
-        config=True
-    )
+    log_bytes_max = Integer(
+        64 * MIB, min=65_536, help="Bytes of the log of one job; its beginning and its end are kept."
+    ).tag(config=True)
     result_bytes_max = Integer(
         20 * GIB, min=0, help="Bytes of all results; beyond it, those that were not used for longest are removed."
     ).tag(config=True)

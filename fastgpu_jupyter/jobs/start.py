@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 
-from .. import errors
 from ..errors import DispatcherUnreachable, FastGPUError, Message
 from ..wire import variables
 from ..wire.spawn import ALREADY_RUNNING, PARENT_VARIABLE, REASON_CHARS_MAX
@@ -67,4 +66,4 @@ def _reason(said: bytes, status: int) -> FastGPUError:
 
 def _not_started(reason: str) -> DispatcherUnreachable:
     log = str(places.jobs_dir() / places.LOG_OF_DISPATCHER)
-    return errors.DispatcherUnreachable(Message.of("jobs.dispatcher_not_started", reason=reason, log=log))
+    return DispatcherUnreachable(Message.of("jobs.dispatcher_not_started", reason=reason, log=log))

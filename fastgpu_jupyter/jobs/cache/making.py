@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..cells import OF_THE_KERNEL
 from ..results.values import type_name
 from .canonical import Form
 from .distributions import interpreter_text, versions_of
@@ -37,8 +38,6 @@ _CLASS_INTERNALS = frozenset(
         "_value2member_map_", "_hashable_values_", "_unhashable_values_", "_unhashable_values_map_",
     }
 )  # fmt: skip
-#: What the kernel of a job has by itself, and no notebook hands over.
-_OF_KERNEL = frozenset({"get_ipython", "display", "exit", "quit", "In", "Out", "_", "__", "___", "_ih", "_oh", "_dh"})
 #: So long a name is shown as it is; of a longer one, its digest makes it unique.
 _NAME_CHARS_MAX = 300
 
@@ -244,7 +243,7 @@ class Making:
 
     def _add_global(self, namespace: Mapping[str, Any], name: str, chains: Iterable[tuple[str, ...]]) -> None:
         module = self._namespace(namespace)
-        if not module and name in _OF_KERNEL:
+        if not module and name in OF_THE_KERNEL:
             return
         full = f"{module}.{name}" if module else name
         if name not in namespace and getattr(builtins, name, None) is not None:

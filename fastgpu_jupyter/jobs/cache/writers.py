@@ -44,7 +44,7 @@ def _write_tuple(value: tuple[Any, ...], form: Form) -> None:
 def _write_list(value: list[Any], form: Form) -> None:
     if form.is_known(value):
         return
-    kinds = set(map(type, value)) if len(value) > 16 else set()
+    kinds = set(map(type, value)) if len(value) > _PACKED_MIN else set()
     packed = _PACKED.get(kinds.pop()) if len(kinds) == 1 else None
     content = packed(value) if packed else None
     if content is None:
@@ -170,7 +170,6 @@ def _write_mapping_proxy(value: Mapping[Any, Any], form: Form) -> None:
 
 
 def _write_code(value: types.CodeType, form: Form) -> None:
-
     write_bytecode(value, form)
 
 

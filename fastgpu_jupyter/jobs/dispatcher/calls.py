@@ -42,7 +42,7 @@ from .transitions import NOTES_MAX
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import JobExplanation, JobLog, JobOutcome, JobsUsage, JobView, PruneReport
 
-#: Bytes of the views in one answer, and jobs that are looked at for it.
+#: Bytes of the views in one answer, and of the part of a log.
 ANSWER_BYTES_MAX = 512 * 1024
 LOG_BYTES_MAX = 256 * 1024
 WAIT_S_MAX = 60.0

@@ -52,7 +52,8 @@ class Engine:
         #: What the leases of running jobs and kept workers have cost at their last reading.
         self.lease_costs: dict[str, int] = {}
         self.publisher = Publisher(self.table, lambda job: msgspec.json.encode(self.view(job)))
-        self._version = store.number("starts") * _VERSIONS
+        #: The version of what was read from the store and has not changed since.
+        self._version_of_store = self._version = store.number("starts") * _VERSIONS
         self._versions: dict[int, int] = {}
         #: What is called after each change that may let something be done.
         self.replan: Callable[[], None] = lambda: None
@@ -67,28 +68,18 @@ class Engine:
         """
         ids = [int(name) for name in os.listdir(self.folder) if name.isdecimal()]  # noqa: PTH208 (names, not paths)
         if self.store.is_new:
-            return [*ids, 0]
+            return ids
         for job_id in ids:
             if job_id not in self.table:
                 shutil.rmtree(self.folder / str(job_id), ignore_errors=True)
-        return [0]
+        return []
 
     # -- what clients see ----------------------------------------------------------------------------------------------
 
     def view(self, job: JobRecord) -> JobView:
         """Return the view of a job."""
-        version = self._versions.get(job.id, self.store_version)
+        version = self._versions.get(job.id, self._version_of_store)
         return view_of_job(job, self.live.get(job.id), self.table, version)
-
-    @property
-    def store_version(self) -> int:
-        """The version of what was read from the store and has not changed since."""
-        return self.store_starts * _VERSIONS
-
-    @property
-    def store_starts(self) -> int:
-        """How many dispatchers have used the store, this one included."""
-        return self._version // _VERSIONS
 
     def find(self, job_id: int) -> JobRecord:
         """Return the job with that id. Raises :class:`NotFound`."""

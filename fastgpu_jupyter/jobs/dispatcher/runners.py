@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ...errors import FastGPUError, InvalidRequest, Message, NotFound, StoreFault
 from ...messages import text_of
@@ -31,9 +31,6 @@ from .kept_results import KeptResults
 from .leases import Hold, Leases
 from .record import Attempt, JobRecord
 from .transitions import Facts
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("fastgpu.jobs")
 #: What starts a runner; the id of the job is the last argument.

@@ -17,6 +17,7 @@ from ...wire.schemas.common import PRIORITIES
 from ...wire.schemas.jobs import CellProgram, CommandProgram, FunctionProgram, JobBody, NotebookProgram
 from .. import places
 from ..model import CacheOutcome, JobKind, JobState
+from ..results import sync_names
 from ..settings import RETENTIONS, Jobs
 from .record import JobRecord
 from .table import JobTable
@@ -158,8 +159,8 @@ class JobFolder:
             if self._draft is not None:
                 self._draft.rename(self.path / places.PAYLOAD)
                 if synced:
-                    sync_folder(self.path)
-                    sync_folder(self.path.parent)
+                    sync_names(self.path)
+                    sync_names(self.path.parent)
         except OSError:
             self.undo()
             raise
@@ -171,15 +172,6 @@ class JobFolder:
                 (self.path / places.PAYLOAD).rename(self._draft)
         with suppress(OSError):
             self.path.rmdir()
-
-
-def sync_folder(path: Path) -> None:
-    """Write the entries of a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def link_payload(folder: Path, job_id: int) -> str:

@@ -78,7 +78,6 @@ def found_in_cache(job: JobRecord, result: Mapping[str, Any], cache: Mapping[str
         result=dict(result),
         cache=dict(cache),
         cost_micro=0,
-        currency=job.currency,
     )
 
 
@@ -111,9 +110,8 @@ def without_runner(job: JobRecord, facts: Facts, result: Mapping[str, Any] | Non
         return _not_begun(job, facts, now_ms)
     lost = replace(job, losses=job.losses + 1, false_starts=0)
     if lost.losses <= job.retries:
-        reason = "jobs.lost_reboot_retry" if facts.rebooted else "jobs.lost_retry"
         again = replace(lost, state=JobState.QUEUED, started_at=None, gpu=None)
-        if reason == "jobs.lost_reboot_retry":
+        if facts.rebooted:
             return with_note(again, Message.of("jobs.lost_reboot_retry", attempt=job.attempt))
         return with_note(again, Message.of("jobs.lost_retry", attempt=job.attempt))
     lost = replace(lost, state=JobState.LOST, ended_at=now_ms)
@@ -149,9 +147,8 @@ def not_done(predecessor: JobRecord) -> Message:
     return Message.of("jobs.predecessor_lost", number=number)
 
 
-def not_cached(job: JobRecord, why: Message | None) -> JobRecord:
+def not_cached(job: JobRecord, why: Message) -> JobRecord:
     """Return a job whose result is kept and not cached."""
     if job.cache is None:
         return job
-    message = None if why is None else dict(view_of(why))
-    return replace(job, cache={**job.cache, "outcome": CacheOutcome.NOT_CACHED.value, "message": message})
+    return replace(job, cache={**job.cache, "outcome": CacheOutcome.NOT_CACHED.value, "message": dict(view_of(why))})

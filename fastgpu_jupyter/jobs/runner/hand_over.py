@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import places
-from ..results import open_own
+from ..results import open_own, sync_names
 
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import HandOver, JobOutcome
@@ -67,7 +67,7 @@ def write_outcome(folder: Path, outcome: JobOutcome, *, synced: bool = True) -> 
         file.flush()
         os.fsync(file.fileno())
     (folder / _RESERVE).replace(path)
-    _sync_folder(folder)
+    sync_names(folder)
 
 
 def write_durably(path: Path, value: Mapping[str, Any], *, synced: bool = True) -> None:
@@ -85,20 +85,12 @@ def write_durably(path: Path, value: Mapping[str, Any], *, synced: bool = True) 
             new.unlink()
         raise
     if synced:
-        _sync_folder(path.parent)
+        sync_names(path.parent)
 
 
 def _private(path: Path) -> Any:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.fdopen(os.open(path, flags, 0o600), "wb")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _shortened(outcome: JobOutcome) -> dict[str, Any]:
