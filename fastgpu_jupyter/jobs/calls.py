@@ -29,7 +29,7 @@ from .model import ENDED, JobKind, JobState
 from .origin import Origin
 from .places import results_folder
 from .results import ResultStore
-from .words import JobOptions
+from .words import NAME_CHARS_MAX, JobOptions
 from .work.seeding import SEED_VARIABLE
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 CALL_FILE = "call.pickle"
 #: How long the thread waits before it asks for a dispatcher again where none answers.
 AGAIN_S = 1.0
-#: Characters of the name of a job.
-NAME_CHARS_MAX = 80
 
 _log = logging.getLogger(__name__)
 _all: weakref.WeakSet[ExecutorCalls] = weakref.WeakSet()

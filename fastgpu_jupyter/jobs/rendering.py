@@ -111,10 +111,9 @@ def title_of(view: JobView) -> str:
 
 
 def _title(view: JobView) -> str:
-    title, ended_at, started_at = title_of(view), view["ended_at"], view["started_at"]
+    title, ended_at, ran_ms = title_of(view), view["ended_at"], ran_ms_of(view)
     if ended_at is None:
         return title
-    ran_ms = None if started_at is None else max(0, ended_at - started_at)
     if _is_hit(view):
         return say("job_view.cached_title", title=title)
     if view["state"] == "lost":
@@ -124,6 +123,12 @@ def _title(view: JobView) -> str:
     if view["state"] == "failed":
         return say("job_view.failed_title", title=title, ran_ms=ran_ms)
     return say("job_view.done_title", title=title, ran_ms=ran_ms)
+
+
+def ran_ms_of(view: JobView) -> int | None:
+    """Return how long a job ran, in milliseconds; None for one that never ran, or is not over."""
+    started_at, ended_at = view["started_at"], view["ended_at"]
+    return None if started_at is None or ended_at is None else max(0, ended_at - started_at)
 
 
 def _is_hit(view: JobView) -> bool:
@@ -382,9 +387,8 @@ def _matters(view: JobView) -> str:
         return say("job_view.cached")
     if view["error"] is not None:
         return f"{view['error']['name']}: {view['error']['text']}"
-    if view["ended_at"] is None or view["started_at"] is None:
-        return ""
-    return format_duration(max(0, view["ended_at"] - view["started_at"]))
+    ran_ms = ran_ms_of(view)
+    return "" if ran_ms is None else format_duration(ran_ms)
 
 
 def head() -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from ..errors import InvalidRequest, Message
 from . import cells, keys
 from .origin import NO_ORIGIN, Origin
 from .results import private_opener
-from .words import JobOptions
+from .words import NAME_CHARS_MAX, JobOptions
 from .work.seeding import SEED_VARIABLE
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 INPUTS, NOTEBOOK = "inputs.pickle", "notebook.ipynb"
 #: The suffixes of files that an interpreter runs.
 SCRIPTS = frozenset({".py", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".js"})
-#: Characters of the name of a job, and of the reason why a value cannot be pickled.
-NAME_CHARS, REASON_CHARS = 100, 200
+#: Characters of the reason why a value cannot be pickled.
+REASON_CHARS = 200
 
 
 def submit_cell(
@@ -115,7 +115,7 @@ def _body(kind: str, options: JobOptions, name: str, folder: Path) -> JobBody:
 
     require_no_secrets(os.environ, options.variables)
     return {
-        "kind": kind, "name": name[:NAME_CHARS], "program": {},
+        "kind": kind, "name": name[:NAME_CHARS_MAX], "program": {},
         "environment": recorded(extra=options.variables, folder=folder),
         "size": options.size, "options": cast("Any", options.lease), "timeout_ms": options.timeout_ms,
         "retries": options.retries, "after": options.after, "save": options.save,

@@ -19,6 +19,8 @@ from ..wire import options as lease_options
 
 #: The most jobs that one can follow, and the most times that it is run again.
 AFTER_MAX, RETRIES_MAX = 64, 100
+#: Characters of the name of a job.
+NAME_CHARS_MAX = 100
 
 
 class _JobOption(NamedTuple):

@@ -15,7 +15,7 @@ from IPython.core.getipython import get_ipython
 from ..errors import FastGPUError, InvalidRequest, Message
 from ..jobs import words as job_words
 from ..jobs.handle import STEP_S, Job
-from ..jobs.rendering import cost_of, device_of, state_name, title_of
+from ..jobs.rendering import cost_of, device_of, ran_ms_of, state_name, title_of
 from ..messages import joined, say
 from ..units import format_duration, parse_memory
 from ..wire.job_states import ENDED
@@ -112,7 +112,7 @@ def report(first: JobView, second: JobView, sizes: SizeOptions | None) -> Render
 
 
 def _row(view: JobView) -> tuple[str, ...]:
-    ran_ms = _ran_ms(view)
+    ran_ms = ran_ms_of(view)
     time = state_name(view) if ran_ms is None else _seconds(ran_ms)
     return title_of(view), view["size"], device_of(view), time, cost_of(view)
 
@@ -120,11 +120,6 @@ def _row(view: JobView) -> tuple[str, ...]:
 def _seconds(ran_ms: int) -> str:
     """Return a time with three digits below a minute: two runs of one cell may differ by less than a second."""
     return f"{ran_ms / 1000:.3g} s" if ran_ms < 60_000 else format_duration(ran_ms)
-
-
-def _ran_ms(view: JobView) -> int | None:
-    started_at, ended_at = view["started_at"], view["ended_at"]
-    return None if started_at is None or ended_at is None else max(0, ended_at - started_at)
 
 
 def _conclusion(first: JobView, second: JobView, sizes: SizeOptions | None) -> str:
@@ -184,7 +179,7 @@ def measured(view: JobView, sizes: SizeOptions | None) -> MeasuredJob:
         rate_micro = option["rate_micro"]
     capacity = _memory_in(size) if option is None else option["memory_bytes"]
     return MeasuredJob(
-        size, _ran_ms(view), view["cost_micro"], rate_micro, capacity,
+        size, ran_ms_of(view), view["cost_micro"], rate_micro, capacity,
         gpu["model"] if gpu else None, gpu["simulated"] if gpu else None,
     )  # fmt: skip
 
