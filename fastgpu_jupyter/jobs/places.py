@@ -11,7 +11,11 @@
             outcome.json                     how the last attempt ended; the runner writes it
             log                              what the job has printed
             runner.lock                      locked while a runner of the job lives
+            outcome.reserve                  space for the outcome, so that it can be written on a full disk
+            opened.log                       what forked processes of a job that is to be cached have opened
+            progress.sock                    where its processes report how far they are
             runner.log                       what the runner itself has printed, such as the reason for which it ended
+        dispatcher.lock, dispatcher.log      locked while a dispatcher serves; what it has logged
         results/                             the content-addressed store of results
     <user_runtime_dir>/jobs.sock             the dispatcher's socket
 

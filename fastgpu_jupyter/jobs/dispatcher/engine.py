@@ -156,13 +156,12 @@ class Engine:
         live = self.live.get(job.id)
         if live is None:
             return job
-        before = job.last_attempt.cost_before_micro if job.last_attempt else 0
         return replace(
             job,
             progress=None if live.progress is None else dict(live.progress),
             log_tail=list(live.log_tail),
             log_bytes=live.log_bytes,
-            cost_micro=None if live.cost_micro is None else max(0, live.cost_micro - before),
+            cost_micro=live.cost_of(job),
             currency=job.currency or live.currency,
             notes=[*job.notes, *map(dict, live.notes)],
         )

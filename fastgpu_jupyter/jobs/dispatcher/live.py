@@ -11,6 +11,7 @@ from ...errors import Message
 if TYPE_CHECKING:
     from ...wire.schemas import LeaseReading, LeaseView
     from ...wire.schemas.jobs import RunnerReport
+    from .record import JobRecord
 
 
 #: Field of a runner's report of its lease -> field here.
@@ -19,9 +20,6 @@ _OF_LEASE = {
     "position": "position",
     "estimate_ms": "estimate_ms",
     "reason": "reason",
-    "cost_micro": "cost_micro",
-    "rate_micro": "rate_micro",
-    "currency": "currency",
 }
 
 
@@ -73,6 +71,11 @@ class Live:
         known = ("progress", "log_tail", "log_bytes", "notes")
         of_job = {name: report[name] for name in known if name in report}  # type: ignore[literal-required]
         return self._set(**of_lease, **of_job)
+
+    def cost_of(self, job: JobRecord) -> int | None:
+        """Return what the lease has cost since the job began; None where that is not known."""
+        before = job.last_attempt.cost_before_micro if job.last_attempt else 0
+        return None if self.cost_micro is None else max(0, self.cost_micro - before)
 
     def forget_lease(self) -> None:
         """Forget the lease, which has ended."""

@@ -50,7 +50,7 @@ def view_of_job(job: JobRecord, live: Live | None, table: JobTable, version: int
         "reason": reason,  # type: ignore[typeddict-item]
         "notes": [*job.notes, *live.notes] if running else job.notes,  # type: ignore[typeddict-item, list-item]
         "gpu": job.gpu,  # type: ignore[typeddict-item]
-        "cost_micro": _cost(job, live) if running else job.cost_micro,
+        "cost_micro": live.cost_of(job) if running else job.cost_micro,
         "rate_micro": live.rate_micro if queued or running else None,
         "currency": job.currency or live.currency,
         "progress": live.progress or job.progress,  # type: ignore[typeddict-item]
@@ -64,13 +64,6 @@ def view_of_job(job: JobRecord, live: Live | None, table: JobTable, version: int
         "result": job.result,  # type: ignore[typeddict-item]
         "cache": job.cache,  # type: ignore[typeddict-item]
     }
-
-
-def _cost(job: JobRecord, live: Live) -> int | None:
-    """Return what the lease has cost since the job began."""
-    if live.cost_micro is None:
-        return None
-    return max(0, live.cost_micro - (job.last_attempt.cost_before_micro if job.last_attempt else 0))
 
 
 def _reason(job: JobRecord, live: Live, table: JobTable, before: int | None) -> Mapping[str, Any] | None:

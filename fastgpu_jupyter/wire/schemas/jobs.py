@@ -269,16 +269,12 @@ class JobOutcome(_JobOutcomeRequired, total=False):
 
 
 class RunnerLease(TypedDict, total=False):
-    """What a runner knows of its lease, as in :class:`JobView`; ``cost_micro`` is that of the lease."""
+    """What a runner knows of its lease, as in :class:`JobView`; what it costs, the pool manager says."""
 
     state: LeaseStateName | None
     position: Count | None
     estimate_ms: Count | None
     reason: MessageView | None
-    gpu: JobGPUView | None
-    cost_micro: Count | None
-    rate_micro: Count | None
-    currency: str | None
 
 
 class RunnerReport(TypedDict, total=False):
