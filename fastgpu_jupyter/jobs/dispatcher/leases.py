@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fastgpu.jobs")
 #: After how many seconds a request is made again that could not be answered, or whose lease was lost.
 RETRY_S = 1.0
+#: Accepted sizes and options that are remembered; after more of them the pool is asked again.
+ACCEPTED_MAX = 1000
 #: Characters of a job's name that the pool shows.
 NAME_CHARS_MAX = 80
 #: What a user, or the time that a request may wait, ends: the job is not requested again.
@@ -132,6 +134,11 @@ class Leases:
         """Return whether the pool has accepted such a request before."""
         return _shape(size, options) in self._accepted
 
+    def _note_accepted(self, size: str, options: Mapping[str, Any]) -> None:
+        if len(self._accepted) >= ACCEPTED_MAX:
+            self._accepted.clear()
+        self._accepted.add(_shape(size, options))
+
     async def try_first(self, size: str, options: Mapping[str, Any], name: str, notebook: str | None) -> Hold | None:
         """Return a lease for a job that is not accepted yet, None where the pool does not answer now.
 
@@ -151,7 +158,7 @@ class Leases:
                 self._run(self._give_up(hold, request))
             return None
         hold.lease_id, hold.view, hold.state = view["id"], view, LeaseState(view["state"])
-        self._accepted.add(_shape(size, options))
+        self._note_accepted(size, options)
         return hold
 
     def adopt(self, job: JobRecord, hold: Hold) -> None:
@@ -173,7 +180,7 @@ class Leases:
         if hold.withdrawn:
             await self._release(view["id"], hold.token)
             return
-        self._accepted.add(_shape(job.size, job.options))
+        self._note_accepted(job.size, job.options)
         self._job_of[view["id"]] = job.id
         self._engine.live_of(job.id).obstacle = None
         self._see(view)
