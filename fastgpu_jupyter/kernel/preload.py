@@ -33,6 +33,12 @@ MODULES = (
     "kernel.activity_reporter",
     "kernel.framework_memory",
     "kernel.widget.answer",
+    "kernel.job_verbs",
+    "kernel.comparison",
+    "jobs.cache",
+    "jobs.call_result",
+    "jobs.settings",
+    "jobs.wait_sentences",
 )
 #: After the start of the kernel, and between two modules, so that its cells run first.
 BEGIN_AFTER_S = 0.7

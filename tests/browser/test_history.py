@@ -94,6 +94,7 @@ def test_device_history_shows_available_quantities_and_names_missing_ones(
     lab.start()
     user = LabPage(page, lab)
     user.open()
+    page.set_viewport_size({"width": 1280, "height": 1400})  # rows out of view are not rendered
     user.launcher()
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url) if "/history" in request.url else None)

@@ -20,6 +20,7 @@ from fastgpu_jupyter.jobs.frames import INTERFACE, decode, encode, length_of, re
 from fastgpu_jupyter.messages import view_of
 from fastgpu_jupyter.wire.job_states import ENDED, JobState
 from fastgpu_jupyter.wire.schemas import JobView
+from fastgpu_jupyter.wire.unixsocket import short_address
 
 View = dict[str, Any]
 MINUTE_MS = 60_000
@@ -65,7 +66,8 @@ class ScriptedDispatcher:
         path.unlink(missing_ok=True)
         self._path: Path = path
         self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(path))
+        with short_address(path) as address:
+            self._server.bind(address)
         self._server.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 

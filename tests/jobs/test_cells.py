@@ -118,7 +118,7 @@ def test_require_outputs_accepts_what_the_cell_defines_and_what_goes_in() -> Non
     cell = JobCell("model = 1")
     require_outputs(cell, ["model", "x"], {"x": 1})
     for name, says in (
-        ("modle", "does not define `modle`, which --out names; did you mean `model`?"),
+        ("modol", "does not define `modol`, which --out names; did you mean `model`?"),
         ("zz", "names. Nothing"),
     ):
         with pytest.raises(InvalidRequest) as refused:

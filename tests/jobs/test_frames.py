@@ -70,7 +70,7 @@ def test_dispatcher_gets_no_secret_of_the_process_that_starts_it(monkeypatch: py
     assert not {"HF_TOKEN", "DB_PASSWORD", "FASTGPU_LEASE", "FASTGPU_JOB", "JPY_PARENT_PID", "PROXY"} & set(environment)
 
 
-def test_client_is_told_why_a_dispatcher_takes_no_more_connections(tmp_path: Path) -> None:
+def test_client_learns_why_a_dispatcher_takes_no_more_connections(tmp_path: Path) -> None:
     refusal = LimitReached(Message.of("jobs.too_many_connections", connections_max=512))
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))

@@ -123,9 +123,9 @@ def test_syntax_of_ipython_is_allowed_and_sent_as_it_is(context: Context, client
     ("line", "cell", "says"),
     [
         ("job --in imgs", "print(imgs)", "no variable `imgs` in this notebook for --in; did you mean `images`?"),
-        ("job --out modle", "model = 1", "does not define `modle`, which --out names; did you mean `model`?"),
+        ("job --out modol", "model = 1", "does not define `modol`, which --out names; did you mean `model`?"),
         ("job", "print(images)", "Name them: --in images."),
-        ("job", "print(opem)", "The cell uses `opem`, which neither it nor this notebook defines. Nothing"),
+        ("job", "print(openn)", "The cell uses `openn`, which neither it nor this notebook defines. Nothing"),
         ("job --in lock", "print(lock)", "`lock` cannot be sent to a job: TypeError: cannot pickle '_thread.lock'"),
         ("job --size half full", "1", "Two sizes were given: half and full."),
         ("job --sise half", "1", "did you mean --size?"),

@@ -487,7 +487,7 @@ def test_cell_on_the_cpu_neither_waits_nor_resumes_and_a_profile_says_what_a_cel
     traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(failed.reply["traceback"]))
     assert "OutOfMemoryError: CUDA out of memory." in traceback
     assert "Larger sizes that can be had now: full (80 GiB); for example `%fastgpu resize full`." in traceback
-    assert "stand in the first line of a cell" in waiting.run("%%fastgpu status\nx").stream("stderr")
+    assert "every other verb is a line of its own" in waiting.run("%%fastgpu status\nx").stream("stderr")
 
 
 def test_tab_completes_verbs_and_sizes(pool: PoolProcess, kernels: KernelHelper) -> None:

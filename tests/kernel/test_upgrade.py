@@ -41,6 +41,10 @@ def is_module(name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").exists()
 
 
+#: The widget imports ipywidgets, which a kernel without one need not have in its memory; only servers read the store.
+NOT_PRELOADED = {"fastgpu_jupyter.kernel.widget.gpu_widget", "fastgpu_jupyter.jobs.dispatcher.store"}
+
+
 @pytest.mark.slow
 def test_preload_has_every_module_that_functions_of_the_kernel_import() -> None:
     code = (
@@ -54,7 +58,7 @@ def test_preload_has_every_module_that_functions_of_the_kernel_import() -> None:
     entries = {"fastgpu_jupyter", "fastgpu_jupyter.messages", "fastgpu_jupyter.messages.render"}
     late = {name for module in loaded - entries for name in late_imports(module) if is_module(name)}
     assert len(late) > len(preload.MODULES)
-    assert late - loaded == {"fastgpu_jupyter.kernel.widget.gpu_widget"}
+    assert late - loaded == NOT_PRELOADED
 
 
 def test_preload_ends_where_a_module_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
