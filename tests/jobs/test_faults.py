@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from fastgpu_jupyter.errors import StoreFault
 from fastgpu_jupyter.jobs import places
 from fastgpu_jupyter.jobs.client import JobsClient
 from fastgpu_jupyter.messages import text_of
-from tests.helpers import PoolProcess
+from tests.helpers import PoolProcess, stopped
 from tests.jobs.bodies import command, function
 from tests.jobs.conftest import kill_dispatcher
 from tests.waiting import wait_until
@@ -62,6 +63,16 @@ def test_full_disk_delays_the_start_and_the_end_of_a_job_and_loses_neither(runni
         assert [running.job(job_id)["state"] for job_id in (held, queued)] == ["running", "queued"]
     assert running.wait(held, 30)["state"] == "done"
     assert running.wait(queued, 30)["state"] == "done"
+
+
+def test_only_the_first_submission_waits_for_a_stopped_pool(running: JobsClient, shared_pool: PoolProcess) -> None:
+    took_s = []
+    with stopped(shared_pool.pid):
+        for size in ("1GiB", "2GiB", "3GiB"):  # which the pool has not accepted before
+            began_s = time.monotonic()
+            assert running.submit(command(size=size))["state"] == "queued"
+            took_s.append(time.monotonic() - began_s)
+    assert max(took_s[1:]) < took_s[0] / 2
 
 
 def test_cancel_in_every_state_is_harmless_the_second_time(running: JobsClient, shared_pool: PoolProcess) -> None:

@@ -59,6 +59,7 @@ class Leases:
         self._held_back: dict[int, float] = {}  #: until when no lease is requested for a job, in seconds of the loop
         self._accepted: set[tuple[Any, ...]] = set()  #: sizes and options that the pool has accepted
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unanswered: set[Hold] = set()  #: of requests that are repeated until it is known what became of them
         self.requests_wait = False  #: in the pool's queue, of any user
         #: Those of other users, and of kernels: a worker that ran a queued job next would go before them.
         self.others_wait = False
@@ -142,8 +143,11 @@ class Leases:
     async def try_first(self, size: str, options: Mapping[str, Any], name: str, notebook: str | None) -> Hold | None:
         """Return a lease for a job that is not accepted yet, None where the pool does not answer now.
 
-        Raises the pool's refusal: only the pool knows what it can serve.
+        Raises the pool's refusal: only the pool knows what it can serve. While an earlier request is without an answer
+        the pool is not asked, so that submissions neither wait for it nor leave more such requests.
         """
+        if self._unanswered:
+            return None
         hold = Hold(new_token())
         request = _request_of(hold, size, options, name, notebook)
         try:
@@ -210,14 +214,18 @@ class Leases:
 
     async def _give_up(self, hold: Hold, request: Callable[[PoolClient], LeaseView]) -> None:
         """Release the lease of a request whose answer was lost, if it was made: repeat the request to learn that."""
-        while True:
-            try:
-                view = await self.pool.call(request)
-                break
-            except (CallerError, LimitReached):
-                return
-            except FastGPUError:
-                await asyncio.sleep(RETRY_S)
+        self._unanswered.add(hold)
+        try:
+            while True:
+                try:
+                    view = await self.pool.call(request)
+                    break
+                except (CallerError, LimitReached):
+                    return
+                except FastGPUError:
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            self._unanswered.discard(hold)
         await self._release(view["id"], hold.token)
 
     def _refused(self, job_id: int, error: FastGPUError) -> None:
