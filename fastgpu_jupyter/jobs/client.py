@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         JobBody,
         JobExplanation,
         JobLog,
-        JobOutcome,
         JobsEvent,
         JobsUsage,
         JobView,
@@ -150,10 +149,6 @@ class JobsClient:
         """
         submission = submission or secrets.token_hex(16)
         return cast("JobView", self._call("rerun", id=job_id, refresh=refresh, submission=submission))
-
-    def outcome(self, job_id: int) -> JobOutcome:
-        """Return how the last attempt of a job ended, with the traceback of a failure."""
-        return cast("JobOutcome", self._call("outcome", id=job_id))
 
     def log(self, job_id: int, offset: int = 0, limit: int = 65_536) -> JobLog:
         """Return a part of a job's log from byte ``offset`` on; a negative offset counts from the end."""

@@ -50,7 +50,7 @@ def test_jobs_run_one_after_the_other_and_the_pool_names_them(running: JobsClien
     done = running.wait(second, 30)
     assert (done["state"], done["attempt"], done["exit_status"]) == ("done", 1, 0)
     assert (done["cost_micro"] or 0) > 0
-    assert running.outcome(second)["attempt"] == 1
+    assert json.loads(places.outcome_file(second).read_bytes())["attempt"] == 1
     assert running.log(second)["text"].startswith("attempt 1")
     wait_until(lambda: not leases_of(shared_pool, "active", "waiting"), "All leases have ended.")
 

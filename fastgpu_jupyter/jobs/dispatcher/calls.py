@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from ... import __version__
-from ...errors import InvalidRequest, Message, NotFound
+from ...errors import InvalidRequest, Message
 from ...wire.schemas.jobs import RunnerReport
 from .. import places
 from ..model import JobState
@@ -40,7 +39,7 @@ from .runners import Runners
 from .transitions import NOTES_MAX
 
 if TYPE_CHECKING:
-    from ...wire.schemas.jobs import JobExplanation, JobLog, JobOutcome, JobsUsage, JobView, PruneReport
+    from ...wire.schemas.jobs import JobExplanation, JobLog, JobsUsage, JobView, PruneReport
 
 #: Bytes of the views in one answer, and of the part of a log.
 ANSWER_BYTES_MAX = 512 * 1024
@@ -178,15 +177,6 @@ class JobCalls:
         text = text[: _whole_characters(text)] or text
         return {"text": text.decode(errors="replace"), "offset": offset, "end": offset + len(text), "size": size}
 
-    def outcome(self, given: OfJob, _: CallerConnection) -> JobOutcome:
-        """Return how the last attempt of a job ended, with its traceback."""
-        job = self._engine.find(given.id)
-        try:
-            found: JobOutcome = json.loads(places.outcome_file(job.id, self._engine.folder).read_bytes())
-        except (OSError, ValueError):
-            raise NotFound(Message.of("jobs.no_outcome", number=job.id)) from None
-        return found
-
     def explain(self, given: OfJob, _: CallerConnection) -> JobExplanation:
         """Return why a job was, or was not, computed."""
         job = self._engine.find(given.id)
@@ -290,7 +280,6 @@ CALLS: Mapping[str, Call] = {
     "wait": Call(Wait, JobCalls.wait),
     "cancel": Call(Cancel, JobCalls.cancel),
     "log": Call(Log, JobCalls.log),
-    "outcome": Call(OfJob, JobCalls.outcome),
     "explain": Call(OfJob, JobCalls.explain),
     "prune": Call(Prune, JobCalls.prune),
     "usage": Call(Nothing, JobCalls.usage),

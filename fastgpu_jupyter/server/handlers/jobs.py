@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -173,8 +174,17 @@ class JobDownloadHandler(JobsHandler):
     async def send(self, job_id: str, path: str | None) -> None:
         """Send a file of the result in parts, after its checksum was verified."""
         job = await self.job(job_id)
+        over = threading.Event()
         with ExitStack() as stack:
-            download = await self.jobs.in_thread(lambda: stack.enter_context(job_results.file_of(job, path)))
+            stack.callback(over.set)
+
+            def open_file() -> job_results.Download:
+                download = stack.enter_context(job_results.file_of(job, path))
+                if over.is_set():  # the checksum took longer than an answer may
+                    stack.close()
+                return download
+
+            download = await self.jobs.in_thread(open_file)
             self.download_headers(download.name)
             self.set_header("Content-Length", str(download.size))
             try:
