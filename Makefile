@@ -29,7 +29,7 @@ ARGS ?=
 #: Passed on to pytest.
 TESTS ?=
 #: How many tests run side by side: more than two processors, as many tests wait for processes.
-WORKERS ?= 3
+WORKERS ?= 4
 #: Requirements that test-versions installs besides, such as "torch jax".
 FRAMEWORKS ?=
 

@@ -93,8 +93,15 @@ def health_p99_s(client: PoolClient, while_running: threading.Thread | None = No
 
 def makes_statement(pool: PoolProcess) -> bool:
     """Return whether the process that makes statements runs."""
-    children = psutil.Process(pool.pid).children()
-    return any(statement_process.__name__ in " ".join(child.cmdline()) for child in children)
+    return any(statement_process.__name__ in command_of(child) for child in psutil.Process(pool.pid).children())
+
+
+def command_of(process: psutil.Process) -> str:
+    """Return the command of a process; that of one which has ended is empty."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def test_health_beside_a_long_statement_and_a_deep_queue_answers_nearly_as_fast(isolated: Path) -> None:
