@@ -87,8 +87,9 @@ def pool_holder(lease_id: str | None) -> int:
 
 
 def touch_and_wait(began: str, end: str) -> int:
-    """Make a file, wait for another one, and return the process number."""
-    Path(began).touch()
+    """Make a file with the process number, wait for another one, and return the number."""
+    Path(f"{began}.new").write_text(str(os.getpid()))
+    Path(f"{began}.new").rename(began)
     while not Path(end).exists():
         time.sleep(0.01)
     return os.getpid()
@@ -239,12 +240,11 @@ def test_call_goes_on_when_its_script_has_ended(client: JobsClient, folder: Path
 
 
 def test_call_survives_the_kill_of_the_dispatcher(executor: Executor, client: JobsClient, tmp_path: Path) -> None:
-    before = executor.submit(os.getpid).result(DEADLINE_S)
     future = executor.submit(touch_and_wait, str(tmp_path / "began"), str(tmp_path / "end"))
     wait_until((tmp_path / "began").exists, "the call runs")
     kill_dispatcher(client)
     (tmp_path / "end").touch()
-    assert future.result(DEADLINE_S) == before
+    assert future.result(DEADLINE_S) == int((tmp_path / "began").read_text())
     assert executor.submit(pow, 2, 3).result(DEADLINE_S) == 8
 
 
