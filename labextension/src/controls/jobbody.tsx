@@ -25,8 +25,9 @@ import {
 import { messageText } from '../texts/message';
 import { rateText } from '../texts/size';
 import { FormattedText, Tag } from './components';
+import type { INotifyChoice } from './notifybutton';
+import { NotifyButton } from './notifybutton';
 import type { ITextContext } from './textcontext';
-import type { INotifyChoice } from './waiting';
 
 /** What the views of jobs call when the user acts. */
 export interface IJobCallbacks {
@@ -216,16 +217,7 @@ function JobButtons(props: IJobBodyProps): React.JSX.Element {
           {trans.__('Explain')}
         </button>
       )}
-      {!over && notify !== undefined && (
-        <button
-          type="button"
-          className="fg-Button"
-          aria-pressed={notify.isChosen}
-          onClick={() => notify.choose(!notify.isChosen)}
-        >
-          {notify.isChosen ? trans.__('Do not notify me') : trans.__('Notify me')}
-        </button>
-      )}
+      {!over && notify !== undefined && <NotifyButton notify={notify} trans={trans} />}
       {over ? (
         <button
           type="button"

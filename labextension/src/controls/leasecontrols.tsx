@@ -26,7 +26,7 @@ import { CostLine, SizeControl, sizesVersion } from './sizecontrol';
 import type { ILeaseSource } from './source';
 import { leaseMark, StateMark } from './statemark';
 import type { ITextContext } from './textcontext';
-import type { INotifyChoice } from './waiting';
+import type { INotifyChoice } from './notifybutton';
 import { WaitingActions, WaitingNote } from './waiting';
 
 /** What the controls can ask of the page around them; what is undefined is not offered. */

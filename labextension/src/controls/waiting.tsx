@@ -11,14 +11,10 @@ import { messageText } from '../texts/message';
 import { rateText, smallerNow } from '../texts/size';
 import { FormattedText } from './components';
 import type { IActing } from './hooks';
+import type { INotifyChoice } from './notifybutton';
+import { NotifyButton } from './notifybutton';
 import type { ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
-
-/** Whether a notification announces the grant, and the function that changes that. */
-export interface INotifyChoice {
-  readonly isChosen: boolean;
-  readonly choose: (isChosen: boolean) => void;
-}
 
 interface IWaitingProps extends ITextContext {
   readonly source: ILeaseSource;
@@ -108,16 +104,7 @@ export function WaitingActions(props: IWaitingProps): React.JSX.Element {
           {holder.holder.notebook ? trans.__('Park %1 now', name) : trans.__('Park the other lease now')}
         </button>
       )}
-      {notify !== undefined && (
-        <button
-          type="button"
-          className="fg-Button"
-          aria-pressed={notify.isChosen}
-          onClick={() => notify.choose(!notify.isChosen)}
-        >
-          {notify.isChosen ? trans.__('Do not notify me') : trans.__('Notify me')}
-        </button>
-      )}
+      {notify !== undefined && <NotifyButton notify={notify} trans={trans} />}
       {(meanwhile || !resumes) && (
         <button
           type="button"

@@ -14,7 +14,7 @@ import { useActing, useClock, useSizes, useSource } from './hooks';
 import { sizesVersion } from './sizecontrol';
 import type { ILeaseSource } from './source';
 import type { ITextContext } from './textcontext';
-import type { INotifyChoice } from './waiting';
+import type { INotifyChoice } from './notifybutton';
 import { WaitingActions } from './waiting';
 
 /** What the kernel says; `passing` is what changes each second. */

@@ -6,6 +6,7 @@ import * as React from 'react';
 
 import type { IJobCallbacks } from '../controls/jobbody';
 import { LiveJob } from '../controls/livejob';
+import { notifyChoice } from '../controls/notifybutton';
 import type { ITextContext } from '../controls/textcontext';
 import type { JobView } from '../generated/api';
 import { isOver, isSameJob } from '../jobs/job';
@@ -48,7 +49,6 @@ export class JobOutput extends ReactWidget implements IRenderMime.IRenderer {
     const listed = jobs.find(saved.id);
     const isOwn = listed !== null && isSameJob(listed, saved);
     const job = isOwn ? listed : saved;
-    const key = String(job.id);
     return (
       <LiveJob
         {...this._options}
@@ -61,14 +61,7 @@ export class JobOutput extends ReactWidget implements IRenderMime.IRenderer {
         isPending={jobs.pending.has(job.id)}
         gpu={jobs.gpuOf(job)}
         rate={isOver(job) ? jobs.rateOf(job.size) : null}
-        notify={
-          notifier === null
-            ? undefined
-            : {
-                isChosen: notifier.isChosen(key),
-                choose: isChosen => notifier.choose(key, isChosen)
-              }
-        }
+        notify={notifyChoice(notifier, String(job.id))}
         now={jobs.now()}
         trans={trans}
         language={language}

@@ -5,6 +5,7 @@ import * as React from 'react';
 import { FormattedText } from '../controls/components';
 import type { IJobCallbacks } from '../controls/jobbody';
 import { JobBody } from '../controls/jobbody';
+import { notifyChoice } from '../controls/notifybutton';
 import type { ITextContext } from '../controls/textcontext';
 import type { JobView } from '../generated/api';
 import type { JobGroup, JobOrder } from '../jobs/grouping';
@@ -180,14 +181,7 @@ function JobList(props: IJobsProps): React.JSX.Element {
                 isPending={jobs.pending.has(job.id)}
                 gpu={jobs.gpuOf(job)}
                 rate={isOver(job) ? jobs.rateOf(job.size) : null}
-                notify={
-                  notifier === null
-                    ? undefined
-                    : {
-                        isChosen: notifier.isChosen(String(job.id)),
-                        choose: isChosen => notifier.choose(String(job.id), isChosen)
-                      }
-                }
+                notify={notifyChoice(notifier, String(job.id))}
                 now={now}
                 isInCell={false}
                 hasActions

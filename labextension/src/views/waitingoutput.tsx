@@ -5,6 +5,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import type { ILeaseSource } from '../controls/source';
+import { notifyChoice } from '../controls/notifybutton';
 import type { ITextContext } from '../controls/textcontext';
 import type { IWaitingText } from '../controls/waitingcell';
 import { WaitingCell } from '../controls/waitingcell';
@@ -51,14 +52,7 @@ export class WaitingOutput extends ReactWidget implements IRenderMime.IRenderer 
       <WaitingCell
         source={this._source}
         text={this._text}
-        notify={
-          notifier === null
-            ? undefined
-            : {
-                isChosen: notifier.isChosen(leaseId),
-                choose: isChosen => notifier.choose(leaseId, isChosen)
-              }
-        }
+        notify={notifyChoice(notifier, leaseId)}
         onOpenLease={onOpenLease}
         trans={trans}
         language={language}
