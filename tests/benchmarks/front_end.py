@@ -11,14 +11,11 @@ The start of JupyterLab, until its layout is restored, is taken with and without
     python tests/benchmarks/front_end.py [--seconds 120] [--devices 200] [--leases 2000] [--starts 10]
         [--json FILE] [--check]
 
-Measured on 2026-11-30 with 2 cores that others used too (load average 2 to 9): in 60 s the heap grew by 1.3 MB, three
-pages had one stream, and 5 seconds had a task over 50 ms, of at most 106 ms; with the panel alone none of 12 s had one.
-So the target for tasks was missed with the dashboard open, on that machine. Most of such a task was the collection of
-garbage; messages that are validated in place, samples by the second and fewer texts and renderings cut what the page
-allocates from 13.8 to 6.4 MB a second. Before that, 6 of 89 s had a task over 50 ms by the clock and none by the
-processor (p99 18 ms). After it, with load averages of 8 to 14: 20 of 120 s by the clock, p99 70 ms by the processor,
-the heap grew by 3.6 MB, one stream; 8 starts of JupyterLab each with and without the extension had medians of 3.0 and
-4.2 s, which says more of the load. With 2,000 leases JupyterLab's own list of what runs may take 220 MB.
+Measured on 2026-11-30 on 2 cores with nothing else to do: 1 of 120 s had a task over 50 ms by the clock, once of
+342 ms, and none by the processor (p99 20 ms); the heap did not grow, three pages had one stream. 10 starts of
+JupyterLab each with and without the extension had medians of 1.53 and 1.43 s. With load averages of 8 to 14 there
+were 20 such seconds of 120. Most of such a task is the collection of garbage: the page allocates 6.4 MB a second with
+this load. With 2,000 leases JupyterLab's own list of what runs may take 220 MB.
 
 ``--check`` ends with status 1 where the longest task of a second is over 50 ms in more than 1 % of the seconds, the
 heap grows by 10 MB or more, the pages have more than one stream, or the files of the extension have more than 170 KB
