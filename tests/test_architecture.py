@@ -109,7 +109,7 @@ ONLY_IN = {
 }
 
 #: The part of ``wire`` that may import msgspec. The kernel imports the rest.
-WIRE_WITH_MSGSPEC = ("wire/schemas/", "wire/interfaces/", "wire/openapi.py")
+WIRE_WITH_MSGSPEC = ("wire/schemas/", "wire/interfaces/", "wire/openapi.py", "wire/kept_kernels.py")
 
 
 #: Packages that import jobs only where they are used: no start of a kernel, a server or a command waits for them.

@@ -1,40 +1,14 @@
-"""Which boot of the machine this is, and the processes of a job, which are known by a variable of their environment."""
+"""The processes of a job, which are known by a variable of their environment."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ..wire import host_identity
 from .places import MARK_VARIABLE
-
-
-def boot_id() -> str:
-    """Return the name of the running boot of this machine; empty where the system does not tell it."""
-    with suppress(OSError, UnicodeDecodeError):
-        return host_identity.BOOT_ID_FILE.read_text().strip()
-    return ""
-
-
-def lock(path: Path) -> int | None:
-    """Return a descriptor of the file ``path`` that holds its lock, None where another process has it.
-
-    The lock is held until every process that inherits the descriptor has closed it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def processes_of(mark: str) -> Iterator[int]:

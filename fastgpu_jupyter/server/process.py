@@ -7,32 +7,14 @@ another process by now, which must not be signalled or taken for alive.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import select
 import signal
 import time
-from pathlib import Path
+
+from ..wire.process_identity import NO_SUCH_PROCESS, is_readable, start_time
 
 #: The pause between two looks at a process that cannot be observed at the moment.
 UNOBSERVABLE_PAUSE_S = 0.1
-#: Errors that say that there is no process with a number; any other error, as for lack of descriptors, does not.
-_NO_SUCH_PROCESS = frozenset({errno.ESRCH, errno.EINVAL, errno.ENOENT})
-
-
-def start_time(pid: int) -> int | None:
-    """Return when process ``pid`` started, in clock ticks since boot; None if there is no such process.
-
-    Raises :class:`OSError` where that cannot be found out.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError as error:
-        if error.errno in _NO_SUCH_PROCESS:
-            return None
-        raise
-    # The name in parentheses may hold spaces and parentheses itself: count from the last one.
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 class PidfdProcess:
@@ -55,7 +37,7 @@ class PidfdProcess:
         try:
             pidfd = os.pidfd_open(self.pid)
         except OSError as error:
-            if error.errno not in _NO_SUCH_PROCESS:
+            if error.errno not in NO_SUCH_PROCESS:
                 raise
             self.returncode = -1
             return
@@ -72,7 +54,7 @@ class PidfdProcess:
         """Return None while the process is not known to have ended, else -1: only its parent gets the exit status."""
         with contextlib.suppress(OSError):
             self._open()
-        if self.returncode is None and self._pidfd is not None and _is_readable(self._pidfd):
+        if self.returncode is None and self._pidfd is not None and is_readable(self._pidfd):
             self._ended()
         return self.returncode
 
@@ -86,7 +68,7 @@ class PidfdProcess:
             if self._pidfd is None:
                 time.sleep(UNOBSERVABLE_PAUSE_S)
             else:
-                _is_readable(self._pidfd, left_s)
+                is_readable(self._pidfd, left_s)
         return self.returncode or 0
 
     def send_signal(self, signum: int) -> None:
@@ -108,13 +90,3 @@ class PidfdProcess:
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
-
-
-def _is_readable(descriptor: int, within_s: float | None = 0) -> bool:
-    """Return whether the descriptor becomes readable in time (``None``: no limit).
-
-    A server has thousands of descriptors, and ``select`` takes only the first 1,024.
-    """
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(None if within_s is None else 1000 * within_s))

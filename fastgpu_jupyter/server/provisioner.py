@@ -34,6 +34,7 @@ from ..units import parse_memory
 from ..wire.ancestors import held_by_ancestor
 from ..wire.client import LeaseOptions, PoolClient
 from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
+from ..wire.process_identity import start_time
 from ..wire.variables import ANCESTOR_LEASES, SIZE
 from . import language
 from .caller import current_caller
@@ -44,7 +45,7 @@ from .kernel_lease import KernelLease, Wanted, wait_for_grant
 from .launch_error import launch_error, restart_refused
 from .launches import launches
 from .notebook_name import name_of_kernel, this_program
-from .process import PidfdProcess, start_time
+from .process import PidfdProcess
 from .restart_turn import RestartTurn
 from .threads import in_thread
 from .token_files import token_path, write_lease_file

@@ -8,13 +8,12 @@ token. A server that starts removes the files of kernels without a lease.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..wire.locate import user_runtime_dir
+from ..wire.locate import kernel_file_stem, user_runtime_dir
+from ..wire.private_files import write_private
 from ..wire.variables import lease_file
 
 _SUFFIX = ".token"
@@ -30,18 +29,14 @@ def token_folder() -> Path:
 
 
 def token_path(kernel_id: str) -> Path:
-    """Return the path of a kernel's token file. Clients may choose kernel ids, so the id itself is not a file name."""
-    return token_folder() / (hashlib.sha256(kernel_id.encode()).hexdigest()[:32] + _SUFFIX)
+    """Return the path of a kernel's token file, whether or not it exists."""
+    return token_folder() / (kernel_file_stem(kernel_id) + _SUFFIX)
 
 
 def write_token_file(kernel_id: str, token: str) -> Path:
     """Store ``token`` and return the path; the file never has wider permissions, whatever the umask is."""
     path = token_path(kernel_id)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(file.fileno(), 0o600)  # the umask may remove permissions that the owner needs
-        file.write(token)
+    write_private(path, token.encode())
     return path
 
 

@@ -6,6 +6,7 @@ that with a shared home directory the pool manager of one machine neither answer
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,11 @@ SOCKET_VARIABLE = "FASTGPU_SOCKET"
 def user_runtime_dir() -> Path:
     """Return the folder of this user's socket and lease tokens, which only the user may enter."""
     return Path(jupyter_runtime_dir()) / "fastgpu" / running_system()
+
+
+def kernel_file_stem(kernel_id: str) -> str:
+    """Return the name of a kernel's files. Clients may choose kernel ids, so the id itself is no name of a file."""
+    return hashlib.sha256(kernel_id.encode()).hexdigest()[:32]
 
 
 def user_state_dir() -> Path:

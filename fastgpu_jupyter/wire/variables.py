@@ -22,8 +22,11 @@ KERNEL_ID = "FASTGPU_KERNEL_ID"
 GRANTED, HIDDEN = "FASTGPU_GRANTED", "FASTGPU_HIDDEN"
 #: The version of the Jupyter server.
 VERSION = "FASTGPU_VERSION"
+#: Whether a kernel may outlive its server (``crash`` or ``always``), for how many seconds it then waits for the next
+#: one, and the path of its record (:mod:`.kept_kernels`), beside which it writes which process it is.
+KEEP, ORPHAN_AFTER_S, KEPT = "FASTGPU_KEEP", "FASTGPU_ORPHAN_AFTER_S", "FASTGPU_KEPT"
 #: What a kernel reads at its start and removes: the processes that it starts do not hold the lease.
-KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN, VERSION)
+KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN, VERSION, KEEP, ORPHAN_AFTER_S, KEPT)
 #: The leases with which the kernels were started from which a process descends, outermost first. It says whose devices
 #: the process uses, and gives no right to a lease. A kernel without a gate has this variable only.
 ANCESTOR_LEASES = "FASTGPU_ANCESTOR_LEASES"

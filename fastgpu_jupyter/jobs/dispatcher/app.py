@@ -16,8 +16,9 @@ from pathlib import Path
 from ...errors import FastGPUError, Message, StoreFault
 from ...messages import text_of, view_of
 from ...wire.client import PoolClient
+from ...wire.process_identity import boot_id
 from ...wire.spawn import ALREADY_RUNNING, ensure_pool
-from .. import places, processes, settings
+from .. import places, settings
 from ..frames import refusal_of
 from . import plan, single_instance
 from .cached import CacheIndex
@@ -90,7 +91,7 @@ class Dispatcher:
         self.leases = Leases(engine, connect)
         results = KeptResults(places.results_folder(engine.folder))
         index = CacheIndex(engine.store, results.describe, engine.now_ms)
-        self.runners = Runners(engine, self.leases, results, index, processes.boot_id())
+        self.runners = Runners(engine, self.leases, results, index, boot_id())
         self.workers = KeptWorkers(engine, self.leases, self.runners)
         self.pruning = Pruning(engine, results)
         intake = Intake(engine, self.leases, self.workers, index)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from ...errors import FastGPUError, InvalidRequest, Message, NotFound, StoreFault
 from ...messages import text_of
+from ...wire import private_files
 from ...wire.schemas.jobs import JobOutcome
 from .. import places, processes
 from ..model import JobState
@@ -93,7 +94,7 @@ class Runners:
         folder = places.job_folder(job.id, self._engine.folder)
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            lock = processes.lock(folder / places.RUNNER_LOCK)
+            lock = private_files.lock(folder / places.RUNNER_LOCK)
             if lock is None:
                 self._put_off(job, hold, Message.of("jobs.earlier_attempt_ends"))
                 return
@@ -196,7 +197,7 @@ class Runners:
         """Record the end of a runner whose lock is free."""
         path = places.job_folder(runner.job_id, self._engine.folder) / places.RUNNER_LOCK
         try:
-            lock = processes.lock(path)
+            lock = private_files.lock(path)
         except FileNotFoundError:
             lock = None  # the folder is gone: there is nothing that could run
             if path.parent.exists():

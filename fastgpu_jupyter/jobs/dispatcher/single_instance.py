@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import HostFault, Message
+from ...wire.private_files import lock
 from ...wire.unixsocket import short_address
-from ..processes import lock
 
 _BACKLOG = 256
 

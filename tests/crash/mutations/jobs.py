@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fastgpu_jupyter.jobs import processes
 from fastgpu_jupyter.jobs.dispatcher import plan, table, transitions
 from fastgpu_jupyter.jobs.dispatcher.engine import Engine
 from fastgpu_jupyter.jobs.dispatcher.leases import Leases
 from fastgpu_jupyter.jobs.runner import guard
+from fastgpu_jupyter.wire import private_files
 from tests.crash import test_job_faults
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
@@ -76,7 +76,7 @@ MUTATIONS = (
     Mutation(
         "a runner that lives is taken for one that has ended",
         J,
-        (Edit(processes.lock, "fcntl.flock(...)", "pass"),),
+        (Edit(private_files.lock, "fcntl.flock(...)", "pass"),),
         Fails(test_running.test_killed_dispatcher_leaves_running_jobs_and_its_successor_takes_them_over),
         in_processes=True,
     ),

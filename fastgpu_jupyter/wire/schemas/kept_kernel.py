@@ -1,0 +1,77 @@
+"""What a Jupyter server writes down of a kernel that may outlive it, for the server that adopts the kernel.
+
+Fields that later versions add have a default, and fields that are not known are ignored: the server that adopts a
+kernel may be an older or a newer version. No field is a secret: the key of the kernel's messages stays in the
+connection file, the token of its lease in the token file, and the values of environment variables are not recorded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Text = Annotated[str, msgspec.Meta(max_length=4096)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+#: The number of this format; a record with a higher one is left as it is.
+VERSION = 1
+
+
+class RecordedProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that is identified also after its number is used again."""
+
+    boot_id: Text
+    pid: Count
+    start_time: Count  #: in clock ticks since boot
+
+
+class RecordedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session of the Jupyter server: what a browser has open with the kernel."""
+
+    id: Text
+    path: Text | None = None
+    name: Text | None = None
+    type: Text | None = None
+
+
+class RecordedLaunch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a later restart of the kernel needs beside the environment of the server that restarts it."""
+
+    cmd: Annotated[list[Text], msgspec.Meta(max_length=256)] = []
+    cwd: Text | None = None
+    #: The value of ``JPY_SESSION_NAME``.
+    session_name: Text | None = None
+    #: The arguments of ``KernelManager.start_kernel`` that JSON can hold, but for the environment and the kernel's id.
+    arguments: dict[str, Any] = {}
+
+
+class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user chose for the kernel, which a later launch requests again."""
+
+    size: Text | None = None
+    options: dict[str, Any] = {}
+
+
+class KeptKernel(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of one kernel that may outlive its server."""
+
+    version: Count = VERSION
+    kernel_id: Text
+    kernelspec: Text
+    user: Count  #: the number of the user
+    root: Text  #: the server's root folder, without symbolic links
+    keep: Literal["crash", "always"]
+    orphan_after_s: Annotated[float, msgspec.Meta(ge=0)]
+    server: RecordedProcess
+    #: None while the process is being started; then the kernel's own file says which process it is, if it runs.
+    kernel: RecordedProcess | None = None
+    pgid: Count | None = None
+    connection_file: Text
+    launch: RecordedLaunch = RecordedLaunch()
+    chosen: RecordedRequest = RecordedRequest()
+    lease_id: Text | None = None
+    notebook: Text | None = None
+    sessions: Annotated[list[RecordedSession], msgspec.Meta(max_length=64)] = []
+    #: The server was stopped and left the kernel to the next one, as opposed to a server that was killed.
+    detached: bool = False
+    created_at: Count  #: in milliseconds since the epoch
