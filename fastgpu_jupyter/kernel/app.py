@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from ipykernel.kernelapp import IPKernelApp
+from typing import Any
 
+from ipykernel import kernelapp
+
+from . import parent_watch
 from .kernel import FastGPUKernel
 
 
-def main() -> None:
-    """Run until the kernel is shut down.
+class IPKernelApp(kernelapp.IPKernelApp):
+    """ipykernel's application, which a kept kernel does not end with its server.
 
-    The application is ipykernel's own class, so that its log and its configuration have the names that users and other
-    programs know. The configuration may name another kernel class.
+    The class has the name of ipykernel's, so that its log and its configuration have the names that users and other
+    programs know.
     """
+
+    def init_poller(self) -> None:
+        """Watch the process that started this one, which ``start`` begins with."""
+        app: Any = self
+        if not parent_watch.start(app):
+            ipykernel: Any = super()
+            ipykernel.init_poller()
+
+
+def main() -> None:
+    """Run until the kernel is shut down; the configuration may name another kernel class."""
     IPKernelApp.launch_instance(kernel_class=FastGPUKernel)
