@@ -110,6 +110,8 @@ def isolate(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("FASTGPU_SIMULATE", "1xA100-80GB")  # for a pool that is started on demand
     park_idle(folder, 0)
     patch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    # A server would start one after each first launch; the tests of standby kernels start servers with them.
+    (folder / "config/jupyter_server_config.py").write_text("c = get_config()\nc.StandbyKernels.count = 0\n")
     shutil.copytree(ROOT / "kernels" / "fastgpu", folder / "data" / "kernels" / "fastgpu")
 
 

@@ -19,7 +19,11 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 # FastGPUKernel.start() enables the collector again.
 gc.disable()
 
-from .app import main  # noqa: E402
-
 if __name__ == "__main__":
+    if "FASTGPU_STANDBY" in os.environ:
+        from . import standby
+
+        standby.wait()
+    from .app import main
+
     main()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from ipykernel import kernelapp
 
@@ -16,6 +17,17 @@ class IPKernelApp(kernelapp.IPKernelApp):
     The class has the name of ipykernel's, so that its log and its configuration have the names that users and other
     programs know.
     """
+
+    #: Called once when clients can connect; see :mod:`.standby`.
+    when_bound: ClassVar[Callable[[], None] | None] = None
+
+    def init_heartbeat(self) -> None:
+        """Bind the last of the sockets."""
+        ipykernel: Any = super()
+        ipykernel.init_heartbeat()
+        bound, IPKernelApp.when_bound = IPKernelApp.when_bound, None
+        if bound is not None:
+            bound()
 
     def init_poller(self) -> None:
         """Watch the process that started this one, which ``start`` begins with."""

@@ -33,6 +33,7 @@ from .pool_connector import PoolConnector
 from .provisioner import FastGPUProvisioner
 from .routes import routes
 from .spending import SpendingReader
+from .standby import StandbyKernels
 from .threads import in_thread
 from .token_files import remove_stale_tokens
 
@@ -51,7 +52,7 @@ class FastGPUExtension(ExtensionApp):
     name = "fastgpu_jupyter"
     extension_url = "/"
     load_other_extensions = True
-    classes = [FastGPUProvisioner]  # noqa: RUF012 (a traitlets convention)
+    classes = [FastGPUProvisioner, StandbyKernels]  # noqa: RUF012 (a traitlets convention)
 
     start_pool = Bool(default_value=True, help="Start your own pool manager where none serves yet.").tag(config=True)
     event_streams_max = Int(64, min=1, help="How many browser tabs may watch the pool at once.").tag(config=True)
@@ -66,6 +67,7 @@ class FastGPUExtension(ExtensionApp):
     _start: asyncio.Task[None] | None = None
     _start_jobs: asyncio.Task[None] | None = None
     _idle: asyncio.Task[None] | None = None
+    _standby: StandbyKernels | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -120,6 +122,8 @@ class FastGPUExtension(ExtensionApp):
         self._start = asyncio.create_task(self._prepare_pool())
         self._start_jobs = asyncio.create_task(self._prepare_jobs())
         kernels = _serverapp.kernel_manager
+        self._standby = StandbyKernels(kernels, parent=self)
+        self._standby.start()
         shutdown = IdleShutdown(
             lambda: PoolClient(pool_socket()),
             lambda: {kernel_id: kernels.get_kernel(kernel_id) for kernel_id in kernels.list_kernel_ids()},
@@ -154,6 +158,8 @@ class FastGPUExtension(ExtensionApp):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        if self._standby is not None:
+            await self._standby.stop()
         assert self.serverapp is not None
         await abandon_launches(self.serverapp.kernel_manager)
 

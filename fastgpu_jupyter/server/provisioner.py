@@ -36,7 +36,7 @@ from ..wire.client import LeaseOptions, PoolClient
 from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
 from ..wire.process_identity import start_time
 from ..wire.variables import ANCESTOR_LEASES, SIZE
-from . import language
+from . import language, standby
 from .caller import current_caller
 from .cell_timeout import explain_timeout, timeout_in_progress
 from .holder_binding import HolderBinding
@@ -47,11 +47,13 @@ from .launches import launches
 from .notebook_name import name_of_kernel, this_program
 from .process import PidfdProcess
 from .restart_turn import RestartTurn
+from .standby_process import details_of
 from .threads import in_thread
 from .token_files import token_path, write_lease_file
 
 if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
+    from .start_match import Start
 
 #: A kernel that is younger than this may still be importing.
 BOOT_S = 3.0
@@ -87,6 +89,8 @@ class FastGPUProvisioner(LocalProvisioner):
     _first_launch = True
     _launched_at = 0.0
     _restart: asyncio.Task[None] | None = None
+    #: The start of the last launch, for which standby kernels can be kept ready.
+    _start: Start | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -208,8 +212,10 @@ class FastGPUProvisioner(LocalProvisioner):
         return self._lease.acquire(self._wanted(), automatic=automatic)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Start the kernel's process; release the lease if that fails."""
+        """Start the kernel's process, or take a standby kernel over; release the lease if that fails."""
         try:
+            if await self._take_standby(cmd, kwargs):
+                return self.connection_info
             return await super().launch_kernel(cmd, **kwargs)
         except Exception as error:
             await self._launch_failed()
@@ -217,6 +223,21 @@ class FastGPUProvisioner(LocalProvisioner):
         except BaseException:
             await self._launch_failed()
             raise
+
+    async def _take_standby(self, command: list[str], kwargs: Mapping[str, Any]) -> bool:
+        """Return whether a standby kernel has become this kernel, as which it is a process like any other."""
+        manager: Any = self.parent
+        kernels = standby.of(getattr(manager, "parent", None))
+        if kernels is None or not self.gate or GATE_MODULE not in command:
+            return False
+        self._start, given = details_of(manager.kernel_name, command, manager.connection_file, kwargs)
+        process = await kernels.take(self._start, given)
+        if process is None:
+            return False
+        self.process, self.pid, self.cwd = process, process.pid, given.folder
+        with contextlib.suppress(OSError):
+            self.pgid = os.getpgid(process.pid)
+        return True
 
     async def post_launch(self, **kwargs: Any) -> None:
         """Make the new process the holder of the lease."""
@@ -227,6 +248,9 @@ class FastGPUProvisioner(LocalProvisioner):
             await self._binding.bind_kernel(self.pid)
         launches.discard(self)
         self._turn.give_back()
+        kernels = standby.of(getattr(self.parent, "parent", None))
+        if kernels is not None and self._start is not None:
+            kernels.note_launch(self._start)
 
     async def _launch_failed(self) -> None:
         launches.discard(self)

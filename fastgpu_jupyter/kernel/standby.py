@@ -1,0 +1,167 @@
+"""A standby kernel: a process that has imported all that a kernel needs, and waits to become one.
+
+It is a process of its own from the beginning, started with the command and the environment of the kernels that it may
+become. Before the hand-over it runs nothing of the user's: no configuration, no startup file, no extension, and it has
+neither a shell nor a history session nor sockets. All of that is made after it, by the code of every other start, in
+the environment and the folder of the kernel. What is saved is the time of the imports.
+
+This module imports the standard library only, until :func:`wait` has noted what a start depends on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import select
+import socket
+import struct
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, TextIO, cast
+
+from ..wire.standby_link import Link
+from ..wire.variables import STANDBY
+from . import observed
+
+#: What a kernel imports between its start and the end of its first cell, beside :mod:`.app`. A module that does not
+#: exist in a version of its library is left out.
+AHEAD = (
+    "pdb",
+    "psutil",
+    "sqlite3",
+    "encodings.idna",
+    "tornado.locks",
+    "tornado.queues",
+    "tornado.platform.asyncio",
+    "IPython.core.debugger",
+    "IPython.core.oinspect",
+    "IPython.core.logger",
+    "IPython.core.completerlib",
+    "IPython.extensions.storemagic",
+    "ipykernel.debugger",
+    "fastgpu_jupyter.kernel.lease_follower",
+    "fastgpu_jupyter.kernel.preload",
+)
+
+
+def wait() -> None:
+    """Prepare this process, wait for the hand-over, and return with the environment and the folder of a kernel.
+
+    Ends the process if the server ends before that, or does not hand this process over.
+    """
+    start_files = observed.begin()
+    link = _link_of(os.environ.pop(STANDBY))
+    _prepare()
+    try:
+        link.send({"ready": start_files.report()})
+        _wait_for_message(link)
+        given = link.receive()["hand_over"]
+        refused = _become(given)
+        link.send({"accepted": True} if refused is None else {"refused": refused})
+        if refused is not None or not link.receive().get("go"):
+            _end()
+    except (OSError, EOFError, ValueError, LookupError, TypeError):
+        _end()
+    _announce_when_bound(link)
+
+
+def _link_of(descriptor: str) -> Link:
+    """Return the connection that the server left to this process; end if a program between them has closed it."""
+    try:
+        connection = socket.socket(fileno=int(descriptor))
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", peer)[0] != int(os.environ["JPY_PARENT_PID"]):
+            _end()
+        connection.set_inheritable(False)
+    except (OSError, ValueError, LookupError):
+        _end()
+    return Link(connection)
+
+
+def _prepare() -> None:
+    """Import what the kernel will need, and leave no garbage for its first cell to collect."""
+    # In a cold start these imports come after ipykernel has replaced the stream, which some modules keep.
+    stderr, sys.stderr = sys.stderr, cast(TextIO, later := _LaterStderr())
+    try:
+        for name in ("fastgpu_jupyter.kernel.app", *AHEAD):
+            with contextlib.suppress(ImportError):
+                import_module(name)
+    finally:
+        sys.stderr = stderr
+        later.discarded = None
+    gc.collect()
+
+
+class _LaterStderr:
+    """``sys.stderr`` as it is when it is used; what is written during the imports is read by no program."""
+
+    def __init__(self) -> None:
+        self.discarded: io.StringIO | None = io.StringIO()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.discarded or sys.stderr, name)
+
+
+def _wait_for_message(link: Link) -> None:
+    """Block until the server has sent something; end if the server has ended."""
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    # A process that the server has forked may hold the other end of the connection open.
+    server = os.pidfd_open(int(os.environ["JPY_PARENT_PID"]))
+    poll.register(server, select.POLLIN)
+    ready = [descriptor for descriptor, _ in poll.poll()]
+    os.close(server)
+    if link.fileno() not in ready:
+        _end()
+
+
+def _become(given: dict[str, Any]) -> dict[str, str] | None:
+    """Take the environment, the folder and the command of a kernel; return why that would not be a cold start."""
+    os.environ.clear()
+    os.environ.update(given["environment"])
+    try:
+        os.chdir(given["folder"])
+    except OSError as error:
+        return {"reason": "folder", "what": error.strerror or ""}
+    _replace_in_command(given["placeholder"], given["connection_file"])
+    return None
+
+
+def _replace_in_command(placeholder: str, connection_file: str) -> None:
+    """Name the kernel's connection file where the command names that of no kernel, also for other processes."""
+    for words in (sys.argv, sys.orig_argv):
+        words[:] = [word.replace(placeholder, connection_file) for word in words]
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        _rewrite_command_line(os.fsencode(placeholder), os.fsencode(connection_file))
+
+
+def _rewrite_command_line(placeholder: bytes, connection_file: bytes) -> None:
+    """Replace the text in the memory in which other processes read the command line, where it fits."""
+    command = Path("/proc/self/cmdline").read_bytes()
+    changed = command.replace(placeholder, connection_file)
+    # The fields are counted from the last parenthesis: the name of the program may hold spaces.
+    begin, end = map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:47])
+    if changed != command and len(changed) <= len(command) == end - begin:
+        with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
+            memory.seek(begin)
+            memory.write(changed.ljust(len(command), b"\0"))
+
+
+def _announce_when_bound(link: Link) -> None:
+    """Let the server know once clients can connect, and close the connection before any code of the user's runs."""
+    from .app import IPKernelApp
+
+    def announce() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            link.send({"bound": True}, within_s=0)
+        link.close()
+
+    IPKernelApp.when_bound = announce
+
+
+def _end() -> NoReturn:
+    """End at once: nothing was begun that would have to be finished."""
+    os._exit(0)

@@ -1,0 +1,201 @@
+"""Standby kernels: processes that have imported what a kernel needs, kept ready for the next starts.
+
+A standby kernel is a child of this server like any kernel, started by the same function with the same command. A launch
+that would start the same process takes one over (:meth:`StandbyKernels.take`); everything else is a cold start.
+:mod:`.standby_process` has what is done with one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import time
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from traitlets import Int
+from traitlets.config import LoggingConfigurable
+
+from .standby_process import LaunchDetails, NotTaken, StandbyProcess, server_attributes
+from .start_counters import counters
+from .start_match import Miss, MissReason, Start, difference
+from .threads import in_thread
+
+#: The standby kernels of a multi-kernel manager. A program that runs one kernel has none.
+_of: weakref.WeakKeyDictionary[Any, StandbyKernels] = weakref.WeakKeyDictionary()
+
+#: The most starts for which standby kernels are kept ready at a time; the least recently used one is given up.
+STARTS_MAX = 3
+#: Between the last launch and the start of a standby kernel, which needs a processor for half a second.
+REFILL_AFTER_S = 1.5
+#: Between two looks at the standby kernels.
+CHECK_S = 10.0
+#: A start whose standby kernels fail is not tried again for this time, and twice as long each further time.
+RETRY_FIRST_S, RETRY_MOST_S = 10.0, 3600.0
+
+
+def of(kernels: Any) -> StandbyKernels | None:
+    """Return the standby kernels of a multi-kernel manager; None where all its starts are cold."""
+    try:
+        return _of.get(kernels)
+    except TypeError:  # no object to which a weak reference is possible, such as None
+        return None
+
+
+class StandbyKernels(LoggingConfigurable):
+    """Standby kernels for the starts in recent use. All methods are for the event loop that called :meth:`start`."""
+
+    count = Int(
+        1,
+        min=0,
+        max=8,
+        help="How many standby kernels are kept ready for each kernelspec in recent use. 0: every start is cold.",
+    ).tag(config=True)
+
+    def __init__(self, kernels: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._pid = os.getpid()
+        self._ready: list[StandbyProcess] = []
+        #: The starts in recent use, the latest last.
+        self._recent: list[Start] = []
+        self._failures: list[tuple[Start, int, float]] = []  #: with their number, and when the next try may be made
+        self._launched_at = -REFILL_AFTER_S
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        _of[kernels] = self
+
+    def start(self) -> None:
+        """Begin to keep standby kernels ready, in the background."""
+        self._task = asyncio.create_task(self._keep_ready())
+
+    async def stop(self) -> None:
+        """End all standby kernels; the launches after this are cold."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._end(self._ready)
+
+    @property
+    def waiting(self) -> Sequence[StandbyProcess]:
+        """Return the standby kernels that a launch can take."""
+        return tuple(self._ready)
+
+    # ---- launches ------------------------------------------------------------------------------------------------
+
+    async def take(self, start: Start, given: LaunchDetails) -> subprocess.Popen[bytes] | None:
+        """Return the process of a standby kernel that has become the kernel of a launch, or None for a cold start."""
+        taken, miss = await self._take(start, given)
+        if miss is None:
+            counters.hit(start.kernelspec)
+        else:
+            counters.miss(start.kernelspec, miss)
+            self.log.debug("FastGPU: a cold start of %s: %s %s", start.kernelspec, miss.reason, miss.what)
+        return taken
+
+    async def _take(self, start: Start, given: LaunchDetails) -> tuple[subprocess.Popen[bytes] | None, Miss | None]:
+        if self.count == 0 or self._task is None or self._pid != os.getpid():
+            return None, Miss(MissReason.OFF)
+        if given.others:
+            return None, Miss(MissReason.COMMAND, given.others[0])
+        attributes = server_attributes()
+        miss = Miss(MissReason.NONE_READY if self._is_recent(start) else MissReason.FIRST_USE)
+        for standby in [standby for standby in self._ready if standby.start.kernelspec == start.kernelspec]:
+            assert standby.observed is not None
+            found = await in_thread(difference, standby.start, standby.observed, start, given.folder)
+            if found is None and standby.server_attributes != attributes:
+                found = Miss(MissReason.PROCESS)
+            if found is not None:
+                miss = found
+                continue
+            if standby not in self._ready:
+                continue  # another launch has it
+            self._ready.remove(standby)
+            try:
+                return await in_thread(standby.hand_over, given), None
+            except NotTaken as error:
+                miss = error.miss
+                await self._end([standby])
+            except BaseException:
+                asyncio.get_running_loop().run_in_executor(None, standby.end)  # the launch is given up
+                raise
+        return None, miss
+
+    def note_launch(self, start: Start) -> None:
+        """Note that ``start`` is in use, so that a standby kernel for it is made ready again."""
+        self._recent = [*(recent for recent in self._recent if not _same(recent, start)), start][-STARTS_MAX:]
+        self._launched_at = time.monotonic()
+        self._changed.set()
+
+    # ---- background ----------------------------------------------------------------------------------------------
+
+    async def _keep_ready(self) -> None:
+        """End what is of no use any more, and start what is missing, one after the other."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), CHECK_S)
+            self._changed.clear()
+            await self._end([standby for standby in self._ready if not self._is_useful(standby)])
+            while (start := self._missing()) is not None:
+                await self._wait_for_quiet()
+                await self._prepare(start)
+
+    def _is_useful(self, standby: StandbyProcess) -> bool:
+        return not standby.has_ended and self._is_recent(standby.start)
+
+    def _is_recent(self, start: Start) -> bool:
+        return any(_same(recent, start) for recent in self._recent)
+
+    def _missing(self) -> Start | None:
+        """Return the most recently used start that has too few standby kernels now."""
+        now = time.monotonic()
+        resting = [start for start, _, until in self._failures if until > now]
+        for start in reversed(self._recent):
+            ready = sum(_same(standby.start, start) for standby in self._ready)
+            if ready < self.count and not any(_same(other, start) for other in resting):
+                return start
+        return None
+
+    async def _wait_for_quiet(self) -> None:
+        while (left_s := self._launched_at + REFILL_AFTER_S - time.monotonic()) > 0:  # noqa: ASYNC110 (no event)
+            await asyncio.sleep(left_s)
+
+    async def _prepare(self, start: Start) -> None:
+        standby = StandbyProcess(start)
+        try:
+            await in_thread(standby.begin)
+            await in_thread(standby.wait_until_ready)
+        except NotTaken as error:
+            self.log.info("FastGPU: no standby kernels for %s: %s %s", start.kernelspec, *error.miss)
+            self._recent = [recent for recent in self._recent if not _same(recent, start)]  # until the next launch
+            await self._end([standby])
+        except (OSError, EOFError, ValueError) as error:
+            self.log.warning("FastGPU: a standby kernel for %s did not start: %r", start.kernelspec, error)
+            self._note_failure(start)
+            await self._end([standby])
+        except BaseException:
+            standby.end()
+            raise
+        else:
+            self._failures = [failure for failure in self._failures if not _same(failure[0], start)]
+            self._ready.append(standby)
+
+    def _note_failure(self, start: Start) -> None:
+        times = next((times for failed, times, _ in self._failures if _same(failed, start)), 0) + 1
+        until = time.monotonic() + min(RETRY_FIRST_S * 2 ** (times - 1), RETRY_MOST_S)
+        others = [failure for failure in self._failures if not _same(failure[0], start)]
+        self._failures = [*others, (start, times, until)][-STARTS_MAX:]
+
+    async def _end(self, ended: list[StandbyProcess]) -> None:
+        self._ready = [standby for standby in self._ready if standby not in ended]
+        for standby in ended:
+            await in_thread(standby.end)
+
+
+def _same(one: Start, other: Start) -> bool:
+    """Return whether two starts start the same process; what hides the devices is set again at the hand-over."""
+    return one._replace(hidden=None) == other._replace(hidden=None)

@@ -1,0 +1,181 @@
+"""One standby kernel as the server sees it: start, hand-over, end. The methods block and are for threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyter_client.launcher import launch_kernel
+from jupyter_core.paths import jupyter_runtime_dir
+
+from ..wire.observed import Observed
+from ..wire.schemas.observed import read_observed
+from ..wire.standby_link import Link
+from ..wire.variables import STANDBY
+from .start_match import CONNECTION_FILE, Miss, MissReason, Start, never_matches, start_of
+
+#: The beginning of the connection file in the command of a standby kernel. There is none, and none can be created: a
+#: version of the package that does not know standby kernels fails, instead of being a kernel without a manager.
+PLACEHOLDER = "/dev/null/standby-"
+#: Where a standby kernel waits: not in a folder that a user might remove, or whose modules it would import.
+FOLDER = "/"
+#: How long a process may take to import everything, also on a network disk.
+READY_S = 60.0
+#: How long the answer to a hand-over may take. One that is stopped, or must be read back from disk first, is given up.
+ACCEPT_S = 0.5
+#: How long a launch waits until clients can connect. They try again by themselves, but only after 0.1 seconds.
+BOUND_S = 0.25
+#: How long the end of a process may take that got SIGKILL.
+END_S = 2.0
+#: Lines of /proc/self/status with attributes that a process hands on to its children.
+_INHERITED = ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
+              "NoNewPrivs", "Seccomp", "Seccomp_filters", "Cpus_allowed", "Mems_allowed")  # fmt: skip
+
+
+class LaunchDetails(NamedTuple):
+    """What differs from launch to launch of one start."""
+
+    connection_file: str
+    folder: str
+    environment: Mapping[str, str]
+    #: Arguments of the launch that only a cold start has, such as another standard output.
+    others: tuple[str, ...] = ()
+
+
+def details_of(
+    kernelspec: str, command: Sequence[str], connection_file: str, arguments: Mapping[str, Any]
+) -> tuple[Start, LaunchDetails]:
+    """Return the start and the rest of a launch, by the arguments of the provisioner's ``launch_kernel``."""
+    environment = arguments.get("env") or os.environ
+    connection_file = os.path.realpath(connection_file)  # as it is in the command
+    others = [name for name in arguments if name not in ("env", "cwd", "kernel_id", "extra_arguments")]
+    given = LaunchDetails(connection_file, str(arguments.get("cwd") or Path.cwd()), dict(environment), tuple(others))
+    return start_of(kernelspec, command, connection_file, environment), given
+
+
+class NotTaken(Exception):
+    """The standby kernel cannot become the kernel."""
+
+    def __init__(self, miss: Miss) -> None:
+        super().__init__(miss)
+        self.miss = miss
+
+
+class StandbyProcess:
+    """A process that was started to become a kernel of ``start``."""
+
+    def __init__(self, start: Start) -> None:
+        self.start = start
+        #: What it saw at its start; None before :meth:`wait_until_ready`.
+        self.observed: Observed | None = None
+        self.server_attributes: tuple[object, ...] = ()
+        self.since = time.monotonic()
+        # As long as that of a kernel, so that the command line which other processes see can be corrected in place.
+        usual = f"{os.path.realpath(jupyter_runtime_dir())}/kernel-{uuid.uuid4()}.json"
+        self._placeholder = f"{PLACEHOLDER.ljust(len(usual) - len('.json'), '0')}.json"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._link: Link | None = None
+
+    def begin(self) -> None:
+        """Start the process. Raises :class:`OSError` if that fails."""
+        self.server_attributes = server_attributes()
+        ours, theirs = socket.socketpair()
+        self._link = Link(ours)
+        with theirs:
+            command = [word.replace(CONNECTION_FILE, self._placeholder) for word in self.start.command]
+            env = {**self.start.environment, **(self.start.hidden or {}), STANDBY: str(theirs.fileno())}
+            self._process = launch_kernel(command, env=env, cwd=FOLDER, pass_fds=(theirs.fileno(),))
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has imported everything.
+
+        Raises the errors of :meth:`Link.receive`, and :class:`NotTaken` if no launch could ever take it.
+        """
+        assert self._link is not None
+        self.observed = read_observed(self._link.receive(READY_S).get("ready"))
+        miss = Miss(MissReason.UNKNOWN) if self.observed is None else never_matches(self.start, self.observed)
+        if miss is not None:
+            raise NotTaken(miss)
+
+    @property
+    def pid(self) -> int:
+        """Return the number of the process, once it was started."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the process has ended."""
+        return self._process is None or self._process.poll() is not None
+
+    def hand_over(self, given: LaunchDetails) -> subprocess.Popen[bytes]:
+        """Return the process, which is the kernel of a launch from here on. Raises :class:`NotTaken`."""
+        assert self._link is not None
+        assert self._process is not None
+        try:
+            self._link.send({"hand_over": self._message(given)}, ACCEPT_S)
+            answer = self._link.receive(ACCEPT_S)
+            if (refused := answer.get("refused")) is not None:
+                raise NotTaken(Miss(MissReason(refused["reason"]), refused["what"]))
+            self._link.send({"go": True}, ACCEPT_S)
+        except TimeoutError:
+            raise NotTaken(Miss(MissReason.NOT_ANSWERING)) from None
+        except (OSError, EOFError):
+            raise NotTaken(Miss(MissReason.DIED)) from None
+        except (ValueError, LookupError, TypeError):
+            raise NotTaken(Miss(MissReason.ENVIRONMENT)) from None
+        # Whatever happens to the process now, a cold start would meet as well.
+        with contextlib.suppress(OSError, EOFError, ValueError):
+            self._link.receive(BOUND_S)
+        self._link.close()
+        return self._process
+
+    def _message(self, given: LaunchDetails) -> dict[str, Any]:
+        return {
+            "placeholder": self._placeholder,
+            "connection_file": given.connection_file,
+            "folder": given.folder,
+            "environment": {**given.environment, "JPY_PARENT_PID": str(os.getpid())},
+        }
+
+    def end(self) -> None:
+        """End the process, and all that it or a program in front of it has started."""
+        if self._link is not None:
+            self._link.close()
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+
+
+def server_attributes() -> tuple[object, ...]:
+    """Return what a process that this one starts gets from it, beside environment, folder and command."""
+    status = Path("/proc/self/status").read_text(errors="replace").splitlines()
+    return (
+        *(line for line in status if line.partition(":")[0] in _INHERITED),
+        Path("/proc/self/limits").read_text(),
+        Path("/proc/self/cgroup").read_text(),
+        Path("/proc/self/oom_score_adj").read_text(),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        os.sched_getscheduler(0),
+        *(_file_of(descriptor) for descriptor in (1, 2)),
+    )
+
+
+def _file_of(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
