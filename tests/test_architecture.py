@@ -66,9 +66,10 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "loop": {"journal", "protocols", "supervisor"},
     "doctor": {"devices", "host"},
     "effects": {"devices", "host", "protocols"},
-    "monitors": {"devices", "host", "protocols", "supervisor"},
+    "standby_budget": set(),
+    "monitors": {"devices", "host", "protocols", "standby_budget", "supervisor"},
     "identity": {"host"},
-    "http": {"devices", "host", "identity", "journal", "monitors", "protocols", "supervisor"},
+    "http": {"devices", "host", "identity", "journal", "monitors", "protocols", "standby_budget", "supervisor"},
     "idle_settings": set(),
     "settings": {"devices", "effects", "host", "http", "idle_settings", "monitors"},
     "composition": {

@@ -6,7 +6,18 @@ are a part of one, are phrases and have no full stop.
 
 from __future__ import annotations
 
-from . import en_cache, en_calls, en_commands, en_drivers, en_job_views, en_jobs, en_kernel, en_operation, en_set_up
+from . import (
+    en_cache,
+    en_calls,
+    en_commands,
+    en_drivers,
+    en_job_views,
+    en_jobs,
+    en_kernel,
+    en_operation,
+    en_set_up,
+    en_standby,
+)
 
 MESSAGES: dict[str, str | dict[str, str]] = {
     **en_cache.MESSAGES,
@@ -18,6 +29,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     **en_kernel.MESSAGES,
     **en_operation.MESSAGES,
     **en_set_up.MESSAGES,
+    **en_standby.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",
     "driver.no_answer": (

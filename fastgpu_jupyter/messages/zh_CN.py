@@ -15,6 +15,7 @@ from . import (
     zh_CN_jobs,
     zh_CN_kernel,
     zh_CN_operation,
+    zh_CN_standby,
 )
 
 MESSAGES: dict[str, str] = {
@@ -26,6 +27,7 @@ MESSAGES: dict[str, str] = {
     **zh_CN_job_views.MESSAGES,
     **zh_CN_kernel.MESSAGES,
     **zh_CN_operation.MESSAGES,
+    **zh_CN_standby.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",
     "driver.no_answer": "GPU 驱动没有响应。恢复之前不会在此分配任何 GPU；租约保留其位置且不计费。请查看 `jupyter fastgpu doctor`。",

@@ -155,4 +155,10 @@ TEXTS: dict[str, str] = {
     "Run notebooks and commands as jobs, and look after jobs.": "将笔记本和命令作为作业运行，并管理作业。",
     "Run a command on a leased GPU.": "在租用的 GPU 上运行命令。",
     "Run a command on a leased GPU: jupyter fastgpu run --size half -- python train.py": "在租用的 GPU 上运行命令：jupyter fastgpu run --size half -- python train.py",
+    "Percentage of the host's memory, and of the limit of each control group, that all standby kernels together may "
+    "have; 0 allows none.": "全部备用内核合计可占主机内存以及各控制组内存上限的百分比；0 表示不允许备用内核。",
+    "Percentage of the time in which processes wait for memory (PSI, the average of 10 seconds or a minute) from which "
+    "standby kernels end and none is started.": (
+        "进程等待内存的时间百分比（PSI，10 秒或一分钟的平均值）；达到此值时结束备用内核，且不启动新的备用内核。"
+    ),
 }

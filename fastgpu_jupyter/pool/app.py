@@ -216,6 +216,7 @@ class FastGPUPool(CommandApp):
                 settings.access.foreign_exempt,
                 settings.scrubbing.mode,
                 settings.scrubbing.timeout_s,
+                settings.standby.limits(),
             ),
             admit=settings.limits.service_limits().admit,
             lease_groups=create_lease_groups(state_dir, clock.boot_id(), AllDeviceFiles(), close=restrict),

@@ -54,6 +54,7 @@ from .monitors.metrics import Metrics
 from .monitors.process_owners import OwnershipResolver
 from .monitors.processes import ProcessMonitor
 from .monitors.sampler import Sampler
+from .monitors.standby import StandbyLimits, StandbyMonitor
 from .monitors.telemetry import TelemetryMonitor
 from .monitors.use import UseRecorder
 from .notifications import ChangeNotifier
@@ -79,6 +80,7 @@ class ServiceOptions(NamedTuple):
     foreign_exempt: Sequence[str] = DISPLAYS
     scrub_mode: str = WAIT
     scrub_timeout_s: float = 60.0
+    standby: StandbyLimits = StandbyLimits()
 
 
 DEFAULT_THREADS, DEFAULT_OPTIONS = Threads(), ServiceOptions()
@@ -193,6 +195,7 @@ class Monitors:
             supervisor=base.supervisor,
             count_fault=base.metrics.count_fault,
         )
+        self.standby = StandbyMonitor(base.boot_id, options.standby, new_thread)
 
 
 class LoopServices:
@@ -271,7 +274,7 @@ class PoolServices:
         self.scrubber, self.executor = effects.scrubber, effects.executor
         self.inventory, self.telemetry = monitors.inventory, monitors.telemetry
         self.idleness, self.use = monitors.idleness, monitors.use
-        self.processes, self.health = monitors.processes, monitors.health
+        self.processes, self.health, self.standby = monitors.processes, monitors.health, monitors.standby
         self.effects, self.publisher, self.degraded_mode = loop.runner, loop.publisher, loop.degraded_mode
         self.loop, self.ticker = loop.loop, loop.ticker
         self.first_answers = loop.first_answers
@@ -313,6 +316,7 @@ class PoolServices:
         self.device_access.close()
         self.telemetry.close()
         self.processes.close()
+        self.standby.close()
         self.users.close()
         if self._release_log:
             self._release_log.close()
@@ -331,6 +335,7 @@ class PoolServices:
             inventory=self.inventory,
             processes=self.processes,
             health=self.health,
+            standby=self.standby,
             environment=self.environment,
             device_access=self.device_access,
             scrubbing=self.scrubber,

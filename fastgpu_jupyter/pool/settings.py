@@ -24,8 +24,9 @@ from .http.limits import ServiceLimits
 from .idle_settings import Idle
 from .monitors import processes
 from .monitors.exemptions import DISPLAYS
+from .monitors.standby import StandbyLimits
 
-_LIMITS = ServiceLimits()
+_LIMITS, _STANDBY = ServiceLimits(), StandbyLimits()
 #: No digits, blanks, quotes or separators: it stands beside numbers, in CSV too, and begins no formula.
 _CURRENCY = re.compile(r"""[^\d\s"'`,;:.=+\-@<>&|\\]{1,8}""")
 
@@ -124,6 +125,29 @@ class Scrubbing(Configurable):
     timeout_s = Float(
         60.0, min=1, help="Seconds after which overwriting the memory of a GPU is given up and tried again."
     ).tag(config=True)
+
+
+class Standby(Configurable):
+    """How much memory the standby kernels of all Jupyter servers may have together."""
+
+    memory_percent = Float(
+        _STANDBY.memory_percent,
+        min=0,
+        max=50,
+        help="Percentage of the host's memory, and of the limit of each control group, that all standby kernels "
+        "together may have; 0 allows none.",
+    ).tag(config=True)
+    pressure_percent = Float(
+        _STANDBY.pressure_percent,
+        min=0.1,
+        max=100,
+        help="Percentage of the time in which processes wait for memory (PSI, the average of 10 seconds or a minute) "
+        "from which standby kernels end and none is started.",
+    ).tag(config=True)
+
+    def limits(self) -> StandbyLimits:
+        """Return the limits as the monitor uses them."""
+        return StandbyLimits(self.memory_percent, self.pressure_percent)
 
 
 class Access(Configurable):
@@ -225,7 +249,17 @@ class Limits(Configurable):
         return ServiceLimits(**{name: getattr(self, name) for name in ServiceLimits._fields})
 
 
-SECTIONS: tuple[type[Configurable], ...] = (Devices, Sharing, Parking, Idle, Scrubbing, Access, Accounting, Limits)
+SECTIONS: tuple[type[Configurable], ...] = (
+    Devices,
+    Sharing,
+    Parking,
+    Idle,
+    Scrubbing,
+    Standby,
+    Access,
+    Accounting,
+    Limits,
+)
 
 #: Settings that were traits of ``FastGPUPool``, and what they are now.
 RENAMED = {
@@ -261,6 +295,7 @@ class Settings:
         self.parking = Parking(parent=parent)
         self.idle = Idle(parent=parent)
         self.scrubbing = Scrubbing(parent=parent)
+        self.standby = Standby(parent=parent)
         self.access = Access(parent=parent)
         self.accounting = Accounting(parent=parent)
         self.limits = Limits(parent=parent)

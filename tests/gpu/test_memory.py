@@ -18,8 +18,8 @@ import pytest
 
 from fastgpu_jupyter.pool.devices.nvidia.checkpoint_process import CheckpointProcesses
 from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import CheckpointParker
-from fastgpu_jupyter.pool.host import memory
 from fastgpu_jupyter.units import GIB
+from fastgpu_jupyter.wire import host_memory
 from tests.gpu.conftest import Note, Work
 from tests.gpu.cuda import MIB, OUT_OF_MEMORY, CudaError
 
@@ -118,7 +118,7 @@ def test_mps_clients_have_a_limit_each(mps: dict[str, str], work: Work) -> None:
 def test_parking_moves_memory_and_its_time_is_noted(gpu: str, work: Work, note: Note, size_gib: int) -> None:
     pytest.importorskip("cuda.bindings.driver")
     free_bytes = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByUUID(gpu)).free
-    if free_bytes < (size_gib + 2) * GIB or (memory.available_bytes() or 0) < (size_gib + 4) * GIB:
+    if free_bytes < (size_gib + 2) * GIB or (host_memory.available_bytes() or 0) < (size_gib + 4) * GIB:
         pytest.skip(f"this machine has no {size_gib} GiB to spare on the GPU and in the host")
     worker = work()
     for _ in range(size_gib * 4):

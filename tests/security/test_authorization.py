@@ -137,6 +137,7 @@ def body_of(operation: Operation) -> Any:
         "PUT /v1/tenants/{tenant}/budget": {"budget_micro": 10**9, "policy": "warn"},
         "PUT /v1/reservations/{reservation_id}": RESERVATION,
         "PUT /v1/groups/{group}": {"weight": 3},
+        "PUT /v1/standby": {"kernels": [], "wanted_bytes": None},
     }.get(operation.name)
 
 

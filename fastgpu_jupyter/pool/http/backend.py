@@ -9,6 +9,7 @@ from ..monitors.health import HealthMonitor
 from ..monitors.inventory import Inventory
 from ..monitors.metrics import Metrics
 from ..monitors.processes import ProcessMonitor
+from ..monitors.standby import StandbyMonitor
 from ..monitors.telemetry import TelemetryMonitor
 from ..monitors.use import UseRecorder
 from ..protocols import (
@@ -39,6 +40,7 @@ class Backend(NamedTuple):
     inventory: Inventory
     processes: ProcessMonitor
     health: HealthMonitor
+    standby: StandbyMonitor
     environment: LeaseEnvironmentReader
     device_access: DeviceAccessReader
     scrubbing: LeaseStatusReader

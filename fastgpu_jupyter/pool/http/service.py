@@ -16,6 +16,7 @@ from .handlers.devices import DeviceHandlers
 from .handlers.leases import LeaseHandlers
 from .handlers.pool import PoolHandlers
 from .handlers.sizes import SizeHandlers
+from .handlers.standby import StandbyHandlers
 from .limits import RateLimiter, ServiceLimits
 from .permissions import Permissions
 from .publisher import EventPublisher
@@ -63,6 +64,7 @@ class PoolService:
         self._accounting = AccountingHandlers(context)
         self._sizes = SizeHandlers(context, limits)
         self._advice = AdviceHandlers(context)
+        self._standby = StandbyHandlers(context)
 
     def handlers(self) -> HandlerTable:
         """Return the handler of every operation."""
@@ -73,6 +75,7 @@ class PoolService:
             **self._accounting.table(),
             **self._sizes.table(),
             **self._advice.table(),
+            **self._standby.table(),
         }
 
     async def subscribe(self, call: HttpCall, on_end: Callable[[], None]) -> StreamSubscriber:

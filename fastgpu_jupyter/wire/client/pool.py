@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ from .stream import EventStream
 from .transport import Transport, bearer
 
 if TYPE_CHECKING:
-    from ..schemas import PoolView, QueueEntryView, StatusView
+    from ..schemas import PoolView, QueueEntryView, StandbyAnswer, StandbyKernelBody, StandbyList, StatusView
 
 #: The pool manager sends a keepalive more often; after this time without a message it does not answer.
 SILENCE_MAX_S = 5.0
@@ -33,6 +34,18 @@ class PoolCalls(Transport):
     def queue(self) -> list[QueueEntryView]:
         """Return the queue in order of grant."""
         return cast("list[QueueEntryView]", self._call("GET", "/v1/queue")["queue"])
+
+    def standby_kernels(self) -> StandbyList:
+        """Return the standby kernels of this process's user."""
+        return cast("StandbyList", self._call("GET", "/v1/standby"))
+
+    def report_standby(self, kernels: Sequence[StandbyKernelBody], wanted_bytes: int | None) -> StandbyAnswer:
+        """Report all standby kernels of this process, and the memory of one that it wants to start or starts now.
+
+        Return which may stay and whether it may be started. Raises :class:`NotFound` for an older pool manager.
+        """
+        body = {"kernels": list(kernels), "wanted_bytes": wanted_bytes}
+        return cast("StandbyAnswer", self._call("PUT", "/v1/standby", body))
 
     def events(self, lease_id: str | None = None, since: int | None = None, *, token: str | None = None) -> EventStream:
         """Open the stream of snapshots, changes and readings; only of one lease with ``lease_id`` and its ``token``.

@@ -160,6 +160,15 @@ from .requests import (
     TransferBody,
 )
 from .sizes import EstimateView, SizeEffectName, SizeModelView, SizeOption, SizeOptions
+from .standby import (
+    StandbyAnswer,
+    StandbyBody,
+    StandbyKernelAnswer,
+    StandbyKernelBody,
+    StandbyKernelView,
+    StandbyList,
+    StandbyTotals,
+)
 from .stream import (
     ChangedMessage,
     ErrorView,
@@ -308,6 +317,13 @@ __all__ = [
     "SnapshotMessage",
     "SnoozeBody",
     "SpendingView",
+    "StandbyAnswer",
+    "StandbyBody",
+    "StandbyKernelAnswer",
+    "StandbyKernelBody",
+    "StandbyKernelView",
+    "StandbyList",
+    "StandbyTotals",
     "StatementLineKind",
     "StatementLineView",
     "StatementList",

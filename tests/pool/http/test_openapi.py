@@ -118,6 +118,7 @@ def test_answers_match_the_openapi_document(serve: Serve) -> None:
             {"Authorization": f"Bearer {token}"},
         ),
         "/v1/groups/{group}": (b'{"weight": 200}', {}),
+        "/v1/standby": (b'{"kernels": [{"pid": 1, "start_time": 1, "memory_bytes": null}], "wanted_bytes": 1}', {}),
         "/v1/tenants/{tenant}": (b'{"weight": 200, "limit_milli": null}', {}),
     }
     path = {**EXAMPLES, "lease_id": held["id"], "device_id": str(device_of(held))}

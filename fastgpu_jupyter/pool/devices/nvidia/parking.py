@@ -10,7 +10,7 @@ import psutil
 from ....core.placement.parkability import host_bytes_needed
 from ....errors import HostFault, Message
 from ....units import GIB
-from ...host import memory
+from ....wire import host_memory
 from ...host.attribution import lease_of
 from ..driver import ListedProcesses, NotNow, ProcessList, ReserveHostMemory, UnlistedProcesses
 from .cuda_checkpoint import Parker, mapping
@@ -109,11 +109,11 @@ def _require_room(found: Mapping[int, int], needed_bytes: int) -> None:
 
     The memory becomes the processes' own: what their control groups do not leave them would end them.
     """
-    free_bytes = memory.available_bytes()
+    free_bytes = host_memory.available_bytes()
     if free_bytes is not None and needed_bytes + SPARE_BYTES > free_bytes:
         raise HostFault(Message.of("parking.host_memory_available", needed_bytes=needed_bytes, left_bytes=free_bytes))
     for pid in found:
-        left_bytes = memory.headroom_bytes(pid)
+        left_bytes = host_memory.headroom_bytes(pid)
         if left_bytes is not None and needed_bytes > left_bytes:
             raise HostFault(Message.of("parking.host_memory_cgroup", needed_bytes=needed_bytes, left_bytes=left_bytes))
 

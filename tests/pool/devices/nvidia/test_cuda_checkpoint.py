@@ -24,8 +24,8 @@ from fastgpu_jupyter.pool.devices.nvidia.cuda_checkpoint import (
     uuid_bytes,
 )
 from fastgpu_jupyter.pool.devices.nvidia.parking import LeaseParker
-from fastgpu_jupyter.pool.host import memory
 from fastgpu_jupyter.units import GIB
+from fastgpu_jupyter.wire import host_memory
 from tests.pool.devices.nvidia.cuda_driver import FakeCuda, PlayedProcesses
 from tests.refusals import refused
 
@@ -279,8 +279,8 @@ def family() -> Iterator[tuple[int, int]]:
 @pytest.fixture(autouse=True)
 def _cuda_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_memory, "_uses_cuda", lambda _: True)
-    monkeypatch.setattr(memory, "available_bytes", lambda: 100 * GIB)
-    monkeypatch.setattr(memory, "headroom_bytes", lambda _: None)
+    monkeypatch.setattr(host_memory, "available_bytes", lambda: 100 * GIB)
+    monkeypatch.setattr(host_memory, "headroom_bytes", lambda _: None)
 
 
 def of_lease(
@@ -335,11 +335,11 @@ def test_lease_parker_counts_unknown_memory_as_the_whole_lease() -> None:
 def test_lease_parker_without_host_memory_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     parker = FakeParker()
     lease = of_lease(parker, {os.getpid(): 10 * GIB})
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10 * GIB)
+    monkeypatch.setattr(host_memory, "available_bytes", lambda: 10 * GIB)
     with refused(HostFault, match=r"takes about 10\.5 GiB of host memory, and 10 GiB are available on this machine"):
         lease.park([A], os.getpid(), 10 * GIB, reserve)
-    monkeypatch.setattr(memory, "available_bytes", lambda: 20 * GIB)
-    monkeypatch.setattr(memory, "headroom_bytes", lambda _: 9 * GIB)
+    monkeypatch.setattr(host_memory, "available_bytes", lambda: 20 * GIB)
+    monkeypatch.setattr(host_memory, "headroom_bytes", lambda _: 9 * GIB)
     with refused(HostFault, match=r"leaves it 9 GiB\. Raise its memory\.max"):
         lease.park([A], os.getpid(), 10 * GIB, reserve)
     assert parker.calls == []
@@ -398,25 +398,25 @@ def test_headroom_is_the_least_of_the_groups_above_a_process(tmp_path: Path, mon
     leaf.mkdir(parents=True)
     (proc / "7").mkdir(parents=True)
     (proc / "7/cgroup").write_text("0::/jupyter/kernel\n")
-    assert memory.headroom_bytes(7, proc, groups) is None
+    assert host_memory.headroom_bytes(7, proc, groups) is None
     (leaf / "memory.max").write_text("max\n")
     (leaf / "memory.current").write_text("100\n")
-    assert memory.headroom_bytes(7, proc, groups) is None
+    assert host_memory.headroom_bytes(7, proc, groups) is None
     (leaf.parent / "memory.max").write_text("1000\n")
     (leaf.parent / "memory.current").write_text("900\n")
-    assert memory.headroom_bytes(7, proc, groups) == 100
+    assert host_memory.headroom_bytes(7, proc, groups) == 100
     (leaf.parent / "memory.stat").write_text("anon 600\ninactive_file 250\n")
-    assert memory.headroom_bytes(7, proc, groups) == 350
+    assert host_memory.headroom_bytes(7, proc, groups) == 350
     (leaf / "memory.max").write_text("110\n")
-    assert memory.headroom_bytes(7, proc, groups) == 10
+    assert host_memory.headroom_bytes(7, proc, groups) == 10
     (proc / "7/cgroup").write_text("0::/../elsewhere\n")
-    assert memory.headroom_bytes(7, proc, groups) is None
-    assert memory.headroom_bytes(8, proc, groups) is None
+    assert host_memory.headroom_bytes(7, proc, groups) is None
+    assert host_memory.headroom_bytes(8, proc, groups) is None
     (proc / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:     2 kB\n")
-    assert memory.available_bytes(proc) == 2048
-    assert memory.available_bytes(tmp_path / "nothing") is None
+    assert host_memory.available_bytes(proc) == 2048
+    assert host_memory.available_bytes(tmp_path / "nothing") is None
 
 
 def test_available_bytes_of_this_host_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert (memory.available_bytes() or 0) > 2**20
+    assert (host_memory.available_bytes() or 0) > 2**20
