@@ -15,6 +15,14 @@ def call_when_cuda_initializes(torch: Any, callback: Callable[[], None]) -> None
     torch.cuda._lazy_call(callback)  # noqa: SLF001 (no public name)
 
 
+def is_initialized(torch: Any) -> bool:
+    """Return whether ``torch`` uses devices already; False for another module of that name."""
+    try:
+        return bool(torch.cuda.is_initialized())
+    except AttributeError:
+        return False
+
+
 def driver_is_loaded() -> bool:
     """Return whether this process has loaded the driver with which PyTorch, among others, finds devices.
 

@@ -1,0 +1,211 @@
+"""Imports modules in a standby kernel, and finds what would make their import in the notebook another one.
+
+The process has neither the environment of the lease, nor the notebook's folder, nor a shell yet. A module that depends
+on any of these, or that does more than define things, is refused; the process has run it then, and must end.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+
+# It asks for the working directory, where processes that it spawns begin; :func:`apply_changes` tells it that.
+import multiprocessing.process
+import os
+import random
+import resource
+import signal
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from ..compat import jax as compat_jax
+from ..compat import torch as compat_torch
+from ..compat.import_hook import ImportHook
+from ..wire.preload import Refusal, RefusalReason
+from .later_streams import recorded_streams
+from .preload_questions import questions
+
+#: What a refusal quotes of the evidence, in characters.
+DETAIL_MAX = 300
+#: Libraries with a global generator of random numbers, and how its state is read.
+GENERATORS: Mapping[str, Callable[[Any], str]] = {
+    "numpy.random": lambda module: repr(module.get_state(legacy=False)),
+    "torch.random": lambda module: repr(module.get_rng_state().tolist()),
+}
+
+
+class _Changes:
+    """Variables that imports have set: the environment of the hand-over does not have them."""
+
+    def __init__(self) -> None:
+        self.before = dict(os.environ)
+        self.after: dict[str, str] = {}
+
+    def note(self) -> None:
+        self.after = dict(os.environ)
+
+    def apply(self, environ: Any) -> None:
+        for name in {*self.before, *self.after}:
+            if self.before.get(name) != (value := self.after.get(name)):
+                if value is None:
+                    environ.pop(name, None)
+                else:
+                    environ[name] = value
+
+
+_changes: _Changes | None = None
+
+
+def run(
+    names: Sequence[str], launch_variables: Collection[str], begins: Callable[[str], None] = lambda _: None
+) -> Refusal | None:
+    """Import the modules in order; return why one is refused, None if all are there.
+
+    ``launch_variables`` are set at the hand-over only. ``begins`` is called with each name, because the import of a
+    module may end the process or never end.
+    """
+    global _changes  # noqa: PLW0603 (of this process, like its environment)
+    _changes = _Changes()
+    for name in names:
+        begins(name)
+        refusal = _import(name, launch_variables)
+        if refusal is not None:
+            return refusal
+    _changes.note()
+    return None
+
+
+def apply_changes() -> None:
+    """Set the variables that the imports have set, in the environment of the hand-over, and tell them the folder."""
+    if _changes is not None:
+        _changes.apply(os.environ)
+    started_in: Any = multiprocessing.process
+    started_in.ORIGINAL_DIR = os.getcwd()  # noqa: PTH109
+
+
+def _import(name: str, launch_variables: Collection[str]) -> Refusal | None:
+    before, raised = _process(), None
+    with _output() as output, questions(launch_variables) as asked, _generators() as seeded:
+        try:
+            import_module(name)
+        except SystemExit as error:
+            raised = RefusalReason.EXITS, str(error)[:DETAIL_MAX]
+        except BaseException as error:  # noqa: BLE001 (also an interrupt: the module has not been imported)
+            raised = _reason(name, error), f"{type(error).__name__}: {error}"[:DETAIL_MAX]
+    if compat_torch.driver_is_loaded() or _has_initialized():
+        return Refusal(name, RefusalReason.USES_DEVICES)
+    if asked:
+        return Refusal(name, *asked[0])
+    if raised:
+        return Refusal(name, *raised)
+    if output:
+        return Refusal(name, RefusalReason.PRINTS, output[0][:DETAIL_MAX])
+    if seeded:
+        return Refusal(name, RefusalReason.SEEDS, seeded[0])
+    after = _process()
+    changed = next((key for key in before if after[key] != before[key]), None)
+    return None if changed is None else Refusal(name, _REASONS.get(changed, RefusalReason.CHANGES_PROCESS), changed)
+
+
+def _reason(name: str, error: BaseException) -> RefusalReason:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    return RefusalReason.NOT_FOUND if missing and f"{name}.".startswith(f"{missing}.") else RefusalReason.RAISES
+
+
+def _has_initialized() -> bool:
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    return (torch is not None and compat_torch.is_initialized(torch)) or (
+        jax is not None and compat_jax.backends_are_initialized(jax) is not False
+    )
+
+
+# ---- what a module does ----------------------------------------------------------------------------------------------
+
+_REASONS = {"threads": RefusalReason.STARTS_THREADS, "processes": RefusalReason.STARTS_PROCESSES}
+
+
+def _process() -> dict[str, Any]:
+    """Return what an import must not change, by its name. Threads of libraries in other languages are not seen."""
+    return {
+        "threads": set(sys._current_frames()),  # noqa: SLF001 (documented; threading knows only its own threads)
+        "processes": _has_children(),
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "signal mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "timer": signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+        "limits": [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")],
+        "processors": os.sched_getaffinity(0),
+        "priority": os.getpriority(os.PRIO_PROCESS, 0),
+        "working directory": os.getcwd(),  # noqa: PTH109
+        "sys.path": list(sys.path),
+        "streams": (sys.stdin, sys.stdout, sys.stderr, builtins.input, builtins.print),
+        "hooks": (sys.excepthook, sys.displayhook, sys.gettrace(), sys.getprofile(), sys.unraisablehook),
+        "recursion limit": sys.getrecursionlimit(),
+        "modules of the kernel": sys.modules["__main__"],
+    }
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[list[str]]:
+    """Yield a list that has what was written to the standard streams and their descriptors, when the context ends."""
+    output: list[str] = []
+    kept = [os.dup(1), os.dup(2)]
+    caught = os.memfd_create("preload")
+    try:
+        with recorded_streams() as streams:
+            begun = [len(stream.recorded) for stream in streams]
+            _flush()
+            os.dup2(caught, 1)
+            os.dup2(caught, 2)
+            try:
+                yield output
+            finally:
+                _flush()
+                os.dup2(kept[0], 1)
+                os.dup2(kept[1], 2)
+            texts = [stream.recorded[start:] for stream, start in zip(streams, begun, strict=True)]
+        texts.append(os.pread(caught, 4 * DETAIL_MAX, 0).decode(errors="replace"))
+        output += filter(None, texts)
+    finally:
+        for descriptor in (*kept, caught):
+            os.close(descriptor)
+
+
+def _flush() -> None:
+    """Write what libraries in C have buffered: it would appear in the output of the first notebook."""
+    import ctypes
+
+    ctypes.CDLL(None).fflush(None)
+
+
+@contextlib.contextmanager
+def _generators() -> Iterator[list[str]]:
+    """Yield a list of the global generators whose state was changed in the context, when it ends."""
+    changed: list[str] = []
+    states: dict[str, str] = {"random": repr(random.getstate())}
+
+    def imported(name: str) -> None:
+        states[name] = GENERATORS[name](sys.modules[name])
+
+    for name in GENERATORS:
+        if name in sys.modules:
+            imported(name)
+    hook = ImportHook(GENERATORS, imported)
+    hook.install()
+    try:
+        yield changed
+    finally:
+        hook.remove()
+    for name, state in states.items():
+        now = repr(random.getstate()) if name == "random" else GENERATORS[name](sys.modules[name])
+        if now != state:
+            changed.append(name)
