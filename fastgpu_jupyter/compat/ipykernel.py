@@ -21,11 +21,31 @@ def comm_message_of(kernel: Any, frames: list[Any]) -> dict[str, Any] | None:
     """
     session = kernel.session
     try:
-        _, rest = session.feed_identities(frames, copy=False)
-        message = session.deserialize(rest, content=False, copy=False)
+        message = _without_content(session, frames)
         if message["header"]["msg_type"] != "comm_msg":
             return None
         content: dict[str, Any] = session.unpack(message["content"])
     except Exception:  # noqa: BLE001 (ipykernel logs what is wrong with a message)
         return None
     return content
+
+
+def message_id_of(kernel: Any, frames: list[Any]) -> str | None:
+    """Return the id of a message of the shell channel, as above; None for one that is not valid."""
+    try:
+        return str(_without_content(kernel.session, frames)["header"]["msg_id"])
+    except Exception:  # noqa: BLE001 (as above)
+        return None
+
+
+def _without_content(session: Any, frames: list[Any]) -> Any:
+    _, rest = session.feed_identities(frames, copy=False)
+    return session.deserialize(rest, content=False, copy=False)
+
+
+def is_iopub(kernel: Any, stream: Any) -> bool:
+    """Return whether ``stream``, the first argument of ``Session.send``, is the kernel's IOPub channel.
+
+    Output streams name the thread, everything else its socket.
+    """
+    return stream is kernel.iopub_thread or stream is kernel.iopub_socket

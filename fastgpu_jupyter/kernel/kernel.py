@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .cell_cost import Cell
     from .cell_profile import Profile
     from .completion import Sizes
+    from .output_buffer import OutputBuffer
     from .widget.kernel_widgets import KernelWidgets
 
 #: A wait shorter than this shows no display, which would only flicker.
@@ -52,6 +53,10 @@ class FastGPUKernel(IPythonKernel):
         self.cells = Cells()
         #: What the widgets of this kernel share; None before the first.
         self.widgets: KernelWidgets | None = None
+        #: How many cells run or wait, those that only ask something included.
+        self.cells_running = 0
+        #: What keeps the output while no server is there; None at other times.
+        self.output_buffer: OutputBuffer | None = None
         self._interrupts = Interrupts()
         self._sizes: Sizes | None = None
         ipykernel: Any = super()  # its methods carry no types
@@ -88,6 +93,21 @@ class FastGPUKernel(IPythonKernel):
         **more: Any,
     ) -> dict[str, Any]:
         """Run a cell as soon as the gate is open; ``more`` is what ipykernel adds (cell_id, cell_meta)."""
+        self.cells_running += 1
+        try:
+            return await self._execute(code, silent, store_history, user_expressions, allow_stdin, **more)
+        finally:
+            self.cells_running -= 1
+
+    async def _execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool,
+        user_expressions: dict[str, Any] | None,
+        allow_stdin: bool,
+        **more: Any,
+    ) -> dict[str, Any]:
         gate, ipykernel = self.gate, cast(Any, super())
         reply: dict[str, Any]
         if silent or not store_history or only_asks(code):
@@ -173,6 +193,8 @@ class FastGPUKernel(IPythonKernel):
 
     async def shell_channel_thread_main(self, msg: Any) -> None:
         """Pass a message of the shell channel on; serve the requests of our widgets here, also while a cell runs."""
+        if self.output_buffer is not None:
+            self.output_buffer.note_request(msg)
         if self.widgets is not None:
             content = comm_message_of(self, msg)
             if content is not None and self.widgets.take(content):

@@ -30,6 +30,8 @@ MODULES = (
     "kernel.memory_caps",
     "kernel.late_devices",
     "kernel.ancestor_watch",
+    "kernel.server_link",
+    "kernel.orphan",
     "kernel.activity_reporter",
     "kernel.framework_memory",
     "kernel.widget.answer",

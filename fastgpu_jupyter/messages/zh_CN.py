@@ -13,6 +13,7 @@ from . import (
     zh_CN_drivers,
     zh_CN_job_views,
     zh_CN_jobs,
+    zh_CN_kept,
     zh_CN_kernel,
     zh_CN_operation,
     zh_CN_standby,
@@ -26,6 +27,7 @@ MESSAGES: dict[str, str] = {
     **zh_CN_jobs.MESSAGES,
     **zh_CN_job_views.MESSAGES,
     **zh_CN_kernel.MESSAGES,
+    **zh_CN_kept.MESSAGES,
     **zh_CN_operation.MESSAGES,
     **zh_CN_standby.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------

@@ -1,0 +1,24 @@
+"""The English sentences about kernels that outlive their Jupyter server; see :mod:`.en`."""
+
+from __future__ import annotations
+
+MESSAGES: dict[str, str | dict[str, str]] = {
+    "kept.note": (
+        "No Jupyter server was running from {since} to {until}. The kernel went on meanwhile; what it wrote in that "
+        "time follows."
+    ),
+    "kept.gap": {
+        "plural": "count",
+        "one": "{count} output ({size_bytes}) was dropped here: more was written than is kept while no server runs.",
+        "other": (
+            "{count} outputs ({size_bytes}) were dropped here: more was written than is kept while no server runs."
+        ),
+    },
+    "kept.not": "The process that started this kernel has ended. The kernel ends, too.",
+    "kept.upgraded": (
+        "The Jupyter server has ended, and FastGPU was upgraded meanwhile, so that this kernel cannot be kept: it ends."
+    ),
+    "kept.expired": "No Jupyter server has adopted this kernel in time. It ends, and releases its GPU.",
+    "kept.unknown_server": "The process that is to be the kernel's server is not running.",
+    "kept.server_alive": "The kernel has another Jupyter server, which is running. Nothing was changed.",
+}

@@ -1,0 +1,13 @@
+"""The Chinese sentences about kernels that outlive their Jupyter server; see :mod:`.zh_CN`."""
+
+from __future__ import annotations
+
+MESSAGES: dict[str, str] = {
+    "kept.note": "从 {since} 到 {until} 没有运行 Jupyter 服务器。内核一直在继续运行；下面是它在此期间的输出。",
+    "kept.gap": "此处省略了 {count} 条输出（{size_bytes}）：没有服务器运行时，输出超过了可保留的数量。",
+    "kept.not": "启动此内核的进程已结束。内核也随之结束。",
+    "kept.upgraded": "Jupyter 服务器已结束，而 FastGPU 在此期间已升级，因此无法保留此内核：它将结束。",
+    "kept.expired": "没有 Jupyter 服务器及时接管此内核。内核结束，并释放其 GPU。",
+    "kept.unknown_server": "将作为此内核服务器的进程没有在运行。",
+    "kept.server_alive": "此内核的另一个 Jupyter 服务器正在运行。没有做任何更改。",
+}
