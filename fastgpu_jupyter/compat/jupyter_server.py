@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import wraps
 from typing import Any
+
+from jupyter_server.gateway.managers import GatewayMappingKernelManager
+from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
+from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
+from tornado.web import HTTPError
 
 #: The model of a session before (None: it is new) and after a change.
 SessionChanged = Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]
@@ -35,3 +42,45 @@ def call_after_session_changes(session_manager: Any, changed: SessionChanged) ->
         return answer
 
     session_manager.save_session, session_manager.update_session = save_and_call, update_and_call
+
+
+def can_adopt(kernel_manager: Any) -> bool:
+    """Return whether the server's kernel manager runs kernels itself, as opposed to those of a gateway."""
+    return isinstance(kernel_manager, MappingKernelManager) and not isinstance(
+        kernel_manager, GatewayMappingKernelManager
+    )
+
+
+async def register_running_kernel(kernel_manager: Any, kernel_id: str, manager: Any, execution_state: str) -> None:
+    """Add the manager of a kernel that runs already to the server's kernels, as after a launch.
+
+    ``MappingKernelManager`` has no public method for it: its activity is watched, it is culled, and it is removed when
+    it has died.
+    """
+    kernel_manager._kernels[kernel_id] = manager  # noqa: SLF001
+    kernel_manager._kernel_connections[kernel_id] = 0  # noqa: SLF001
+    manager.execution_state, manager.reason = execution_state, ""
+    await kernel_manager._finish_kernel_start(kernel_id)  # noqa: SLF001
+    KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=manager.kernel_name).inc()
+    if not kernel_manager._initialized_culler:  # noqa: SLF001
+        kernel_manager.initialize_culler()
+
+
+def set_kernel_info(manager: Any, info: Mapping[str, Any]) -> None:
+    """Store the kernel's reply to a ``kernel_info_request``, so that websockets do not ask for it.
+
+    They ask on the shell channel, where the request waits until the cell that runs has ended, and open after the reply.
+    """
+    future: Future[Any] = Future()
+    future.set_result(dict(info))
+    manager._kernel_info_future = future  # noqa: SLF001
+
+
+async def restore_session(
+    session_manager: Any, session_id: str, kernel_id: str, *, path: str | None, name: str | None, type_: str | None
+) -> None:
+    """Save a session of an earlier server under its id, unless its database has been kept."""
+    with suppress(HTTPError):
+        await session_manager.get_session(session_id=session_id)
+        return
+    await session_manager.save_session(session_id, path=path, name=name, type=type_, kernel_id=kernel_id)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Bool, Float, Int
+from traitlets import Bool, Enum, Float, Int
 
 from ..compat import jupyterlab_server
 from ..compat.jupyter_server import call_after_session_changes
@@ -23,11 +23,14 @@ from ..text import printable
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, is_simulated, value_of
 from ..wire.locate import pool_socket
+from .adoption import Adoption
 from .broadcaster import EventBroadcaster
 from .handlers.restarts import RESTART_ROUTE, RestartHandler, provisioner_of
 from .idle_shutdown import IdleShutdown
 from .jobs_connector import JobsConnector, has_jobs
+from .kernel_records import CRASH, KEEP, KernelRecords, set_records
 from .launches import abandon_launches
+from .leaving import leave_kernels
 from .notebook_name import SESSION_VARIABLE, name_of_session
 from .pool_connector import PoolConnector
 from .provisioner import FastGPUProvisioner
@@ -64,17 +67,31 @@ class FastGPUExtension(ExtensionApp):
         30.0, min=0.5, help="Seconds between two looks for kernels that the idle policy of the pool lets shut down."
     ).tag(config=True)
 
+    keep_kernels = Enum(
+        KEEP,
+        CRASH,
+        help="Which kernels of FastGPU outlive this server, to be adopted by the next one of the same user and root "
+        "folder: 'never'; those of a server that is killed or crashes ('crash'); also those of one that is stopped, as "
+        "for an upgrade ('always').",
+    ).tag(config=True)
+    orphan_after_s = Float(
+        86_400.0, min=0.0, help="Seconds after which a kernel that no server has adopted ends by itself."
+    ).tag(config=True)
+
     _start: asyncio.Task[None] | None = None
     _start_jobs: asyncio.Task[None] | None = None
     _idle: asyncio.Task[None] | None = None
     _standby: StandbyKernels | None = None
 
+    _records: KernelRecords | None = None
+    _adoption: Adoption | None = None
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._renames: set[asyncio.Task[None]] = set()
+        self._changes: set[asyncio.Task[None]] = set()
 
     def initialize_settings(self) -> None:
-        """Create the objects that the handlers share."""
+        """Create the objects that the handlers share, and adopt the kernels of an earlier server."""
         assert self.serverapp is not None
         connector = PoolConnector(start_pool=self.start_pool)
         self.settings["fastgpu_pool"] = connector
@@ -91,11 +108,19 @@ class FastGPUExtension(ExtensionApp):
             self.serverapp.event_logger.register_event_schema(_SCHEMAS / "lease" / "v1.yaml")
 
         call_after_session_changes(self.serverapp.session_manager, self._session_changed)
+        self._records = KernelRecords(self.keep_kernels, self.orphan_after_s, self.serverapp.root_dir, self.log)
+        set_records(self.serverapp.kernel_manager, self._records)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # the server does not listen yet
+            self.serverapp.io_loop.run_sync(self._adopt_kernels)
 
     def _session_changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
-        """Give the kernel's lease the name of its notebook, after a rename or where it has none."""
+        """Record the session, and give the kernel's lease the name of its notebook, as after a rename."""
         assert self.serverapp is not None
         sessions, kernels = self.serverapp.session_manager, self.serverapp.kernel_manager
+        if self._records is not None:
+            self._change(self._records.session_changed(before, after))
 
         def name_of(session: Mapping[str, Any]) -> str:
             return name_of_session(sessions.get_kernel_env(session["path"], session["name"])[SESSION_VARIABLE])
@@ -107,9 +132,23 @@ class FastGPUExtension(ExtensionApp):
         # A console of the same kernel is another session, and does not name the lease.
         names = [None, *([] if before is None or before["kernel"]["id"] != kernel_id else [name_of(before)])]
         if provisioner.notebook in names and provisioner.notebook != name_of(after):
-            task = asyncio.create_task(provisioner.rename(name_of(after)))
-            self._renames.add(task)
-            task.add_done_callback(self._renames.discard)
+            self._change(provisioner.rename(name_of(after)))
+
+    def _change(self, change: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+
+    async def _adopt_kernels(self) -> None:
+        """Adopt once; a failure must not keep the server from starting."""
+        if self._adoption is not None or self._records is None or self.serverapp is None:
+            return
+        server = self.serverapp
+        self._adoption = Adoption(server.kernel_manager, server.session_manager, self._records, self.log)
+        try:
+            await self._adoption.run()
+        except Exception:
+            self.log.exception("FastGPU: kernels of an earlier server were not adopted")
 
     def initialize_handlers(self) -> None:
         """Add the routes; the application adds the base URL."""
@@ -118,6 +157,7 @@ class FastGPUExtension(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
         """Start the pool manager and remove stale token files, in the background."""
+        await self._adopt_kernels()  # where the server was initialized in an event loop
         jupyterlab_server.translate_schemas(__package__.partition(".")[0], LOCALES)
         self._start = asyncio.create_task(self._prepare_pool())
         self._start_jobs = asyncio.create_task(self._prepare_jobs())
@@ -138,7 +178,7 @@ class FastGPUExtension(ExtensionApp):
             leases = await connector.call(PoolClient.leases)
             kernel_ids = [view["holder"]["kernel_id"] for view in leases if view["state"] != LeaseState.ENDED]
             live = [kernel_id for kernel_id in kernel_ids if kernel_id]
-            await in_thread(remove_stale_tokens, live)
+            await in_thread(remove_stale_tokens, [*live, *await in_thread(recorded_kernel_ids)])
         except (FastGPUError, OSError) as error:
             self.log.warning("FastGPU: %s", printable(str(error)))
 
@@ -161,13 +201,24 @@ class FastGPUExtension(ExtensionApp):
         if self._standby is not None:
             await self._standby.stop()
         assert self.serverapp is not None
+        if self._adoption is not None:
+            self._adoption.stop()
         await abandon_launches(self.serverapp.kernel_manager)
+        if self._records is not None:
+            await leave_kernels(self.serverapp, self._records, self.log)
 
     def _lease_changed(self, view: LeaseView) -> None:
         assert self.serverapp is not None
         if self.serverapp.event_logger is None:
             return
         self.serverapp.event_logger.emit(schema_id=LEASE_SCHEMA, data=lease_event(view))
+
+
+def recorded_kernel_ids() -> list[str]:
+    """Return the ids of kernels that may request a lease with the token in their file, whatever server they have."""
+    from ..wire.kept_kernels import records
+
+    return [found.record.kernel_id for found in records()]
 
 
 def resume_jobs() -> None:

@@ -19,14 +19,14 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Float, Unicode, default
 
-from ..compat.jupyter_client import forget_pending_kernel
+from ..compat.jupyter_client import forget_pending_kernel, launch_arguments_of
 from ..core.model.lifecycle import LeaseState
 from ..errors import Conflict, FastGPUError, Message
 from ..messages import render
@@ -42,9 +42,10 @@ from .cell_timeout import explain_timeout, timeout_in_progress
 from .holder_binding import HolderBinding
 from .intents import intents
 from .kernel_lease import KernelLease, Wanted, wait_for_grant
+from .kernel_records import KernelRecords, records_of
 from .launch_error import launch_error, restart_refused
 from .launches import launches
-from .notebook_name import name_of_kernel, this_program
+from .notebook_name import SESSION_VARIABLE, name_of_kernel, name_of_session, this_program
 from .process import PidfdProcess
 from .restart_turn import RestartTurn
 from .standby_process import details_of
@@ -52,7 +53,9 @@ from .threads import in_thread
 from .token_files import token_path, write_lease_file
 
 if TYPE_CHECKING:
+    from ..wire.process_identity import ProcessIdentity
     from ..wire.schemas import LeaseView
+    from ..wire.schemas.kept_kernel import KeptKernel
     from .start_match import Start
 
 #: A kernel that is younger than this may still be importing.
@@ -166,6 +169,7 @@ class FastGPUProvisioner(LocalProvisioner):
             launch = await super().pre_launch(env=env, **kwargs)
             # After the kernelspec's own variables, which must not name other devices than those of the lease.
             launch["env"] = self._lease.environment(client, view, launch["env"], gate=self.gate)
+            launch["env"].update(await self._record(launch))
             return launch
         except Exception as error:
             await self._launch_failed()
@@ -173,6 +177,25 @@ class FastGPUProvisioner(LocalProvisioner):
         except BaseException:
             await self._launch_failed()
             raise
+
+    async def _record(self, launch: Mapping[str, Any]) -> dict[str, str]:
+        """Record the kernel that is about to be started, if it may outlive this server; return its variables for it."""
+        if self._records is None or GATE_MODULE not in self.kernel_spec.argv:
+            return {}
+        return await self._records.starting(
+            self.parent, launch["cmd"], launch.get("cwd"), launch["env"].get(SESSION_VARIABLE), **self._recorded()
+        )
+
+    def _recorded(self) -> dict[str, Any]:
+        """Return what the record of the kernel has of this provisioner."""
+        from ..wire.schemas.kept_kernel import RecordedRequest
+
+        chosen = RecordedRequest(size=self._chosen.size, options=dict(self._chosen.options))
+        return {"chosen": chosen, "lease_id": self.lease_id, "notebook": self._notebook}
+
+    @property
+    def _records(self) -> KernelRecords | None:
+        return records_of(getattr(self.parent, "parent", None))
 
     @property
     def _in_server(self) -> bool:
@@ -188,6 +211,8 @@ class FastGPUProvisioner(LocalProvisioner):
     async def rename(self, notebook: str) -> None:
         """Give the lease the name of the notebook that the kernel is for now."""
         self._notebook = notebook
+        if self._records is not None:
+            await self._records.changed(self.kernel_id, notebook=notebook)
         await in_thread(self._lease.rename, lambda: self._notebook)
 
     @property
@@ -245,6 +270,8 @@ class FastGPUProvisioner(LocalProvisioner):
         self._restart_requested = False
         self._launched_at = asyncio.get_running_loop().time()
         if self.pid is not None:
+            if self._records is not None:
+                await self._records.started(self.kernel_id, self.pid, pgid=self.pgid)
             await self._binding.bind_kernel(self.pid)
         launches.discard(self)
         self._turn.give_back()
@@ -260,6 +287,11 @@ class FastGPUProvisioner(LocalProvisioner):
             return  # the process runs, and its end will be noticed
         # Shielded: a cancelled launch must not leave its lease, which this process would hold until it ends.
         await asyncio.shield(asyncio.ensure_future(in_thread(self._lease.release)))
+        await self._remove_record()
+
+    async def _remove_record(self) -> None:
+        if self._records is not None:
+            await self._records.ended(self.kernel_id)
 
     def _forget_pending(self) -> None:
         """Remove the failed launch from the multi-kernel manager, which could not stop with it."""
@@ -286,6 +318,8 @@ class FastGPUProvisioner(LocalProvisioner):
         if self.pid is not None:
             await self._binding.bind_kernel(self.pid)
         await in_thread(write_lease_file, self.kernel_id, view["id"])
+        if self._records is not None:
+            await self._records.changed(self.kernel_id, **self._recorded())
         return view
 
     # ---- restart and end -----------------------------------------------------------------------------------------
@@ -328,6 +362,9 @@ class FastGPUProvisioner(LocalProvisioner):
 
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel. Restart and shutdown begin with an interrupt, which ends a process that still starts."""
+        process: Any = self.process
+        if isinstance(process, PidfdProcess) and process.poll() is not None:
+            return  # only a parent that has not waited for its child knows that the number is not used again
         if signum == signal.SIGINT and self._turn.is_of_another:
             return  # it is restarted, so that no cell runs
         if signum == signal.SIGINT:
@@ -375,6 +412,7 @@ class FastGPUProvisioner(LocalProvisioner):
         if not restart:
             self._binding.stop()
             await in_thread(self._lease.release)
+            await self._remove_record()
         await super().cleanup(restart=restart)
 
     # ---- adoption ------------------------------------------------------------------------------------------------
@@ -395,3 +433,37 @@ class FastGPUProvisioner(LocalProvisioner):
             # Without a process, LocalProvisioner takes the kernel for dead.
             adopted: Any = PidfdProcess(self.pid, provisioner_info.get("start_time"))
             self.process = adopted
+
+    async def adopt(self, record: KeptKernel, process: ProcessIdentity) -> None:
+        """Become the provisioner of the running kernel ``process``, as the one that launched it was."""
+        await self.load_provisioner_info(
+            {
+                "kernel_id": record.kernel_id,
+                "connection_info": self.connection_info,
+                "pid": process.pid,
+                "pgid": await in_thread(_group_of, process.pid),
+                "ip": self.ip,
+                "lease_id": record.lease_id,
+                "start_time": process.start_time,
+            }
+        )
+        self.cwd = record.launch.cwd
+        self._notebook = record.notebook
+        name = launch_arguments_of(self.parent)["env"].get(SESSION_VARIABLE)
+        self._named = None if name is None else name_of_session(name)
+        self._chosen = ParsedRequest(record.chosen.size, cast(LeaseOptions, record.chosen.options))
+        self._first_launch = False
+
+    async def bind_adopted(self) -> None:
+        """Make the adopted kernel the holder of its lease, which it is in most cases."""
+        if self._runs and self.pid is not None:
+            await self._binding.bind_kernel(self.pid)
+
+
+def _group_of(pid: int) -> int | None:
+    """Return the process group of a kernel; None if it has none of its own, whose processes are not the kernel's."""
+    try:
+        group = os.getpgid(pid)
+    except OSError:
+        return None
+    return group if group == pid else None

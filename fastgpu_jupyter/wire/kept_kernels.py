@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,8 @@ RECORD_BYTES_MAX = 2**18
 RECORDS_MAX = 4096
 #: How long a change of a record waits for another process, which needs milliseconds.
 LOCK_S = 3.0
+#: A file younger than this may be in use by the process that writes it.
+UNFINISHED_S = 60.0
 
 
 class Found(NamedTuple):
@@ -135,8 +137,7 @@ def claim(found: Found) -> Found | None:
         with suppress(ValueError):
             now = read(found.path)
             if now is not None and Found(found.path, now).is_orphaned():
-                own = msgspec.structs.replace(now, server=server, detached=False)
-                return Found(write(own), own)
+                return replaced(Found(found.path, now), server=server, detached=False)
     return None
 
 
@@ -145,6 +146,29 @@ def remove(path: Path) -> None:
     for one in (path, identity_path(path)):
         with suppress(OSError):
             one.unlink()
+
+
+def remove_unfinished() -> None:
+    """Remove what processes left beside the records that were killed while they wrote, or wrote after the end."""
+    oldest = time.time() - UNFINISHED_S
+    for path in records_folder().iterdir():
+        if path.suffix == ".new" or (path.suffix == ".pid" and not path.with_suffix(_SUFFIX).exists()):
+            with suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+
+
+def replaced(found: Found, **fields: Any) -> Found:
+    """Store the record with new values of fields, and return it; the caller is the server that it names."""
+    record = msgspec.structs.replace(found.record, **fields)
+    return Found(write(record), record)
+
+
+def remove_with_connection(found: Found) -> None:
+    """Remove what a kernel that has ended leaves: its record and its connection file."""
+    with suppress(OSError):
+        Path(found.record.connection_file).unlink()
+    remove(found.path)
 
 
 @contextmanager

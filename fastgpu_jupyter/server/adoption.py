@@ -1,0 +1,230 @@
+"""Adoption: the kernels that an earlier server of the same user and root folder left become kernels of this one.
+
+They keep their ids, their sessions, their leases and the cells that run. It happens before the server answers its first
+request: a browser that asks for its session and finds none closes the notebook's connection for good.
+
+A kernel is adopted only if its server has ended, and by one server only, which claims the record. Where that or the
+kernel's own end is not known, nothing is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compat import jupyter_client as compat_client
+from ..compat import jupyter_server as compat_server
+from ..text import printable
+from .kernel_link import ask
+from .kernel_records import KernelRecords
+from .notebook_name import SESSION_VARIABLE
+from .provisioner import FastGPUProvisioner
+from .threads import in_thread
+from .token_files import remove_token_file
+
+if TYPE_CHECKING:
+    from ..wire.kept_kernels import Found
+    from ..wire.process_identity import ProcessIdentity
+
+#: A kernel whose server was killed before it knew the kernel's process says within this time which one it is.
+STARTS_WITHIN_S = 60.0
+#: Between two looks for such kernels, for kernels that did not answer, and for the end of the cell of an adopted one.
+LOOK_S, ASK_AGAIN_S, BUSY_S = 1.0, 2.0, 10.0
+#: The longest delay of a server's start by kernels that do not answer, in seconds.
+START_S = 3.0
+
+
+class Adoption:
+    """Adopts the kernels of earlier servers for one server."""
+
+    def __init__(
+        self, kernels: Any, sessions: Any, records: KernelRecords, log: logging.Logger | logging.LoggerAdapter[Any]
+    ) -> None:
+        """Take the server's multi-kernel manager and its session manager."""
+        self._kernels = kernels
+        self._sessions = sessions
+        self._records = records
+        self._log = log
+        #: Records of kernels that may still be starting.
+        self._awaited: list[Found] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Adopt all kernels that can be adopted now, and go on with those that start or do not answer."""
+        found = await in_thread(self._find)
+        await asyncio.gather(*(self._consider(one) for one in found))
+        if self._awaited:
+            self._in_background(self._adopt_awaited())
+
+    def stop(self) -> None:
+        """End what goes on in the background."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _find(self) -> list[Found]:
+        """Return the records of kernels without a server, and remove those of kernels that are gone."""
+        from ..wire import kept_kernels
+
+        def remove_damaged(path: Path, error: ValueError) -> None:
+            self._log.warning("FastGPU: removed %s, which is no record of a kernel: %s", path, printable(str(error)))
+            kept_kernels.remove(path)
+
+        kept_kernels.remove_unfinished()
+        return [found for found in kept_kernels.records(remove_damaged) if found.is_orphaned()]
+
+    async def _consider(self, found: Found) -> None:
+        """Adopt the kernel, or drop its record if it has ended; remember it if its process may be starting."""
+        kernel_id = found.record.kernel_id
+        try:
+            process = await in_thread(found.kernel)
+            if process is None and time.time_ns() // 1_000_000 - found.record.created_at < STARTS_WITHIN_S * 1000:
+                self._awaited.append(found)
+            elif process is None or await in_thread(process.has_ended):
+                await in_thread(self._drop, found)
+            elif found.record.root == self._records.root:
+                await self._adopt(found, process)
+        except Exception as error:  # noqa: BLE001 (of one kernel, which runs on; the others are adopted)
+            self._log.warning("FastGPU: the kernel %s was not adopted: %s", kernel_id, printable(repr(error)))
+
+    def _drop(self, found: Found) -> None:
+        """Remove what is left of a kernel that has ended; the pool manager ends its lease by itself."""
+        from ..wire import kept_kernels
+
+        claimed = kept_kernels.claim(found)
+        if claimed is not None:
+            self._log.info("FastGPU: the kernel %s%s has ended without its server.", *_named(found))
+            kept_kernels.remove_with_connection(claimed)
+            remove_token_file(found.record.kernel_id)
+
+    async def _adopt(self, found: Found, process: ProcessIdentity) -> None:
+        from ..wire import kept_kernels
+
+        record = found.record
+        if not compat_server.can_adopt(self._kernels) or record.kernel_id in self._kernels:
+            return
+        manager = compat_client.manager_of_running_kernel(
+            self._kernels, record.kernel_id, record.kernelspec, record.connection_file, self._launch_arguments(found)
+        )
+        provisioner = manager.provisioner
+        if not isinstance(provisioner, FastGPUProvisioner):
+            self._log.warning("FastGPU: the kernel %s%s was not adopted: its kernelspec has changed.", *_named(found))
+            return
+        claimed = await in_thread(kept_kernels.claim, found)
+        if claimed is None:
+            return
+        self._records.take_over(claimed)
+        compat_client.keep_connection_file(manager)
+        compat_client.keep_ports(provisioner, manager)
+        await provisioner.adopt(claimed.record, process)
+        await self._records.started(record.kernel_id, process.pid, pgid=provisioner.pgid)
+        compat_client.watch_running_kernel(manager)
+        state = await self._connect(manager)
+        await compat_server.register_running_kernel(self._kernels, record.kernel_id, manager, state)
+        for session in record.sessions:
+            await compat_server.restore_session(
+                self._sessions, session.id, record.kernel_id, path=session.path, name=session.name, type_=session.type
+            )
+        # The server may have been killed before the kernel was the lease's holder.
+        self._in_background(provisioner.bind_adopted())
+        self._log.info("FastGPU: adopted the kernel %s%s, process %d.", *_named(found), process.pid)
+
+    def _launch_arguments(self, found: Found) -> dict[str, Any]:
+        """Return the arguments of a later restart, with the environment that a new kernel of this server has."""
+        launch = found.record.launch
+        cwd = {} if launch.cwd is None else {"cwd": launch.cwd}
+        return {**launch.arguments, **cwd, "env": self._environment(found)}
+
+    def _environment(self, found: Found) -> dict[str, str]:
+        for session in found.record.sessions:
+            if session.path is not None:
+                return dict(self._sessions.get_kernel_env(session.path, session.name))
+        name = found.record.launch.session_name
+        return {**os.environ, **({} if name is None else {SESSION_VARIABLE: name})}
+
+    # ---- the kernel's side -------------------------------------------------------------------------------------------
+
+    async def _connect(self, manager: Any) -> str:
+        """Let the kernel know its new server; return its execution state."""
+        link = _Link(manager, self._log)
+        compat_client.call_after_subscription(manager, lambda: self._in_background(link.deliver()))
+        try:
+            await asyncio.wait_for(link.greet(), START_S)
+        except TimeoutError:
+            self._log.warning("FastGPU: the kernel %s does not answer yet.", manager.kernel_id)
+        self._in_background(link.follow())
+        return link.state
+
+    async def _adopt_awaited(self) -> None:
+        """Adopt the kernels that were starting when their server was killed, as soon as they run."""
+        while self._awaited:
+            await asyncio.sleep(LOOK_S)
+            awaited, self._awaited = self._awaited, []
+            await asyncio.gather(*(self._consider(one) for one in awaited))
+
+    def _in_background(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Link:
+    """What passes between an adopted kernel and this server until a browser has received what the kernel kept."""
+
+    def __init__(self, manager: Any, log: Any) -> None:
+        self._manager = manager
+        self._log = log
+        self._greeted = False
+        self._delivered = False
+        self.state = "unknown"
+
+    async def greet(self) -> None:
+        """Tell the kernel which server it has, again and again until it answers."""
+        while not self._greeted:
+            await self._greet()
+            if not self._greeted:
+                await asyncio.sleep(ASK_AGAIN_S)
+
+    async def _greet(self) -> None:
+        from ..wire.process_identity import identify
+
+        server = await in_thread(partial(identify, os.getpid()))
+        assert server is not None
+        reply = await ask(self._manager, "fastgpu_server_request", {"server": server._asdict()})
+        if reply is None or reply.get("status") != "ok":
+            return
+        if not self._greeted:
+            self._log.debug("FastGPU: the kernel %s answers: %s", self._manager.kernel_id, reply)
+            info = await ask(self._manager, "kernel_info_request", {})
+            if info is not None:
+                compat_server.set_kernel_info(self._manager, info)
+        self._greeted = True
+        self.state = "busy" if reply.get("busy") else "idle"
+
+    async def follow(self) -> None:
+        """Keep the execution state current until a browser is connected: the kernel keeps its messages until then."""
+        await self.greet()
+        while not self._delivered and self._manager.has_kernel:
+            self._manager.execution_state = self.state
+            await asyncio.sleep(BUSY_S)
+            if not self._delivered:
+                await self._greet()
+
+    async def deliver(self) -> None:
+        """Let the kernel publish what it kept, now that a browser receives it."""
+        if self._delivered:
+            return
+        self._delivered = True
+        await self.greet()
+        if await ask(self._manager, "fastgpu_deliver_request", {}) is None:
+            self._delivered = False  # with the next connection
+
+
+def _named(found: Found) -> tuple[str, str]:
+    """Return the kernel's id and the notebook that it is for, as parts of a line of the log."""
+    notebook = found.record.notebook
+    return found.record.kernel_id, f" of {printable(notebook)}" if notebook else ""
