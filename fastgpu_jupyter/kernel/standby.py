@@ -54,12 +54,14 @@ def wait() -> None:
     """
     start_files = observed.begin()
     link = _link_of(os.environ.pop(STANDBY))
+    before = dict(os.environ)
     _prepare()
+    set_by_imports = {name: value for name, value in os.environ.items() if before.get(name) != value}
     try:
         link.send({"ready": start_files.report()})
         _wait_for_message(link)
         given = link.receive()["hand_over"]
-        refused = _become(given)
+        refused = _become(given, set_by_imports)
         link.send({"accepted": True} if refused is None else {"refused": refused})
         if refused is not None or not link.receive().get("go"):
             _end()
@@ -118,10 +120,13 @@ def _wait_for_message(link: Link) -> None:
         _end()
 
 
-def _become(given: dict[str, Any]) -> dict[str, str] | None:
+def _become(given: dict[str, Any], set_by_imports: dict[str, str]) -> dict[str, str] | None:
     """Take the environment, the folder and the command of a kernel; return why that would not be a cold start."""
     os.environ.clear()
     os.environ.update(given["environment"])
+    os.environ.update(set_by_imports)
+    # The interpreter was started in another folder, and has looked for modules there.
+    sys.path_importer_cache.pop(os.getcwd(), None)  # noqa: PTH109
     try:
         os.chdir(given["folder"])
     except OSError as error:

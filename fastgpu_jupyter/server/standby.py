@@ -139,13 +139,15 @@ class StandbyKernels(LoggingConfigurable):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), CHECK_S)
             self._changed.clear()
-            await self._end([standby for standby in self._ready if not self._is_useful(standby)])
+            attributes = server_attributes()
+            await self._end([standby for standby in self._ready if not self._is_useful(standby, attributes)])
             while (start := self._missing()) is not None:
                 await self._wait_for_quiet()
                 await self._prepare(start)
 
-    def _is_useful(self, standby: StandbyProcess) -> bool:
-        return not standby.has_ended and self._is_recent(standby.start)
+    def _is_useful(self, standby: StandbyProcess, attributes: tuple[object, ...]) -> bool:
+        same = standby.server_attributes == attributes
+        return same and not standby.has_ended and self._is_recent(standby.start)
 
     def _is_recent(self, start: Start) -> bool:
         return any(_same(recent, start) for recent in self._recent)

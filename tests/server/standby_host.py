@@ -47,16 +47,23 @@ class StandbyHost:
 
         return asyncio.run_coroutine_threadsafe(result(), self._loop).result(DEADLINE_S)
 
-    def ready(self) -> StandbyProcess:
-        """Return the standby kernel that the next launch will take."""
-        standby.REFILL_AFTER_S = 0.0
-        return wait_until(lambda: next(iter(self.standby.waiting), None), "a standby kernel is ready")
+    def ready(self, **variables: str) -> StandbyProcess:
+        """Return the standby kernel that the next launch with these variables will take."""
 
-    def start(self, name: str = "fastgpu", cwd: Path | None = None, **more: Any) -> str:
-        """Start a kernel; return its id."""
-        env = {**os.environ, "JPY_SESSION_NAME": f"{self.folder}/a.ipynb"}
+        def found() -> StandbyProcess | None:
+            for ready in self.standby.waiting:
+                if ready.start.environment.items() >= variables.items():
+                    return ready
+            return None
+
+        standby.REFILL_AFTER_S = 0.0
+        return wait_until(found, "a standby kernel is ready")
+
+    def start(self, name: str = "fastgpu", cwd: Path | None = None, **variables: str) -> str:
+        """Start a kernel with these variables in its environment; return its id."""
+        env = {**os.environ, "JPY_SESSION_NAME": f"{self.folder}/a.ipynb", **variables}
         env.pop("PYTEST_CURRENT_TEST", None)  # another one in each test
-        arguments: dict[str, Any] = {"kernel_name": name, "cwd": str(cwd or self.folder), "env": env, **more}
+        arguments: dict[str, Any] = {"kernel_name": name, "cwd": str(cwd or self.folder), "env": env}
         return str(self.call(self.manager.start_kernel(**arguments)))
 
     def kernel(self, kernel_id: str) -> Kernel:

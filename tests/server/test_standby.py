@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import isolate
 from tests.helpers import PoolProcess, alive
+from tests.server import start_probe
 from tests.server.standby_host import StandbyHost
 from tests.waiting import wait_until
 
@@ -70,4 +75,73 @@ def test_launch_is_cold_where_the_standby_kernel_does_not_answer(host: StandbyHo
     assert host.pid(kernel_id) != pid
     wait_until(lambda: not alive(pid), "the process that did not answer has ended")
     assert host.kernel(kernel_id).value("6 * 7") == "42"
+    host.shut_down(kernel_id)
+
+
+#: What users have set up to run at the start of each kernel.
+USER_FILES = {
+    "startup.py": "note('PYTHONSTARTUP')",
+    "ipython/profile_default/startup/00-first.py": "note('startup file')\nimport os\nstarted = os.getcwd()",
+    "ipython/profile_default/startup/01-fails.py": "raise ValueError('from a startup file')",
+    "ipython/profile_default/ipython_config.py": """
+c = get_config()
+c.InteractiveShellApp.exec_lines = ["executed = 'JPY_SESSION_NAME' in __import__('os').environ", "%load_ext autoreload"]
+c.InteractiveShell.colors = "nocolor"
+""",
+    "ipython/profile_default/ipython_kernel_config.py": "note('configuration')",
+}
+NOTE = """
+def note(what):
+    with open({log!r}, 'a') as file:
+        print(what, file=file)
+"""
+
+
+def seen_by(host: StandbyHost, folder: Path, **variables: str) -> tuple[int, Any]:
+    """The process of a new kernel, and what its first cell finds, without the names of this launch."""
+    kernel_id = host.start(cwd=folder, **variables)
+    kernel, pid, manager = host.kernel(kernel_id), host.pid(kernel_id), host.of(kernel_id)
+    out = folder.parent / "seen.json"
+    ran = kernel.run(f"{inspect.getsource(start_probe)}\nsave(get_ipython(), {str(out)!r})")
+    assert ran.status == "ok", ran.stream("stderr")
+    provisioner: Any = manager.provisioner
+    names = [kernel_id, provisioner.lease_id, pid, *manager.ports]
+    text = re.sub(rf"\b({'|'.join(re.escape(str(name)) for name in names)})\b", "NAME", out.read_text())
+    host.shut_down(kernel_id)
+    return pid, json.loads(start_probe.THREAD_NUMBER.sub("Thread-N", text))
+
+
+def test_kernel_from_standby_equals_a_cold_one(host: StandbyHost, tmp_path: Path) -> None:
+    folder, log = tmp_path / "notebooks", tmp_path / "log"
+    folder.mkdir()
+    for name, code in USER_FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(NOTE.format(log=str(log)) + code)
+    variables = {
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "PYTHONSTARTUP": str(tmp_path / "startup.py"),
+        "PYTHONHASHSEED": "0",  # else sets have another order
+    }
+    _, cold = seen_by(host, folder, **variables)
+    ran_at_start = ["configuration", "PYTHONSTARTUP", "startup file"]
+    ready = host.ready(**variables)
+    assert log.read_text().split("\n")[:-1] == ran_at_start  # nothing of it has run in the standby kernel
+    pid, standby = seen_by(host, folder, **variables)
+    assert pid == ready.pid
+    assert log.read_text().split("\n")[:-1] == 2 * ran_at_start
+    # A module of a later moment may be imported already, but none may be missing.
+    assert set(cold["modules"]) <= set(standby["modules"])
+    found = list(start_probe.differences(cold, standby))
+    assert not found, "\n".join(found[:40])
+    assert cold["namespace"]["started"] == repr(str(folder))
+    assert cold["namespace"]["executed"] == "True"
+    assert standby["history"]["session"] == cold["history"]["session"] + 1
+
+    # The configuration is read after the hand-over: this one is newer than the standby kernel.
+    host.ready(**variables)
+    kernel_class = "c = get_config()\nc.IPKernelApp.kernel_class = 'ipykernel.ipkernel.IPythonKernel'\n"
+    (tmp_path / "ipython/profile_default/ipython_kernel_config.py").write_text(kernel_class)
+    kernel_id = host.start(cwd=folder, **variables)
+    assert host.kernel(kernel_id).value("type(get_ipython().kernel).__name__") == "'IPythonKernel'"
     host.shut_down(kernel_id)
