@@ -75,7 +75,7 @@ class Gap(KeptMessage):
         self.messages = self.bytes = 0
 
     def count(self, dropped: KeptMessage) -> None:
-        """Count one more."""
+        """Add a dropped message to the counts."""
         self.messages += 1
         self.bytes += dropped.size - OVERHEAD_BYTES
 

@@ -175,6 +175,5 @@ def _let_go(streams: frozenset[tuple[int, int]]) -> None:
             descriptor = int(path.name)
             with suppress(OSError):
                 found = os.fstat(descriptor)
-                passing = stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode) or os.isatty(descriptor)
-                if passing and (found.st_dev, found.st_ino) in streams:
+                if (found.st_dev, found.st_ino) in streams and not stat.S_ISREG(found.st_mode):
                     os.dup2(null.fileno(), descriptor, inheritable=os.get_inheritable(descriptor))

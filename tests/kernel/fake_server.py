@@ -1,7 +1,8 @@
-"""A program that starts one kernel, as a Jupyter server does: ``python -m tests.kernel.fake_server FOLDER VARIABLES``.
+"""A program that starts one kernel, as a Jupyter server does: ``python -m tests.kernel.fake_server FOLDER SETTINGS``.
 
-Its arguments are the kernel's working folder and JSON of variables for the kernel. It prints one line of JSON:
-``connection_file``, ``pid`` and ``lease_id``. It is there to be killed.
+``SETTINGS`` are JSON: ``keep`` (the variables of a kernel that is kept, or null) and ``binds`` (whether the kernel
+becomes the holder of its lease). It prints one line of JSON: ``connection_file``, ``pid``, ``lease_id`` and ``record``.
+It is there to be killed.
 """
 
 from __future__ import annotations
@@ -10,23 +11,45 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import KernelManager
 
+from fastgpu_jupyter.server.holder_binding import HolderBinding
+from fastgpu_jupyter.wire import kept_kernels
+from fastgpu_jupyter.wire.schemas.kept_kernel import KeptKernel
+from fastgpu_jupyter.wire.variables import KEPT
 from tests.helpers import provisioner_of
+
+
+async def _forget_to_bind(_binding: HolderBinding, _pid: int) -> None:
+    """Do nothing, like a server that is killed before it binds the kernel."""
 
 
 def main() -> None:
     """Start the kernel, say where it is, and sleep."""
-    folder, variables = sys.argv[1], json.loads(sys.argv[2])
+    folder, settings = sys.argv[1], json.loads(sys.argv[2])
+    if not settings["binds"]:
+        HolderBinding.bind_kernel = _forget_to_bind  # type: ignore[method-assign, assignment]
     manager = KernelManager(kernel_name="fastgpu", transport="ipc", ip=f"{folder}/kernel")
-    manager.start_kernel(env={**os.environ, **variables}, cwd=folder)
+    server = kept_kernels.recorded(os.getpid())
+    assert server is not None
+    record = kept_kernels.write(
+        KeptKernel(
+            kernel_id=Path(folder).name, kernelspec="fastgpu", user=os.getuid(), root=folder, keep="crash",
+            orphan_after_s=3600, server=server, connection_file=manager.connection_file,
+            notebook="Untitled.ipynb", created_at=0,
+        )
+    )  # fmt: skip
+    keep = {**settings["keep"], KEPT: str(record)} if settings["keep"] else {}
+    manager.start_kernel(env={**os.environ, **keep}, cwd=folder)
     provisioner = provisioner_of(manager)
     started: dict[str, Any] = {
         "connection_file": manager.connection_file,
         "pid": provisioner.pid,
         "lease_id": provisioner.lease_id,
+        "record": str(record),
     }
     sys.stdout.write(json.dumps(started) + "\n")
     sys.stdout.flush()
