@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -362,6 +363,8 @@ class ServerProcess:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = ""
+        #: To listen on; 0 chooses one.
+        self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[BlockingKernelClient] = []
         self._log = folder / "server.out"
@@ -371,7 +374,7 @@ class ServerProcess:
         root = self.folder / "notebooks"
         root.mkdir(exist_ok=True)
         command = [
-            sys.executable, "-m", "jupyter_server", "--port=0", "--no-browser", "--allow-root",
+            sys.executable, "-m", "jupyter_server", f"--port={self.port}", "--no-browser", "--allow-root",
             f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={self.token}",
             "--ServerApp.jpserver_extensions=fastgpu_jupyter=True",
             "--ServerApp.allow_unauthenticated_access=False",
@@ -465,6 +468,12 @@ class ServerProcess:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def keep_port(self) -> None:
+        """Listen on the same port when this is started again, as an open browser tab needs it."""
+        port = urllib.parse.urlsplit(self.url).port
+        assert port is not None
+        self.port = port
 
     def terminate(self, timeout_s: float = DEADLINE_S) -> int:
         """SIGTERM; fails where the server does not stop."""

@@ -41,7 +41,7 @@ class LabProcess(ServerProcess):
         root = self.folder / "notebooks"
         root.mkdir(exist_ok=True)
         command = [
-            sys.executable, "-m", "jupyterlab", "--port=0", "--no-browser", "--allow-root",
+            sys.executable, "-m", "jupyterlab", f"--port={self.port}", "--no-browser", "--allow-root",
             f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={self.token}",
             "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
             *arguments,
