@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.wire import kept_kernels
-from tests.helpers import alive
+from tests.helpers import ServerProcess, alive
 from tests.server.conftest import Running
-from tests.server.kernel_socket import kernel_socket
+from tests.server.kernel_socket import KernelSocket, kernel_socket
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -33,50 +33,87 @@ x + 1
 """
 
 
-def test_killed_server_leaves_its_kernel_to_the_next_one(running: Running) -> None:
+def test_kernels_outlive_servers_that_are_killed_and_stopped(running: Running) -> None:
+    """One journey, because each start of a server takes seconds."""
     jupyter, pool = running.jupyter, running.pool
     session = jupyter.start_session("a.ipynb")
     kernel_id = session["kernel"]["id"]
     with kernel_socket(jupyter, kernel_id, "browser") as socket:
-        pid = int(socket.run("import os; x = 41; print(os.getpid())"))
+        pid = int(socket.run("import os, time; x = 41; print(os.getpid())"))
         (lease,) = pool.live()
         cell = socket.send(OUTLIVES.format(server=jupyter.pid))
         socket.wait(cell, "stream")
         jupyter.kill()
-    jupyter.start()
-    _, sessions = jupyter.call("GET", "api/sessions")
-    now = [(one["id"], one["path"], one["kernel"]["id"]) for one in sessions]
-    assert now == [(session["id"], "a.ipynb", kernel_id)]
+    jupyter.start("--FastGPUExtension.keep_kernels=always")
+    assert _sessions(jupyter) == [(session["id"], "a.ipynb", kernel_id)]
     with kernel_socket(jupyter, kernel_id, "browser") as socket:
-        reply = socket.wait(cell, "execute_reply")
-        socket.wait(cell, "status", lambda content: content["execution_state"] == "idle")
-        assert reply["status"] == "ok"
-        assert "ends" in socket.text(cell)
-        assert socket.wait(cell, "execute_result")["data"]["text/plain"] == "42"
+        _expect_complete(socket, cell)
         assert socket.run("x += 1; print(os.getpid(), x)").split() == [str(pid), "42"]
         (view,) = pool.live()
         assert (view["id"], view["holder"]["pid"]) == (lease["id"], pid)
-
-        # It is interrupted and restarted by this server, whose child it is then.
-        cell = socket.send("print('begins', flush=True)\ntime.sleep(60)")
-        socket.wait(cell, "stream")
-        assert jupyter.call("POST", f"api/kernels/{kernel_id}/interrupt")[0] == 204
-        assert socket.wait(cell, "execute_reply")["ename"] == "KeyboardInterrupt"
-    assert jupyter.call("POST", f"api/kernels/{kernel_id}/restart")[0] == 200
-    assert not alive(pid)
+        _restart(jupyter, kernel_id, socket, pid)
     with kernel_socket(jupyter, kernel_id, "browser") as socket:
-        new = int(socket.run("import os; print(os.getpid(), end='')"))
-        assert parent_of(new) == jupyter.pid
-        (view,) = pool.live()
-        assert view["id"] == lease["id"]
-        # Its death is noticed, and it is started again.
-        os.kill(new, signal.SIGKILL)
-    wait_until(lambda: _other_process(new), "the kernel that died is started again")
+        pid = int(socket.run("import os; print(os.getpid())"))
+        assert parent_of(pid) == jupyter.pid
+        assert [view["id"] for view in pool.live()] == [lease["id"]]
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: _other_process(kernel_id, pid), "the kernel that died is started again")
+
+    # A server that is stopped leaves its kernels only where it is configured to, and those of others never.
+    other = jupyter.start_session("b.ipynb")["kernel"]["id"]
+    stock = jupyter.start_session("c.ipynb", "python3")
+    stock_pid = int(jupyter.kernel(stock).value("__import__('os').getpid()"))
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        pid = int(socket.run("import os, time; x = 41; print(os.getpid())"))
+        lease = next(view for view in pool.live() if view["holder"]["kernel_id"] == kernel_id)
+        cell = socket.send(OUTLIVES.format(server=jupyter.pid))
+        socket.wait(cell, "stream")
+        jupyter.terminate()
+    assert not alive(stock_pid)
+    records = {found.record.kernel_id: found for found in kept_kernels.records()}
+    assert {kernel_id: found.record.detached for kernel_id, found in records.items()} == {kernel_id: True, other: True}
+    ended = records[other].kernel()
+    assert ended is not None
+    os.kill(ended.pid, signal.SIGKILL)
+    wait_until(ended.has_ended, "the other kernel ends")
+    log_bytes = len(jupyter.log)
+    jupyter.start()
+    assert _sessions(jupyter) == [(session["id"], "a.ipynb", kernel_id)]
+    lines = [line for line in jupyter.log[log_bytes:].splitlines() if other in line]
+    assert len(lines) == 1
+    assert "has ended without its server" in lines[0]
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        _expect_complete(socket, cell)
+    assert [view["id"] for view in pool.live()] == [lease["id"]]
     assert jupyter.call("DELETE", f"api/sessions/{session['id']}")[0] == 204
     wait_until(lambda: not pool.live(), "the lease ends")
+    assert not alive(pid)
     assert list(kept_kernels.records()) == []
 
 
-def _other_process(pid: int) -> bool:
-    (found,) = kept_kernels.records()
-    return found.record.kernel is not None and found.record.kernel.pid != pid
+def _sessions(jupyter: ServerProcess) -> list[tuple[str, str, str]]:
+    _, sessions = jupyter.call("GET", "api/sessions")
+    return [(one["id"], one["path"], one["kernel"]["id"]) for one in sessions]
+
+
+def _expect_complete(socket: KernelSocket, cell: str) -> None:
+    """Expect all that a cell of :data:`OUTLIVES` does after its server has ended."""
+    assert socket.wait(cell, "execute_reply")["status"] == "ok"
+    socket.wait(cell, "status", lambda content: content["execution_state"] == "idle")
+    assert "ends" in socket.text(cell)
+    assert socket.wait(cell, "execute_result")["data"]["text/plain"] == "42"
+
+
+def _restart(jupyter: ServerProcess, kernel_id: str, socket: KernelSocket, pid: int) -> None:
+    """Interrupt a cell of the adopted kernel, and restart it."""
+    cell = socket.send("print('begins', flush=True)\ntime.sleep(60)")
+    socket.wait(cell, "stream")
+    assert jupyter.call("POST", f"api/kernels/{kernel_id}/interrupt")[0] == 204
+    assert socket.wait(cell, "execute_reply")["ename"] == "KeyboardInterrupt"
+    assert jupyter.call("POST", f"api/kernels/{kernel_id}/restart")[0] == 200
+    assert not alive(pid)
+
+
+def _other_process(kernel_id: str, pid: int) -> bool:
+    record = next(found.record for found in kept_kernels.records() if found.record.kernel_id == kernel_id)
+    return record.kernel is not None and record.kernel.pid != pid
