@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ipykernel import kernelapp
 
-from . import parent_watch
+from . import later_streams, parent_watch
 from .kernel import FastGPUKernel
 
 
@@ -20,6 +20,12 @@ class IPKernelApp(kernelapp.IPKernelApp):
 
     #: Called once when clients can connect; see :mod:`.standby`.
     when_bound: ClassVar[Callable[[], None] | None] = None
+
+    def init_io(self) -> None:
+        """Create the streams that send to the notebook, also for modules that were imported before."""
+        ipykernel: Any = super()
+        ipykernel.init_io()
+        later_streams.become_the_kernels()
 
     def init_heartbeat(self) -> None:
         """Bind the last of the sockets."""

@@ -72,5 +72,6 @@ def recorded_streams() -> Iterator[tuple[LaterStream, LaterStream]]:
 
 def become_the_kernels() -> None:
     """Let the streams that modules have kept be those which the kernel has now."""
-    for name, stream in _later.items():
+    while _later:
+        name, stream = _later.popitem()
         stream.become(getattr(sys, name))

@@ -37,8 +37,8 @@ class StartFiles:
         self.system = _states(SYSTEM_FILES)
         self.distributions = _states(_distribution_files(self.site))
 
-    def report(self) -> Observed:
-        """Return what the server compares."""
+    def report(self, variables: Iterable[str] = ()) -> Observed:
+        """Return what the server compares; ``variables`` are those that modules have read."""
         modules = [*sys.modules.values()]
         names = dict(_top_level_names(sys.modules))
         folders = [path for path in self.sys_path if path not in self.site and not _is_standard(path)]
@@ -57,6 +57,7 @@ class StartFiles:
             "listed": {folder: listed(folder, names) for folder in folders},
             "names": names,
             "modules": len(modules),
+            "variables": sorted(variables),
             "memory_bytes": memory_bytes(),
         }
 

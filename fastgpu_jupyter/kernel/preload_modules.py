@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-
-# It asks for the working directory, where processes that it spawns begin; :func:`apply_changes` tells it that.
-import multiprocessing.process
 import os
 import random
 import resource
@@ -36,28 +33,6 @@ GENERATORS: Mapping[str, Callable[[Any], str]] = {
 }
 
 
-class _Changes:
-    """Variables that imports have set: the environment of the hand-over does not have them."""
-
-    def __init__(self) -> None:
-        self.before = dict(os.environ)
-        self.after: dict[str, str] = {}
-
-    def note(self) -> None:
-        self.after = dict(os.environ)
-
-    def apply(self, environ: Any) -> None:
-        for name in {*self.before, *self.after}:
-            if self.before.get(name) != (value := self.after.get(name)):
-                if value is None:
-                    environ.pop(name, None)
-                else:
-                    environ[name] = value
-
-
-_changes: _Changes | None = None
-
-
 def run(
     names: Sequence[str], launch_variables: Collection[str], begins: Callable[[str], None] = lambda _: None
 ) -> Refusal | None:
@@ -66,23 +41,14 @@ def run(
     ``launch_variables`` are set at the hand-over only. ``begins`` is called with each name, because the import of a
     module may end the process or never end.
     """
-    global _changes  # noqa: PLW0603 (of this process, like its environment)
-    _changes = _Changes()
+    # It asks for the working directory, where processes that it spawns begin; the hand-over tells it that.
+    import_module("multiprocessing.process")
     for name in names:
         begins(name)
         refusal = _import(name, launch_variables)
         if refusal is not None:
             return refusal
-    _changes.note()
     return None
-
-
-def apply_changes() -> None:
-    """Set the variables that the imports have set, in the environment of the hand-over, and tell them the folder."""
-    if _changes is not None:
-        _changes.apply(os.environ)
-    started_in: Any = multiprocessing.process
-    started_in.ORIGINAL_DIR = os.getcwd()  # noqa: PTH109
 
 
 def _import(name: str, launch_variables: Collection[str]) -> Refusal | None:
@@ -132,17 +98,17 @@ def _process() -> dict[str, Any]:
         "threads": set(sys._current_frames()),  # noqa: SLF001 (documented; threading knows only its own threads)
         "processes": _has_children(),
         "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
-        "signal mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "signal_mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "timer": signal.getitimer(signal.ITIMER_REAL)[0] > 0,
         "limits": [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")],
         "processors": os.sched_getaffinity(0),
         "priority": os.getpriority(os.PRIO_PROCESS, 0),
-        "working directory": os.getcwd(),  # noqa: PTH109
+        "working_directory": os.getcwd(),  # noqa: PTH109
         "sys.path": list(sys.path),
         "streams": (sys.stdin, sys.stdout, sys.stderr, builtins.input, builtins.print),
         "hooks": (sys.excepthook, sys.displayhook, sys.gettrace(), sys.getprofile(), sys.unraisablehook),
-        "recursion limit": sys.getrecursionlimit(),
-        "modules of the kernel": sys.modules["__main__"],
+        "recursion_limit": sys.getrecursionlimit(),
+        "main": sys.modules["__main__"],
     }
 
 

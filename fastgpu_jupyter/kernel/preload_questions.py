@@ -17,6 +17,8 @@ from IPython.core.formatters import DisplayFormatter
 from ..wire.preload import RefusalReason
 
 Question = tuple[RefusalReason, str]
+#: Names of the environment variables that modules have read.
+variables_read: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -27,8 +29,10 @@ def questions(launch_variables: Collection[str]) -> Iterator[list[Question]]:
     getitem, shell = _Environ.__getitem__, getipython.get_ipython
 
     def read_variable(environ: Any, name: str) -> Any:
-        if environ is os.environ and name in launch_variables:
-            asked.note(RefusalReason.READS_GRANT, name)
+        if environ is os.environ:
+            variables_read.add(name)
+            if name in launch_variables:
+                asked.note(RefusalReason.READS_GRANT, name)
         return getitem(environ, name)
 
     # Modules may keep the functions, which do afterwards what those do that they replace.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
+import json
 import os
 import select
 import socket
@@ -20,11 +20,12 @@ import struct
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, NoReturn
 
 from ..wire.standby_link import Link
-from ..wire.variables import STANDBY
+from ..wire.variables import STANDBY, STANDBY_PRELOAD
 from . import observed
+from .later_streams import recorded_streams
 
 #: What a kernel imports between its start and the end of its first cell, beside :mod:`.app`. A module that does not
 #: exist in a version of its library is left out.
@@ -54,11 +55,13 @@ def wait() -> None:
     """
     start_files = observed.begin()
     link = _link_of(os.environ.pop(STANDBY))
+    preload = os.environ.pop(STANDBY_PRELOAD, None)
     before = dict(os.environ)
     _prepare()
-    set_by_imports = {name: value for name, value in os.environ.items() if before.get(name) != value}
     try:
-        link.send({"ready": start_files.report()})
+        read_by_imports = () if preload is None else _preload(json.loads(preload), link)
+        set_by_imports = {name: value for name, value in os.environ.items() if before.get(name) != value}
+        link.send({"ready": start_files.report(read_by_imports)})
         _wait_for_message(link)
         given = link.receive()["hand_over"]
         refused = _become(given, set_by_imports)
@@ -85,26 +88,24 @@ def _link_of(descriptor: str) -> Link:
 
 def _prepare() -> None:
     """Import what the kernel will need, and leave no garbage for its first cell to collect."""
-    # In a cold start these imports come after ipykernel has replaced the stream, which some modules keep.
-    stderr, sys.stderr = sys.stderr, cast(TextIO, later := _LaterStderr())
-    try:
+    # In a cold start these imports come after ipykernel has replaced the streams, which some modules keep.
+    with recorded_streams():
         for name in ("fastgpu_jupyter.kernel.app", *AHEAD):
             with contextlib.suppress(ImportError):
                 import_module(name)
-    finally:
-        sys.stderr = stderr
-        later.discarded = None
     gc.collect()
 
 
-class _LaterStderr:
-    """``sys.stderr`` as it is when it is used; what is written during the imports is read by no program."""
+def _preload(wanted: dict[str, list[str]], link: Link) -> set[str]:
+    """Import the modules that are wanted ahead; return the variables that they have read, or end."""
+    from . import preload_modules, preload_questions
 
-    def __init__(self) -> None:
-        self.discarded: io.StringIO | None = io.StringIO()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.discarded or sys.stderr, name)
+    refusal = preload_modules.run(wanted["modules"], wanted["variables"], lambda name: link.send({"preload": name}))
+    if refusal is not None:
+        link.send({"refused_preload": refusal})
+        _end()
+    gc.collect()
+    return preload_questions.variables_read
 
 
 def _wait_for_message(link: Link) -> None:
@@ -131,6 +132,8 @@ def _become(given: dict[str, Any], set_by_imports: dict[str, str]) -> dict[str, 
         os.chdir(given["folder"])
     except OSError as error:
         return {"reason": "folder", "what": error.strerror or ""}
+    if (started_in := sys.modules.get("multiprocessing.process")) is not None:
+        vars(started_in)["ORIGINAL_DIR"] = os.getcwd()  # noqa: PTH109 (where processes that it spawns begin)
     _replace_in_command(given["placeholder"], given["connection_file"])
     return None
 

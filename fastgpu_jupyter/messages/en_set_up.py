@@ -38,6 +38,9 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "kernelspec.metadata": "metadata.fastgpu of the kernelspec cannot be used: {reason}",
     "kernelspec.not_object": "It must be an object, like {{}}; it is {value}.",
     "kernelspec.not_boolean": "{field} must be true or false; it is {value}.",
+    "kernelspec.preload": (
+        'preload must be a list of at most {modules_max} names of modules, like ["numpy"]; it is {value}.'
+    ),
     "kernelspec.not_text": "{field} must be a text; it is {value}.",
     "kernelspec.no_option": "There is no option {field}; use {choices}.",
     "kernelspec.no_metadata": "The metadata of kernelspec {name} is not an object.",

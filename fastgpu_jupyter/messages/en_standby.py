@@ -24,4 +24,20 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The pool manager does not answer, or knows no standby kernels. Until it does, this Jupyter server has one "
         "at most, and only with {percent} % of the memory or less."
     ),
+    # -- why a module is not imported ahead ----------------------------------------------------------------------------
+    "standby.preload": "{module} is not imported ahead for {kernelspec}: {reason} {detail}",
+    "preload.not_found": "there is no such module.",
+    "preload.raises": "its import fails.",
+    "preload.exits": "its import ends the program.",
+    "preload.prints": "its import writes output, which no notebook would show.",
+    "preload.uses_devices": "its import initializes the GPU driver, before the kernel has a GPU.",
+    "preload.reads_grant": "its import reads a variable that is set when a kernel gets its lease.",
+    "preload.reads_folder": "its import asks for the working directory, which is not that of a notebook yet.",
+    "preload.asks_shell": "its import uses IPython's shell, which does not exist yet.",
+    "preload.starts_threads": "its import starts a thread.",
+    "preload.starts_processes": "its import starts a process.",
+    "preload.changes_process": "its import changes the process.",
+    "preload.seeds": "its import seeds or uses a global generator of random numbers.",
+    "preload.hangs": "its import does not end.",
+    "preload.ends_process": "the process ended during its import.",
 }

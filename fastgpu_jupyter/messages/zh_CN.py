@@ -126,6 +126,7 @@ MESSAGES: dict[str, str] = {
     "kernelspec.metadata": "内核规格的 metadata.fastgpu 无法使用：{reason}",
     "kernelspec.not_object": "它必须是 {{}} 这样的对象，而现在是 {value}。",
     "kernelspec.not_boolean": "{field} 必须是 true 或 false，而现在是 {value}。",
+    "kernelspec.preload": 'preload 必须是最多 {modules_max} 个模块名的列表，例如 ["numpy"]，而现在是 {value}。',
     "kernelspec.not_text": "{field} 必须是文本，而现在是 {value}。",
     "kernelspec.no_option": "没有选项 {field}；可用：{choices}。",
     "kernelspec.no_metadata": "内核规格 {name} 的 metadata 不是对象。",

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from traitlets import Bool, Float, Unicode, default
+from traitlets import Bool, Float, List, Unicode, default
 
 from ..compat.jupyter_client import forget_pending_kernel, launch_arguments_of
 from ..core.model.lifecycle import LeaseState
@@ -34,6 +34,7 @@ from ..units import parse_memory
 from ..wire.ancestors import held_by_ancestor
 from ..wire.client import LeaseOptions, PoolClient
 from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
+from ..wire.preload import MODULES_MAX, is_module_name
 from ..wire.process_identity import start_time
 from ..wire.variables import ANCESTOR_LEASES, SIZE
 from . import language, standby
@@ -46,6 +47,7 @@ from .kernel_records import KernelRecords, records_of
 from .launch_error import launch_error, restart_refused
 from .launches import launches
 from .notebook_name import SESSION_VARIABLE, name_of_kernel, name_of_session, this_program
+from .preload_refusals import refusals
 from .process import PidfdProcess
 from .restart_turn import RestartTurn
 from .standby_process import details_of
@@ -80,6 +82,12 @@ class FastGPUProvisioner(LocalProvisioner):
     ).tag(config=True)
     grant_timeout_s = Float(
         35.0, min=0.0, help="How long the start of a kernel without a gate may wait for its GPU, in seconds."
+    ).tag(config=True)
+
+    preload: List[str] = List(
+        Unicode(),
+        help='Modules that standby kernels import before the notebook does, such as ["torch"]. '
+        "Default: the kernelspec's metadata.fastgpu.preload.",
     ).tag(config=True)
 
     _notebook: str | None = None
@@ -118,6 +126,10 @@ class FastGPUProvisioner(LocalProvisioner):
     def _default_gate(self) -> bool:
         named = self._defaults().gate
         return GATE_MODULE in self.kernel_spec.argv if named is None else named
+
+    @default("preload")
+    def _default_preload(self) -> list[str]:
+        return list(self._defaults().preload)
 
     def _defaults(self) -> KernelspecRequest:
         return read_kernelspec(self.kernel_spec.metadata)
@@ -255,7 +267,8 @@ class FastGPUProvisioner(LocalProvisioner):
         kernels = standby.of(getattr(manager, "parent", None))
         if kernels is None or not self.gate or GATE_MODULE not in command:
             return False
-        self._start, given = details_of(manager.kernel_name, command, manager.connection_file, kwargs)
+        preload = self._allowed_preload(manager.kernel_name)
+        self._start, given = details_of(manager.kernel_name, command, manager.connection_file, kwargs, preload)
         process = await kernels.take(self._start, given)
         if process is None:
             return False
@@ -263,6 +276,10 @@ class FastGPUProvisioner(LocalProvisioner):
         with contextlib.suppress(OSError):
             self.pgid = os.getpgid(process.pid)
         return True
+
+    def _allowed_preload(self, kernelspec: str) -> tuple[str, ...]:
+        names = [name for name in self.preload if is_module_name(name)]
+        return refusals.allowed(kernelspec, names[:MODULES_MAX])
 
     async def post_launch(self, **kwargs: Any) -> None:
         """Make the new process the holder of the lease."""

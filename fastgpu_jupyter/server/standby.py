@@ -19,6 +19,9 @@ from typing import Any
 from traitlets import Int
 from traitlets.config import LoggingConfigurable
 
+from ..messages import render
+from ..text import printable
+from .preload_refusals import PreloadRefused, refusals, sentence
 from .standby_process import LaunchDetails, NotTaken, StandbyProcess, server_attributes
 from .start_counters import counters
 from .start_match import Miss, MissReason, Start, difference
@@ -175,6 +178,12 @@ class StandbyKernels(LoggingConfigurable):
             self.log.info("FastGPU: no standby kernels for %s: %s %s", start.kernelspec, *error.miss)
             self._recent = [recent for recent in self._recent if not _same(recent, start)]  # until the next launch
             await self._end([standby])
+        except PreloadRefused as error:
+            refusals.add(start.kernelspec, error.refusal)
+            self.log.warning("FastGPU: %s", printable(render(sentence(start.kernelspec, error.refusal))))
+            allowed = start._replace(preload=refusals.allowed(start.kernelspec, start.preload))
+            self._recent = [allowed if _same(recent, start) else recent for recent in self._recent]
+            await self._end([standby])
         except (OSError, EOFError, ValueError) as error:
             self.log.warning("FastGPU: a standby kernel for %s did not start: %r", start.kernelspec, error)
             self._note_failure(start)
@@ -200,4 +209,4 @@ class StandbyKernels(LoggingConfigurable):
 
 def _same(one: Start, other: Start) -> bool:
     """Return whether two starts start the same process; what hides the devices is set again at the hand-over."""
-    return one._replace(hidden=None) == other._replace(hidden=None)
+    return one.process == other.process

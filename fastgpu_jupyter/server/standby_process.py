@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -17,17 +18,28 @@ from jupyter_client.launcher import launch_kernel
 from jupyter_core.paths import jupyter_runtime_dir
 
 from ..wire.observed import Observed
+from ..wire.preload import Refusal, RefusalReason
 from ..wire.schemas.observed import read_observed
 from ..wire.standby_link import Link
-from ..wire.variables import STANDBY
-from .start_match import CONNECTION_FILE, Miss, MissReason, Start, never_matches, start_of
+from ..wire.variables import STANDBY, STANDBY_PRELOAD
+from .preload_refusals import PreloadRefused, read_refusal
+from .start_match import (
+    CONNECTION_FILE,
+    LAUNCH_VARIABLES,
+    Miss,
+    MissReason,
+    Start,
+    never_matches,
+    standby_environment,
+    start_of,
+)
 
 #: The beginning of the connection file in the command of a standby kernel. There is none, and none can be created: a
 #: version of the package that does not know standby kernels fails, instead of being a kernel without a manager.
 PLACEHOLDER = "/dev/null/standby-"
 #: Where a standby kernel waits: not in a folder that a user might remove, or whose modules it would import.
 FOLDER = "/"
-#: How long a process may take to import everything, also on a network disk.
+#: How long a process may take to import everything, or one module that users name, also on a network disk.
 READY_S = 60.0
 #: How long the answer to a hand-over may take. One that is stopped, or must be read back from disk first, is given up.
 ACCEPT_S = 0.5
@@ -51,14 +63,18 @@ class LaunchDetails(NamedTuple):
 
 
 def details_of(
-    kernelspec: str, command: Sequence[str], connection_file: str, arguments: Mapping[str, Any]
+    kernelspec: str,
+    command: Sequence[str],
+    connection_file: str,
+    arguments: Mapping[str, Any],
+    preload: Sequence[str] = (),
 ) -> tuple[Start, LaunchDetails]:
     """Return the start and the rest of a launch, by the arguments of the provisioner's ``launch_kernel``."""
     environment = arguments.get("env") or os.environ
     connection_file = os.path.realpath(connection_file)  # as it is in the command
     others = [name for name in arguments if name not in ("env", "cwd", "kernel_id", "extra_arguments")]
     given = LaunchDetails(connection_file, str(arguments.get("cwd") or Path.cwd()), dict(environment), tuple(others))
-    return start_of(kernelspec, command, connection_file, environment), given
+    return start_of(kernelspec, command, connection_file, environment, preload), given
 
 
 class NotTaken(Exception):
@@ -91,19 +107,44 @@ class StandbyProcess:
         self._link = Link(ours)
         with theirs:
             command = [word.replace(CONNECTION_FILE, self._placeholder) for word in self.start.command]
-            env = {**self.start.environment, **(self.start.hidden or {}), STANDBY: str(theirs.fileno())}
+            env = {**standby_environment(self.start), **self._preload(), STANDBY: str(theirs.fileno())}
             self._process = launch_kernel(command, env=env, cwd=FOLDER, pass_fds=(theirs.fileno(),))
+
+    def _preload(self) -> dict[str, str]:
+        if not self.start.preload:
+            return {}
+        late = sorted({*LAUNCH_VARIABLES, *(self.start.hidden or ())})
+        return {STANDBY_PRELOAD: json.dumps({"modules": self.start.preload, "variables": late})}
 
     def wait_until_ready(self) -> None:
         """Wait until it has imported everything.
 
-        Raises the errors of :meth:`Link.receive`, and :class:`NotTaken` if no launch could ever take it.
+        Raises the errors of :meth:`Link.receive`, :class:`NotTaken` if no launch could ever take it, and
+        :class:`PreloadRefused` if a module must not be imported ahead.
         """
-        assert self._link is not None
-        self.observed = read_observed(self._link.receive(READY_S).get("ready"))
+        self.observed = read_observed(self._when_ready())
         miss = Miss(MissReason.UNKNOWN) if self.observed is None else never_matches(self.start, self.observed)
         if miss is not None:
             raise NotTaken(miss)
+
+    def _when_ready(self) -> Any:
+        """Return the report of the kernel, which says before that which module it imports."""
+        assert self._link is not None
+        module = None
+        try:
+            while "ready" not in (message := self._link.receive(READY_S)):
+                module = message.get("preload", module)
+                if (refusal := read_refusal(message.get("refused_preload"))) is not None:
+                    raise PreloadRefused(refusal)
+        except TimeoutError:
+            if module is None:
+                raise
+            raise PreloadRefused(Refusal(module, RefusalReason.HANGS)) from None
+        except (OSError, EOFError):
+            if module is None:
+                raise
+            raise PreloadRefused(Refusal(module, RefusalReason.ENDS_PROCESS)) from None
+        return message["ready"]
 
     @property
     def pid(self) -> int:

@@ -16,9 +16,11 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.machinery import all_suffixes
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..compat.jax import MEMORY_FRACTIONS
+from ..messages import language
 from ..wire import variables
 from ..wire.locate import SOCKET_VARIABLE
 from ..wire.observed import Observed, file_state, listed
@@ -35,6 +37,7 @@ LAUNCH_VARIABLES = frozenset(
         "FASTGPU_KEEP",
         "FASTGPU_KEPT",
         "FASTGPU_ORPHAN_AFTER_S",
+        language.VARIABLE,
         *variables.OF_A_LEASE,
         *MEMORY_FRACTIONS,
     }
@@ -84,6 +87,13 @@ class Start(NamedTuple):
     preload: tuple[str, ...] = ()
     #: Variables with which a process sees no device, for a standby kernel until the hand-over; None if not known yet.
     hidden: Mapping[str, str] | None = None
+    #: What this launch has beside ``environment``, or other than that.
+    launch: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def process(self) -> tuple[object, ...]:
+        """Return what is the same for all launches of this start."""
+        return self.kernelspec, self.command, self.environment, self.preload
 
 
 def start_of(
@@ -96,19 +106,20 @@ def start_of(
     """Return the start of a launch by its command and its environment, which may have the variables of a lease."""
     words = tuple(word.replace(connection_file, CONNECTION_FILE) if connection_file else word for word in command)
     hidden = environment.get(variables.HIDDEN)
-    return Start(
-        kernelspec,
-        words,
-        without_launch_variables(environment),
-        tuple(preload),
-        None if hidden is None else json.loads(hidden),
-    )
+    always = without_launch_variables(environment)
+    launch = {name: value for name, value in environment.items() if always.get(name) != value}
+    return Start(kernelspec, words, always, tuple(preload), None if hidden is None else json.loads(hidden), launch)
 
 
 def without_launch_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return ``environment`` as it would be without a lease, and without :data:`LAUNCH_VARIABLES`."""
     without = variables.without_lease(environment)
     return {name: value for name, value in without.items() if name not in LAUNCH_VARIABLES}
+
+
+def standby_environment(start: Start) -> dict[str, str]:
+    """Return the environment of a standby kernel, which sees no device."""
+    return {**start.environment, **(start.hidden or {})}
 
 
 def difference(ready: Start, observed: Observed, wanted: Start, folder: str | None = None) -> Miss | None:
@@ -134,6 +145,9 @@ def _differences(ready: Start, observed: Observed, wanted: Start, folder: str | 
         yield Miss(MissReason.ENVIRONMENT, _differing_name(ready.environment, wanted.environment))
     if ready.preload != wanted.preload:
         yield Miss(MissReason.PRELOAD)
+    for name in observed["variables"]:
+        if name in wanted.launch and wanted.launch[name] != standby_environment(ready).get(name):
+            yield Miss(MissReason.PRELOAD, name)
     yield from _relative(wanted)
     yield from _different_interpreter(observed, wanted)
     for reason, files in observed["files"].items():

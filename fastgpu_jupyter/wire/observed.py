@@ -40,6 +40,8 @@ class Observed(TypedDict):
     #: Names of the imported modules outside the standard library, without those of packages, and their folders.
     names: dict[str, str]
     modules: int
+    #: Environment variables that the modules which were imported ahead have read.
+    variables: list[str]
     memory_bytes: int
 
 

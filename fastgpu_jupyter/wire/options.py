@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from ..errors import InvalidRequest, Message
 from ..units import parse_cores, parse_duration, parse_memory, parse_money
 from .client import LeaseOptions
+from .preload import MODULES_MAX, is_module_name
 
 
 class _Option(NamedTuple):
@@ -28,6 +29,7 @@ class KernelspecRequest(NamedTuple):
     profile: str
     memory: str
     options: LeaseOptions
+    preload: tuple[str, ...] = ()  #: modules that a standby kernel imports ahead
 
 
 class ParsedRequest(NamedTuple):
@@ -58,7 +60,7 @@ def _retention(text: str) -> str:
 
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
 #: Entries of a kernelspec's ``metadata.fastgpu`` that are not options of a request.
-_NOT_OPTIONS = ("gate", "profile", "memory")
+_NOT_OPTIONS = ("gate", "profile", "memory", "preload")
 OPTIONS: dict[str, _Option] = {
     "priority": _Option("priority", "low|normal|high", _one_of("low", "normal", "high", "system")),
     "hold": _Option("retention", "", _retention),
@@ -154,7 +156,13 @@ def _read_request(found: Any) -> KernelspecRequest:
             choices = (*_NOT_OPTIONS, *OPTIONS)
             raise InvalidRequest(Message.of("kernelspec.no_option", field=repr(field[:40]), choices=choices))
     options = read_mapping({name: value for name, value in found.items() if name not in _NOT_OPTIONS})
-    return KernelspecRequest(gate, profile, memory, options)
+    return KernelspecRequest(gate, profile, memory, options, _read_preload(found.get("preload", [])))
+
+
+def _read_preload(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or len(names) > MODULES_MAX or not all(map(is_module_name, names)):
+        raise InvalidRequest(Message.of("kernelspec.preload", value=repr(names)[:40], modules_max=MODULES_MAX))
+    return tuple(names)
 
 
 def _as_text(value: Any) -> str:

@@ -1,5 +1,7 @@
 """The connection between a Jupyter server and a standby kernel: JSON objects, one a line, over a pair of sockets.
 
+    kernel  {"preload": "torch"}                        it begins to import a module ahead
+         or {"refused_preload": [module, reason, detail]}  a module must not be imported ahead; it ends
     kernel  {"ready": {"pid": ..., ...}}                it is prepared; what it has seen at its start
     server  {"hand_over": {"folder": ..., "environment": {...}, "placeholder": ..., "connection_file": ...}}
     kernel  {"accepted": true}                          it has the environment and the folder of a kernel

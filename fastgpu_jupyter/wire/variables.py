@@ -27,6 +27,8 @@ VERSION = "FASTGPU_VERSION"
 KEEP, ORPHAN_AFTER_S, KEPT = "FASTGPU_KEEP", "FASTGPU_ORPHAN_AFTER_S", "FASTGPU_KEPT"
 #: The descriptor on which a standby kernel waits until it becomes a kernel (:mod:`.standby_link`); it removes it.
 STANDBY = "FASTGPU_STANDBY"
+#: JSON of the modules that a standby kernel imports ahead, and of the variables that they must not read; it removes it.
+STANDBY_PRELOAD = "FASTGPU_STANDBY_PRELOAD"
 #: What a kernel reads at its start and removes: the processes that it starts do not hold the lease.
 KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN, VERSION, KEEP, ORPHAN_AFTER_S, KEPT)
 #: The leases with which the kernels were started from which a process descends, outermost first. It says whose devices

@@ -27,8 +27,6 @@ for name in sys.argv[2:]:
     if not child:
         refusal = preload_modules.run([name], ["GPU_OF_THE_LEASE"], (folder / "begun").write_text)
         os.chdir(folder)
-        os.environ.clear()
-        preload_modules.apply_changes()
         later_streams.become_the_kernels()
         module = sys.modules.get(name)
         after = None if refusal or not hasattr(module, "after") else module.after()
@@ -65,7 +63,7 @@ CASES = {
     "raw_threads": Case("import _thread, time; _thread.start_new_thread(time.sleep, (9,))", R.STARTS_THREADS),
     "processes": Case("import subprocess; A = subprocess.Popen(['sleep', '0'])", R.STARTS_PROCESSES),
     "signals": Case("import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN)", R.CHANGES_PROCESS, "signals"),
-    "chdir": Case("import os; os.chdir('/usr')", R.CHANGES_PROCESS, "working directory"),
+    "chdir": Case("import os; os.chdir('/usr')", R.CHANGES_PROCESS, "working_directory"),
     "hooks": Case("import sys; sys.excepthook = print", R.CHANGES_PROCESS, "hooks"),
     "limits": Case("import resource as r; r.setrlimit(r.RLIMIT_CORE, (0, 0))\n"
                    "r.setrlimit(r.RLIMIT_NOFILE, (99, r.getrlimit(r.RLIMIT_NOFILE)[1]))", R.CHANGES_PROCESS, "limits"),
@@ -76,9 +74,7 @@ CASES = {
     "reads_folder": Case("from pathlib import Path; A = Path.cwd()", R.READS_FOLDER, "getcwd"),
     "resolves": Case("import os; A = os.path.abspath('data')", R.READS_FOLDER, "getcwd"),
     "later_folder": Case("from os import getcwd as after", None, "FOLDER"),
-    "spawns_later": Case("import multiprocessing.process as p\ndef after(): return p.ORIGINAL_DIR", None, "FOLDER"),
-    "sets_variable": Case("import os; os.environ['SET'] = '1'\ndef after(): return dict(os.environ)", None,
-                          {"SET": "1"}),
+    "spawns_later": Case("import multiprocessing.process", None),
     "asks_type": Case("A = str(type(get_ipython()))\ndef after(): return A", None,
                       "<class 'ipykernel.zmqshell.ZMQInteractiveShell'>"),
     "asks_shell": Case("from IPython import get_ipython; get_ipython().events", R.ASKS_SHELL, "events"),

@@ -24,6 +24,7 @@ from fastgpu_jupyter.errors import Conflict, HostFault, Message
 from fastgpu_jupyter.messages import Plural, catalogue, joined, language, render, sentence_of, text_of, view_of, zh_CN
 from fastgpu_jupyter.pool.devices.diagnosis import FindingState
 from fastgpu_jupyter.wire.job_states import JobState
+from fastgpu_jupyter.wire.preload import RefusalReason
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "fastgpu_jupyter"
@@ -37,6 +38,7 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"doctor_state.{state.value}": frozenset() for state in FindingState},
     **{f"size_effect.{effect.value}": frozenset() for effect in SizeEffect},
     **{f"enforced.{enforcement.value}": frozenset() for enforcement in Enforcement},
+    **{f"preload.{reason.value}": frozenset() for reason in RefusalReason},
     **{f"holder.{state.value}": frozenset({"holder"}) for state in YieldState if state is not YieldState.NOT_PARKABLE},
 }
 #: The parameters of the message that holds a text as it is.
@@ -145,7 +147,7 @@ NOT_SHOWN = re.compile(
     r"|does not fit what came before|no answer within|CUDA says|bindings failed|was not found|has not ended"
 )
 #: Its texts are regular expressions.
-NO_TEXTS = ("cell_kinds.py",)
+NO_TEXTS = ("cell_kinds.py", "start_counters.py")
 #: Attributes of the classes of commands that a help shows: test_help.py requires their Chinese.
 OF_HELP = {"description", "examples", "flags", "aliases", "subcommands"}
 

@@ -211,6 +211,7 @@ EMPTY: dict[str, Any] = {
     "listed": {},
     "names": {},
     "modules": 0,
+    "variables": [],
     "memory_bytes": 0,
 }
 
@@ -243,7 +244,7 @@ def test_a_report_that_is_not_understood_is_none(report: Any) -> None:
 
 def test_what_differs_from_launch_to_launch_is_left_out() -> None:
     """The variables of the lease and of the grant, and those that these replaced."""
-    own = {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1", "FASTGPU_LANGUAGE": "en"}
+    own = {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1", "FASTGPU_OTHER": "en"}
     launch = {
         **own,
         "CUDA_VISIBLE_DEVICES": "GPU-1",
@@ -257,4 +258,19 @@ def test_what_differs_from_launch_to_launch_is_left_out() -> None:
     }
     assert without_launch_variables(launch) == own
     start = start_of("own", ["python", "-f", "/run/kernel-1.json"], "/run/kernel-1.json", launch, ["torch"])
-    assert start == Start("own", ("python", "-f", CONNECTION_FILE), own, ("torch",), {"CUDA_VISIBLE_DEVICES": ""})
+    assert start._replace(launch={}) == Start(
+        "own", ("python", "-f", CONNECTION_FILE), own, ("torch",), {"CUDA_VISIBLE_DEVICES": ""}, {}
+    )
+    assert start.launch.items() == launch.items() - own.items()
+
+
+def test_a_variable_that_a_module_has_read_counts() -> None:
+    """Also one that differs from launch to launch: the module has kept what it was."""
+    seen = nothing_but(Path(sys.executable))
+    seen["variables"] = ["DEVICES", "JPY_SESSION_NAME", "LIMIT"]
+    base = Start("own", (sys.executable,), {"DEVICES": "all"}, hidden={"DEVICES": ""})
+    assert difference(base, seen, base, "/") is None
+    assert difference(base, seen, base._replace(launch={"DEVICES": "", "OTHER": "1"}), "/") is None
+    for name in ("DEVICES", "LIMIT"):
+        launch = base._replace(launch={name: "1"})
+        assert difference(base, seen, launch, "/") == Miss(MissReason.PRELOAD, name)
