@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple, TypedDict, Union, overload
 
@@ -123,7 +123,15 @@ def _plain_params(message: Message) -> dict[str, Any]:
 
 
 def _view(message: Message) -> RenderedMessage:
+    if not message.params and type(message) is Message:
+        return {"code": message.code, "params": {}, "text": _english(message.code)}
     return {"code": message.code, "params": _plain_params(message), "text": render(message, ENGLISH)}
+
+
+@lru_cache(maxsize=1024)
+def _english(code: str) -> str:
+    """Return the English sentence of a message without parameters, which views of leases have again and again."""
+    return render(Message(code), ENGLISH)
 
 
 def _format(name: str, value: Param, language: str) -> str:

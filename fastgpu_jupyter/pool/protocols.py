@@ -33,6 +33,13 @@ class Changes(NamedTuple):
         return Changes(self.lease_ids | other.lease_ids, self.device_ids | other.device_ids, self.pool or other.pool)
 
 
+class Settling(NamedTuple):
+    """Until when an answer waits for the effect of its command."""
+
+    is_settled: Callable[[State, str], bool]  #: from the state and the id of the lease
+    within_s: float  #: after this time the answer is the id of the lease
+
+
 class Clock(Protocol):
     """The clocks of the host."""
 
@@ -93,6 +100,11 @@ class CommandSink(Protocol):
         allowed: Callable[[State], object] | None = None,
     ) -> T:
         """Return what ``view`` makes of the durable state after ``command``."""
+
+    async def submit_and_settle(
+        self, command: Command, key: str | None, view: Callable[[State, Instant, str], T], settling: Settling
+    ) -> T | str:
+        """Return what ``view`` makes of the durable state in which the effect of ``command`` is settled."""
 
     async def submit_until_durable(self, command: Command) -> None:
         """Submit ``command`` again and again while the disk or the queue is full."""

@@ -19,6 +19,7 @@ from ..model import commands as c
 from ..model import events as e
 from ..model.entities import EndReason, IdleStep, Instant, Lease, ParkReason, Retention, State
 from ..model.events import Event
+from ..model.idle import STEPS
 from ..model.lifecycle import OVER, WITHOUT_CAPACITY, LeaseState
 from ..placement import parkability
 from .lookup import find_granted, find_live_lease
@@ -60,7 +61,7 @@ def steps_of(state: State, lease: Lease) -> dict[IdleStep, int]:
     pinned = lease.request.retention is Retention.HOLD
     return {
         step: times[step]
-        for step in IdleStep
+        for step in STEPS
         if step in times
         and (step is IdleStep.NOTIFY or not pinned)
         and (step is not IdleStep.PARK or lease.request.parkable is not False)
@@ -114,9 +115,10 @@ def _shut_down_after_release(state: State, lease: Lease) -> NextStep | None:
 
 def message(state: State, lease: Lease, at: Instant) -> Message | None:
     """Return what the user of the lease should know of the idle policy, or ``None`` where there is nothing."""
-    since_ms, following = idle_since_ms(lease), next_step(state, lease)
+    since_ms = idle_since_ms(lease)
     if since_ms is None:
         return None
+    following = next_step(state, lease)
     idle_ms = max(0, at.ms - since_ms)
     if following is not None and lease.idle_warned is following.step:
         left_ms = max(0, following.at_ms - at.ms)

@@ -15,6 +15,10 @@ class IdleStep(StrEnum):
     SHUT_DOWN = "shut_down"  #: its kernel is shut down, by the Jupyter server that started it
 
 
+#: All of them in order; to iterate over the enumeration itself takes several times as long.
+STEPS = tuple(IdleStep)
+
+
 @dataclass(frozen=True, slots=True)
 class IdleTimes:
     """How long a lease must have been idle for each step; ``None``: the step is never taken."""
@@ -27,7 +31,7 @@ class IdleTimes:
     def by_step(self) -> dict[IdleStep, int]:
         """Return the time of each step that is taken, in the order of :class:`IdleStep`."""
         times = (self.notify_ms, self.park_ms, self.release_ms, self.shut_down_ms)
-        return {step: time for step, time in zip(IdleStep, times, strict=True) if time is not None}
+        return {step: time for step, time in zip(STEPS, times, strict=True) if time is not None}
 
 
 #: No step is ever taken.

@@ -25,6 +25,7 @@ from ...units import exact_memory, parse_memory
 
 #: Named parts of a device, by memory.
 PROFILES = {"full": (1, 1), "half": (1, 2), "quarter": (1, 4), "eighth": (1, 8)}
+_NAMES = {part: name for name, part in PROFILES.items()}
 ANY = "any"
 TEXT_MAX = 200
 DEVICES_MAX = 64
@@ -105,10 +106,9 @@ class Size:
             return f"{kind}:{exact_memory(self.memory_bytes)}" if kind != ANY else exact_memory(self.memory_bytes)
         if self.partition is not None:
             return f"{kind}:{self.partition}" if kind != ANY else self.partition
-        named = {part: name for name, part in PROFILES.items()}
         part = self.part or (1, 1)
         if kind == ANY and self.devices == 1:
-            return named.get(part) or f"{ANY}:{part[0]}/{part[1]}"
+            return _NAMES.get(part) or f"{ANY}:{part[0]}/{part[1]}"
         kind = f"{self.devices}x{kind}" if self.devices > 1 else kind
         return kind if self.whole else f"{kind}:{part[0]}/{part[1]}"
 

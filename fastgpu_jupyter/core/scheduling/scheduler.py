@@ -149,6 +149,9 @@ class Scheduler:
 
     def next_grant(self, now_ms: int) -> tuple[Lease, Requirements, Devices] | None:
         """Return the request to grant next, its requirements and its devices; ``None`` where all must wait."""
+        if not self._state.queue:
+            self._candidates.dirty_hosts.by_id.clear()  # a request that comes later is tried everywhere
+            return None
         self._begin_decision(now_ms)
         candidates = self._candidates
         if not candidates.everywhere and not candidates.dirty_hosts.by_id:
@@ -328,7 +331,8 @@ class Scheduler:
         """
         if self._heads is None:
             # No request is behind the last class, so it needs no reservation.
-            self._heads = deque([*islice(self._queue.in_order(), RESERVATIONS_MAX + 1)][:-1])
+            in_order = self._queue.in_order() if len(self._queue.classes) > 1 else ()
+            self._heads = deque([*islice(in_order, RESERVATIONS_MAX + 1)][:-1])
         while self._heads and (before is None or self._heads[0][0] < before):
             _, request_class = self._heads.popleft()
             if request_class not in self._reservations and len(self._reservations) < RESERVATIONS_MAX:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from ...errors import HostFault, Message
 from ..host.threads import DaemonThreads
@@ -28,11 +31,26 @@ RELEASED = (
 )
 
 
+class _Call:
+    """A call of the driver, with what it returned or raised, and the future of its caller."""
+
+    error: Exception | None = None
+    result: Any = None
+
+    def __init__(self, call: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
+        self.call = call
+        self.answer = answer
+
+
 class DriverThread:
     """One thread for calls of a driver's methods, for use from the event loop."""
 
     def __init__(self, new_thread: Callable[[int, str], Executor] = DaemonThreads) -> None:
         self._thread = new_thread(1, "devices")
+        self._lock = threading.Lock()
+        self._calls: deque[_Call] = deque()
+        self._is_working = False  #: the thread carries out calls; it and the queue only change under the lock
+        self._carried_out: deque[_Call] = deque()  #: whose answers the event loop has not seen yet
         self._listeners: list[Callable[[], object]] = []
         self._unresponsive_message: str | None = None
         self._is_released = False
@@ -50,13 +68,61 @@ class DriverThread:
         """Return what ``call`` returns in the thread. Raises :class:`HostFault` if it does not answer in time."""
         if self._unresponsive_message is not None:
             raise HostFault(self._unresponsive_message)
-        answer = asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
-        await asyncio.wait({answer}, timeout=ANSWER_S)  # unlike wait_for, it never loses a cancellation of this task
-        if answer.done():
-            return answer.result()
-        answer.cancel()
-        self._note_timeout(getattr(call, "__name__", "a call"))
-        raise HostFault(NO_ANSWER)
+        loop = asyncio.get_running_loop()
+        queued = _Call(partial(call, *args), loop.create_future())
+        self._submit(queued, loop)
+        timeout = loop.call_later(ANSWER_S, self._give_up, queued, getattr(call, "__name__", "a call"))
+        try:
+            return cast(T, await queued.answer)
+        finally:
+            timeout.cancel()
+
+    def _submit(self, queued: _Call, loop: asyncio.AbstractEventLoop) -> None:
+        """Queue a call for the thread. Many that come at once are carried out in one go, and wake it up once."""
+        with self._lock:
+            self._calls.append(queued)
+            if self._is_working:
+                return
+            self._is_working = True
+        try:
+            self._thread.submit(self._work, loop)
+        except BaseException:
+            self._is_working = False
+            self._calls.clear()
+            raise
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Carry out the queued calls, in the thread."""
+        while True:
+            with self._lock:
+                if not self._calls:
+                    self._is_working = False
+                    return
+                queued = self._calls.popleft()
+            if queued.answer.done():  # given up, or cancelled
+                continue
+            try:
+                queued.result = queued.call()
+            except Exception as error:  # noqa: BLE001 (any error is the caller's)
+                queued.error = error
+            self._carried_out.append(queued)
+            if len(self._carried_out) == 1 and not loop.is_closed():
+                loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        while self._carried_out:
+            queued = self._carried_out.popleft()
+            if queued.answer.done():
+                continue
+            if queued.error is not None:
+                queued.answer.set_exception(queued.error)
+            else:
+                queued.answer.set_result(queued.result)
+
+    def _give_up(self, queued: _Call, name: str) -> None:
+        if not queued.answer.done():
+            queued.answer.set_exception(HostFault(NO_ANSWER))
+            self._note_timeout(name)
 
     async def release(self, close: Callable[[], object]) -> None:
         """Release the driver: call ``close`` in the thread, and refuse every other call until :meth:`regain`.
@@ -82,6 +148,10 @@ class DriverThread:
     def close(self) -> None:
         """Cancel queued calls without waiting; a call that hangs must not keep the process from ending."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for queued in self._calls:
+                queued.answer.cancel()
+            self._calls.clear()
 
     def _note_timeout(self, name: str) -> None:
         if self._unresponsive_message is not None:

@@ -13,6 +13,7 @@ import os
 import select
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from ...core.model.entities import Holder
 from ...errors import FastGPUError, Forbidden, HostFault, LimitReached, Message, NotFound
@@ -28,23 +29,24 @@ RETRY_S = 5
 _SO_PEERPIDFD = 77  #: since Linux 6.5; not in Python's socket module
 
 
-def peer_holder(sock: socket.socket, boot_id: str) -> Holder:
+def peer_holder(sock: socket.socket, boot_id: str, known: Holder | None = None) -> Holder:
     """Return the process at the other end of a Unix socket. Raises :class:`NotFound` if it has ended.
 
     Its user is the one that connected. A process that has changed its user since, as by executing a program with the
     set-user-id bit, is refused with :class:`Forbidden`: it must not have the rights of an earlier user.
+
+    ``known`` is what was returned for the same socket before, so that only what can change is read again.
     """
-    peer = peer_of(sock)
     try:
         pidfd = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError:
-        holder = holder_of(peer.pid, boot_id)
+        holder = holder_of(peer_of(sock).pid, boot_id)
     else:
         try:
-            holder = _identify(peer.pid, pidfd, boot_id)
+            holder = _identify(peer_of(sock).pid, pidfd, boot_id) if known is None else _now(known, pidfd)
         finally:
             os.close(pidfd)
-    if holder.uid != peer.uid:
+    if holder.uid != (peer_of(sock).uid if known is None else known.uid):
         raise Forbidden("The calling process has changed its user since it connected.")
     return holder
 
@@ -93,6 +95,19 @@ def _identify(pid: int, pidfd: int, boot_id: str) -> Holder:
     if state in "ZX" or _has_ended(pidfd):
         raise NotFound(f"Process {pid} has ended.")
     return Holder(boot_id, pid, int(fields[18]), os.fstat(pidfd).st_ino, uid)
+
+
+def _now(known: Holder, pidfd: int) -> Holder:
+    """Return a process that was identified before as it is now: its user may have changed, or it has ended."""
+    try:
+        uid = os.stat(f"/proc/{known.pid}").st_uid  # noqa: PTH116 (a Path takes longer than the call)
+    except OSError as error:
+        if not _has_ended(pidfd):
+            raise unobservable(known.pid, error) from error
+        raise NotFound(f"Process {known.pid} has ended.") from error
+    if _has_ended(pidfd):
+        raise NotFound(f"Process {known.pid} has ended.")
+    return known if uid == known.uid else replace(known, uid=uid)
 
 
 def read_proc_file(path: str) -> bytes:

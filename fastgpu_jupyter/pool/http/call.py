@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ...core.model.entities import Holder
 from ...errors import InvalidRequest, Message
+from ..journal.answers import FirstAnswer
 from .views.context import AccessScope
 
 
@@ -34,11 +37,16 @@ class HttpCall:
     query: Mapping[str, str]
     body: dict[str, Any]
     key: str | None  #: of the caller and the operation, so that a repeated call finds the first one's answer
+    status: int  #: of the answer if it is no error
 
     @property
     def lease_id(self) -> str:
         """Return the id of the lease in the path."""
         return self.path["lease_id"]
+
+    def answer(self, value: object) -> FirstAnswer:
+        """Return the answer that has ``value`` as its body."""
+        return FirstAnswer(self.status, msgspec.json.encode(value))
 
     def number(self, name: str) -> int | None:
         """Return a whole number of the query, None without it. Raises :class:`InvalidRequest`."""

@@ -54,8 +54,9 @@ class Endpoint(web.RequestHandler):
             raise InvalidRequest(Message.of("request.body_too_large", most=self.service.limits.body_bytes_max))
         bearer = self.request.headers.get("Authorization", "")
         token = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None
-        holder = peer_holder(self.stream.socket, self.service.facts.boot_id)
-        self.caller = Caller(holder, key_of_uid(self.stream.uid), token)
+        stream = self.stream
+        stream.holder = peer_holder(stream.socket, self.service.facts.boot_id, stream.holder)
+        self.caller = Caller(stream.holder, key_of_uid(stream.uid), token)
 
     def set_default_headers(self) -> None:
         """State the version in every answer, refusals included."""
@@ -106,7 +107,7 @@ class Endpoint(web.RequestHandler):
         names = (parameter.name for parameter in route.operation.parameters if parameter.where == "query")
         query = {name: value for name in names if (value := self.get_query_argument(name, None)) is not None}
         body = self._body() if route.operation.body is not None else {}
-        return HttpCall(self.caller, path, query, body, self._key())
+        return HttpCall(self.caller, path, query, body, self._key(), route.operation.status)
 
     def _body(self) -> dict[str, Any]:
         """Return the JSON object of the request, an empty one without a body. Raises :class:`InvalidRequest`."""
@@ -134,9 +135,11 @@ class Endpoint(web.RequestHandler):
         return scoped_key(self.caller, hashlib.blake2b(call.encode(), digest_size=16).hexdigest())
 
     async def _answer(self, route: Route, call: HttpCall, value: Any) -> None:
-        """Send ``value``, which is kept first if the request has an idempotency key."""
-        if call.key is not None:
-            answer = FirstAnswer(route.operation.status, msgspec.json.encode(value))
+        """Send ``value``, which is kept first if the request has an idempotency key and that was not done yet."""
+        if isinstance(value, FirstAnswer):
+            self._send_json(value)
+        elif call.key is not None:
+            answer = call.answer(value)
             await self.service.first_answers.keep(call.key, answer)
             self._send_json(answer)
         elif isinstance(value, AsyncIterator):

@@ -30,6 +30,9 @@ NAMES_MAX = 16
 #: More cells do not end between two reports of a kernel.
 CELLS_MAX = 10_000
 GROUP, LIBRARY = map(re.compile, (common.GROUP, common.LIBRARY))
+#: The names of the fields of :class:`IdleTimes` in a request, in their order.
+_IDLE_TIMES = tuple(f"idle_{step.value}_ms" for step in IdleStep)
+_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 _Choice = TypeVar("_Choice", bound=Enum)
 
 
@@ -50,7 +53,7 @@ def lease_request(body: dict[str, Any]) -> LeaseRequest:
         host_memory_bytes=integer(body, "host_memory_bytes") or 0,
         rate_micro_per_hour_max=integer(body, "rate_micro_per_hour_max"),
         budget_micro=integer(body, "budget_micro"),
-        idle=IdleTimes(**{f"{step.value}_ms": integer(body, f"idle_{step.value}_ms") for step in IdleStep}),
+        idle=IdleTimes(*(integer(body, name) for name in _IDLE_TIMES)),
         job=text(body, "job"),
     )
 
@@ -122,7 +125,7 @@ def text(body: Mapping[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str) or len(value) > TEXT_MAX:
         raise InvalidRequest(Message.of("request.not_text", field=name, characters_max=TEXT_MAX))
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidRequest(Message.of("request.lone_surrogate", field=name))
     return value
 
@@ -197,7 +200,7 @@ def _choice(body: Mapping[str, Any], name: str, default: _Choice) -> _Choice:
 def _priority(body: Mapping[str, Any]) -> Priority:
     given = body.get("priority")
     name = "normal" if given is None else given
-    found = next((priority for priority in Priority if priority.name.lower() == name), None)
+    found = _PRIORITIES.get(name) if isinstance(name, str) else None
     if found is None:
         raise InvalidRequest(Message.of("request.priority", value=repr(str(name)[:40])))
     return found

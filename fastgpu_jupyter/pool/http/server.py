@@ -18,6 +18,7 @@ import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
+from ...core.model.entities import Holder
 from ...errors import LimitReached, Message
 from ...wire import version
 from ...wire.unixsocket import peer_of
@@ -60,6 +61,7 @@ class PeerStream(IOStream):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.uid = peer_of(self.socket).uid
+        self.holder: Holder | None = None  #: the process of the peer, once a request has identified it
         self.over: Message | None = None  #: the refusal, if it is above a limit
         self.stuck = False  #: closed because its peer did not read
         self.opened_at = asyncio.get_running_loop().time()

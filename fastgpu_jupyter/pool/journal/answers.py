@@ -1,8 +1,8 @@
 """Idempotency keys in the journal, each with the lease that it was answered with and with the first answer itself.
 
 The key is written together with the events of its command, so that the command is never carried out twice. The answer
-is written right after, before it is sent: a crash in between loses the answer only, and the repeated command is
-answered with what there is then.
+is written with it if it is known by then, else right after; always before it is sent. A crash in between loses the
+answer only, and the repeated command is answered with what there is then.
 
 Answers are compressed with earlier ones as the dictionary, because they are much alike: 1.4 KB become less than 100
 bytes.
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ...errors import StoreFault
-from .database import Database
+from .database import Database, insert_rows
 
 _CHECK_BYTES = 8
 #: Removes the oldest keys of each user beyond a number; a key begins with its user.
@@ -30,7 +30,11 @@ _OVER_LIMIT = """
     )
 """
 
-
+#: Adds rows. Of a key that is there only a first answer that is missing is added.
+_INSERT = "INSERT INTO answer (key, lease_id, ms, seal, dictionary, body) VALUES"
+_UPDATE_FIRST = (
+    "ON CONFLICT (key) DO UPDATE SET dictionary = excluded.dictionary, body = excluded.body WHERE answer.body IS NULL"
+)
 #: Removes the dictionaries of no answer; the newest stays.
 _UNUSED_DICTIONARIES = """
     DELETE FROM dictionary WHERE id < (SELECT max(id) FROM dictionary)
@@ -50,11 +54,28 @@ class FirstAnswer(NamedTuple):
     body: bytes
 
 
-class _Dictionary(NamedTuple):
+class AnsweredKey(NamedTuple):
+    """A key, the lease it was answered with, the time of the decision, and the first answer if it is known by now."""
+
+    key: str
+    lease_id: str
+    ms: int
+    first: FirstAnswer | None = None
+
+
+class _Dictionary:
     """Some earlier answers, one behind the other; a row of the table ``dictionary``."""
 
-    id: int
-    content: bytes
+    def __init__(self, number: int, content: bytes) -> None:
+        self.id = number
+        self.content = content
+        # Small buffers: to make those of zlib's default size would take ten times as long as to fill them.
+        self._primed = zlib.compressobj(6, wbits=WINDOW_BITS, memLevel=5, zdict=content)
+
+    def compress(self, content: bytes) -> bytes:
+        """Return ``content`` compressed, by a copy of a compressor that has read the dictionary already."""
+        compressor = self._primed.copy()
+        return compressor.compress(content) + compressor.flush()
 
 
 class AnswerTable:
@@ -86,11 +107,21 @@ class AnswerTable:
             raise self._database.fault("cannot be read", error) from error
         return found
 
-    def insert(self, answers: Iterable[tuple[str, str, int]]) -> None:
-        """Add keys with lease id and time, in the transaction that is open; a key that is there stays as it is."""
-        rows = [(key, lease_id, ms, answer_seal(key, lease_id)) for key, lease_id, ms in answers]
-        insert = "INSERT OR IGNORE INTO answer (key, lease_id, ms, seal) VALUES (?, ?, ?, ?)"
-        self._database.connection.executemany(insert, rows)
+    def insert(self, answers: Iterable[AnsweredKey]) -> None:
+        """Add keys in the transaction that is open; one that is there stays as it is, as does its first answer."""
+        rows = [
+            (key, lease_id, ms, answer_seal(key, lease_id), *self._kept(key, first))
+            for key, lease_id, ms, first in answers
+        ]
+        insert_rows(self._database.connection, _INSERT, rows, _UPDATE_FIRST)
+
+    def _kept(self, key: str, first: FirstAnswer | None) -> tuple[int | None, bytes | None]:
+        """Return the columns ``dictionary`` and ``body``."""
+        if first is None:
+            return None, None
+        content = b"%d\0%s" % first
+        dictionary, compressed = self._compress(content)
+        return dictionary.id, _check(key, content) + compressed
 
     def keep_first(self, answers: Iterable[tuple[str, FirstAnswer]]) -> None:
         """Keep the answers to first requests, by key; one that has an answer, or is not known, stays as it is.
@@ -102,26 +133,28 @@ class AnswerTable:
         try:
             with self._database.unsynced():  # the keys are on disk, which is what must not be lost
                 connection.execute("BEGIN IMMEDIATE")
-                for key, answer in answers:
-                    content = b"%d\0%s" % (answer.status, answer.body)
-                    dictionary, compressed = self._compress(content)
-                    connection.execute(
-                        "UPDATE answer SET dictionary = ?, body = ? WHERE key = ? AND body IS NULL",
-                        (dictionary.id, _check(key, content) + compressed, key),
-                    )
+                connection.executemany(
+                    "UPDATE answer SET dictionary = ?, body = ? WHERE key = ? AND body IS NULL",
+                    [(*self._kept(key, answer), key) for key, answer in answers],
+                )
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._dictionary = None  # it may be one that was not written
+            self.undo()
             raise self._database.fault("cannot be written", error) from error
+
+    def undo(self) -> None:
+        """Forget what was not written, because the transaction was rolled back."""
+        self._dictionary = None  # it may be one that was not written
 
     def _compress(self, content: bytes) -> tuple[_Dictionary, bytes]:
         """Return ``content`` compressed, and the dictionary; one that does not suit it is followed by a new one."""
         dictionary = self._dictionary or self._newest_dictionary()
-        compressed = _compressed(content, dictionary)
+        compressed = dictionary.compress(content)
         if len(compressed) > len(content) // SUITS and dictionary.id < self._oldest_dictionary() + DICTIONARIES_MAX:
             dictionary = _Dictionary(dictionary.id + 1, (dictionary.content + content)[-DICTIONARY_BYTES_MAX:])
-            self._database.connection.execute("INSERT INTO dictionary VALUES (?, ?)", dictionary)
-            compressed = _compressed(content, dictionary)
+            row = (dictionary.id, dictionary.content)
+            self._database.connection.execute("INSERT INTO dictionary VALUES (?, ?)", row)
+            compressed = dictionary.compress(content)
         self._dictionary = dictionary
         return dictionary, compressed
 
@@ -168,12 +201,6 @@ class AnswerTable:
             return removed
         except sqlite3.Error as error:
             raise self._database.fault("cannot be written", error) from error
-
-
-def _compressed(content: bytes, dictionary: _Dictionary) -> bytes:
-    # Small buffers: to make those of zlib's default size would take ten times as long as to fill them.
-    compress = zlib.compressobj(6, wbits=WINDOW_BITS, memLevel=5, zdict=dictionary.content)
-    return compress.compress(content) + compress.flush()
 
 
 def _check(key: str, content: bytes) -> bytes:

@@ -15,8 +15,9 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ... import __version__
 from ...errors import StoreFault
@@ -47,6 +48,8 @@ SCHEMA = f"""
 _OURS = f"FastGPU {__version__} (format {FORMAT})"
 #: Pages in the write-ahead log before a checkpoint: few, so that the log stays small and a start is quick.
 WAL_PAGES_MAX = 64
+#: The most rows of one statement, as a power of two.
+ROWS_LOG2_MAX = 6
 
 
 class Database:
@@ -228,6 +231,21 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection that cannot write, for another thread than the writer's."""
     with contextlib.closing(_read_only(path)) as connection:
         yield connection
+
+
+def insert_rows(connection: sqlite3.Connection, insert: str, rows: Sequence[tuple[Any, ...]], clause: str = "") -> None:
+    """Insert ``rows`` by few statements of many rows, each ``insert`` with values and ``clause``.
+
+    With one statement a row, this thread would give up the interpreter and wait for it again at each. The numbers of
+    rows are powers of two, so that few statements are prepared.
+    """
+    first = 0
+    while first < len(rows):
+        count = 1 << min(ROWS_LOG2_MAX, (len(rows) - first).bit_length() - 1)
+        part = rows[first : first + count]
+        values = ", ".join([f"({', '.join('?' * len(part[0]))})"] * count)
+        connection.execute(f"{insert} {values} {clause}", [value for row in part for value in row])
+        first += count
 
 
 def _identity(path: Path) -> tuple[int, int]:

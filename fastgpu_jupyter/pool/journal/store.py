@@ -22,12 +22,12 @@ from ...core.model.entities import Instant, State
 from ...core.model.events import Event
 from ...errors import StoreFault
 from . import database as database_module
-from .answers import AnswerTable
+from .answers import AnsweredKey, AnswerTable, FirstAnswer
 from .archive import PART_RECORDS, Archive, Part
 from .chain import GENESIS
 from .chain import seal as seal_after
 from .codec import Record, decode, decode_state, encode
-from .database import Database
+from .database import Database, insert_rows
 
 #: Snapshots that are kept: the newest, and one in case it is damaged.
 SNAPSHOTS_KEPT = 2
@@ -36,12 +36,17 @@ Row = tuple[int, bytes, bytes]  #: number, payload and seal of a record
 
 
 class Entry(NamedTuple):
-    """The events of one command on their way to disk; ``key`` makes a repeated command find the lease again."""
+    """The events of one command on their way to disk; ``key`` makes a repeated command find the lease again.
+
+    ``answer`` is what the command is answered with, if that is known by now; it can also follow in an entry without
+    events.
+    """
 
     at: Instant
     events: list[Event]
     key: str | None = None
     lease_id: str | None = None
+    answer: FirstAnswer | None = None
 
 
 class Journal:
@@ -277,7 +282,7 @@ class Journal:
                 seq, seal = seq + 1, seal_after(seal, payload)
                 rows.append((seq, payload, seal))
             if entry.key is not None:
-                answers.append((entry.key, entry.lease_id or "", entry.at.ms))
+                answers.append(AnsweredKey(entry.key, entry.lease_id or "", entry.at.ms, entry.answer))
         try:
             self._insert(rows, answers)
         except (OSError, sqlite3.Error):
@@ -304,16 +309,17 @@ class Journal:
             raise self._database.fault("cannot be read", error) from error
         return [row for row in rows if there.get(row[0]) != row[2]]
 
-    def _insert(self, rows: list[Row], answers: list[tuple[str, str, int]]) -> None:
+    def _insert(self, rows: list[Row], answers: list[AnsweredKey]) -> None:
         self._database.begin_writing()
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
+            insert_rows(self._db, "INSERT INTO record VALUES", rows)
             self.answers.insert(answers)
             self._db.execute("COMMIT")
         except sqlite3.Error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            self.answers.undo()
             raise
 
     def require_room(self, room_bytes: int) -> None:

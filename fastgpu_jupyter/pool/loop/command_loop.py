@@ -3,8 +3,9 @@
     command --decide(state, command, now)--> events --append, fsync--> journal --> answer, effects, notifications
 
 Commands that are queued together are decided one after the other and share one write to disk. ``decide`` and ``apply``
-run in memory while the commit lock is held, so that no reader sees an event before it is durable. If the write fails,
-the state is replayed from the journal (:mod:`.degraded_mode`).
+run in memory while the commit lock is held, so that no reader sees an event before it is durable. Answers are made
+before the write, which keeps them for requests that are repeated, and sent after it. If the write fails, the state is
+replayed from the journal (:mod:`.degraded_mode`).
 
 The loop runs in the event loop's thread and knows no driver, no monitor and no HTTP. The journal has a thread of its
 own, so that a slow disk delays no reader.
@@ -25,6 +26,7 @@ from ...errors import FastGPUError, InternalError, StoreFault
 from ..journal.store import Entry
 from ..journal.writer import JournalWriter
 from ..protocols import Admission, LoopMetrics
+from .answers import AnswerMaker
 from .command_queue import CommandQueue, QueuedCommand
 from .degraded_mode import DegradedMode
 from .faults import FaultState
@@ -55,6 +57,7 @@ class CommandLoop:
         self._store = store
         self._writer = writer
         self._answers = answers
+        self._answer_maker = AnswerMaker()
         self._faults = faults
         self._degraded = degraded
         self._publisher = publisher
@@ -83,9 +86,12 @@ class CommandLoop:
 
     async def _commit(self, batch: list[QueuedCommand]) -> None:
         decided, after_error = self._decide_all(batch)
-        entries = [entry for _, entry in decided]
-        events = [event for entry in entries for event in entry.events]
-        if events or any(entry.key for entry in entries):
+        events = [event for _, entry in decided for event in entry.events]
+        self._store.follow(events)
+        state, at = self._store.state, self._store.now()
+        answers = self._answer_maker.make(state, at, decided if after_error is None else (), events)
+        entries = answers.entries(decided, at)
+        if any(entry.events or entry.key for entry in entries):
             began_s = time.perf_counter()
             try:
                 await self._writer.append(entries)
@@ -95,15 +101,14 @@ class CommandLoop:
                 return
             self._metrics.count_append(time.perf_counter() - began_s)
             self._metrics.count_events(events)
-        self._store.follow(events)
         if after_error is not None:
             await self._degraded.reload()  # memory may have a part of what the disk will never have
+            state, at = self._store.state, self._store.now()
+            answers = self._answer_maker.make(state, at, decided, events)
         self._answers.add(entries)
         if self._writer.snapshot_due:
-            self._writer.store_snapshot(self._store.state)
-        state, at = self._store.state, self._store.now()
-        for call, entry in decided:
-            call.answer(state, at, entry.lease_id)
+            self._writer.store_snapshot(state)
+        self._answer_maker.send(answers)
         self._publisher.publish(state, events)
         if after_error and self._faults.memory_ahead:
             await self._degraded.commit_releases(after_error)

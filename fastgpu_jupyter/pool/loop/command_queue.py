@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 from ...core.model.commands import Command
 from ...core.model.entities import Instant, State
 from ...errors import FastGPUError, LimitReached, StoreFault
+from ..journal.answers import FirstAnswer
+from ..protocols import Settling
 
 T = TypeVar("T")
 
@@ -33,25 +35,57 @@ class QueuedCommand(NamedTuple):
     allowed: Callable[[State], object] | None = None
     #: Makes the answer; without it the answer is the id of the lease.
     view: View | None = None
+    settling: Settling | None = None
 
     def require_allowed(self, state: State) -> None:
         """Raise what ``allowed`` raises."""
         if self.allowed is not None:
             self.allowed(state)
 
-    def answer(self, state: State, at: Instant, lease_id: str | None) -> None:
-        """Answer the caller from ``state``, the one after the command. A caller that gave up gets nothing."""
-        if self.done.done():
-            return
+    def waits(self, state: State, lease_id: str | None) -> bool:
+        """Return whether the answer waits for the effect of the command."""
+        return self.settling is not None and lease_id is not None and not self.settling.is_settled(state, lease_id)
+
+    def make_answer(self, state: State, at: Instant, lease_id: str | None) -> Answer:
+        """Return the answer to the caller from ``state``, the one after the command."""
+        if self.view is None or lease_id is None:
+            return Answer(self, lease_id, lease_id)
         try:
-            self.done.set_result(lease_id if self.view is None or lease_id is None else self.view(state, at, lease_id))
+            return Answer(self, lease_id, self.view(state, at, lease_id))
         except Exception as error:  # noqa: BLE001 (an error of a view concerns its caller only)
-            self.done.set_exception(error)
+            return Answer(self, lease_id, error=error)
+
+    def answer(self, state: State, at: Instant, lease_id: str | None) -> None:
+        """Answer the caller from ``state``, the one after the command."""
+        self.make_answer(state, at, lease_id).send()
 
     def refuse(self, why: FastGPUError) -> None:
         """Answer the caller with an error."""
         if not self.done.done():
             self.done.set_exception(why)
+
+
+class Answer(NamedTuple):
+    """What a caller gets: a value, or an error of its view."""
+
+    call: QueuedCommand
+    lease_id: str | None
+    value: Any = None
+    error: Exception | None = None
+
+    @property
+    def first(self) -> FirstAnswer | None:
+        """The answer, if it is one that is kept for the call's key."""
+        return self.value if self.call.key is not None and isinstance(self.value, FirstAnswer) else None
+
+    def send(self) -> None:
+        """Answer the caller. One that gave up gets nothing."""
+        if self.call.done.done():
+            return
+        if self.error is not None:
+            self.call.done.set_exception(self.error)
+        else:
+            self.call.done.set_result(self.value)
 
 
 class CommandQueue:
@@ -78,10 +112,21 @@ class CommandQueue:
     ) -> T:
         """Return what ``view`` makes of the durable state after ``command``; otherwise like :meth:`submit`.
 
-        Raises what ``allowed`` raises, before anything is decided.
+        A :class:`FirstAnswer` is kept for ``key`` in the same write. Raises what ``allowed`` raises, before anything is
+        decided.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         return cast(T, await self._put(QueuedCommand(command, key, done, allowed, view)))
+
+    async def submit_and_settle(
+        self, command: Command, key: str | None, view: Callable[[State, Instant, str], T], settling: Settling
+    ) -> T | str:
+        """Return what ``view`` makes of the durable state in which the effect of ``command`` is settled.
+
+        The id of the lease is returned if that takes too long; otherwise like :meth:`submit_and_read`.
+        """
+        done: asyncio.Future[T | str] = asyncio.get_running_loop().create_future()
+        return cast("T | str", await self._put(QueuedCommand(command, key, done, None, view, settling)))
 
     async def submit_until_durable(self, command: Command) -> None:
         """Submit ``command`` again and again while the disk or the queue is full."""

@@ -83,7 +83,7 @@ MUTATIONS = (
     Mutation(
         "a caller that runs a program of root is taken for root",
         AUTHORIZATION,
-        (Edit(process.peer_holder, "holder.uid != peer.uid", "False"),),
+        (Edit(process.peer_holder, "holder.uid != _1", "False"),),
         Fails(test_authorization.test_caller_that_executes_a_set_user_id_program_is_not_taken_for_root),
     ),
     Mutation(

@@ -34,8 +34,7 @@ MUTATIONS = (
             Edit(
                 CommandLoop._commit,
                 "entries = _1",
-                "entries = _1\nfor call, entry in decided:\n"
-                "    call.answer(self._store.state, self._store.now(), entry.lease_id)",
+                "entries = _1\nself._answer_maker.send(answers)",
             ),
         ),
         Violates("an acknowledged lease is missing|an acknowledged release is missing", first=2),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.core.model.entities import Holder
-from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
+from fastgpu_jupyter.errors import Conflict, Forbidden, HostFault, NotFound
 from fastgpu_jupyter.pool.host import process, single_instance
 from fastgpu_jupyter.pool.host.attribution import lease_of
 from fastgpu_jupyter.pool.host.clock import SystemClock
@@ -237,6 +237,27 @@ def test_peer_holder_without_peer_pidfd_uses_the_pid(monkeypatch: pytest.MonkeyP
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
         assert process.peer_holder(one, BOOT).pid == os.getpid()
+
+
+def test_peer_that_is_known_is_identified_by_what_can_change(tmp_path: Path) -> None:
+    one, other = socket.socketpair(socket.AF_UNIX)
+    with one, other:
+        known = process.peer_holder(one, BOOT)
+        assert process.peer_holder(one, BOOT, known) is known
+        with refusals.refused(Forbidden, match="has changed its user"):
+            process.peer_holder(one, BOOT, replace(known, uid=known.uid + 1))
+    path = tmp_path / "pool.sock"
+    connect = "import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); time.sleep(99)"
+    with single_instance.listen(path, 0o600) as server, subprocess.Popen([sys.executable, "-c", connect, path]) as peer:
+        server.settimeout(DEADLINE_S)
+        accepted, _ = server.accept()
+        with accepted:
+            known = process.peer_holder(accepted, BOOT)
+            assert known.pid == peer.pid
+            peer.kill()
+            peer.wait()
+            with refusals.refused(NotFound, match="has ended"):
+                process.peer_holder(accepted, BOOT, known)
 
 
 def test_host_is_linux() -> None:

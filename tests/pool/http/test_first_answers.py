@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ import pytest
 
 from fastgpu_jupyter.core.lease import history
 from fastgpu_jupyter.core.model import commands as c
-from fastgpu_jupyter.pool.journal.answers import DICTIONARIES_MAX, AnswerTable, FirstAnswer
+from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
+from fastgpu_jupyter.pool.http.handlers import leases
+from fastgpu_jupyter.pool.journal.answers import DICTIONARIES_MAX, AnsweredKey, AnswerTable, FirstAnswer
 from fastgpu_jupyter.pool.journal.database import Database
 from fastgpu_jupyter.pool.journal.store import Entry, Journal
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, spec
 from tests.pool.conftest import Serve
 from tests.pool.served import Answer, ServedPool
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 REQUEST = {"size": "half", "token_sha256": "0" * 64}
 
@@ -92,6 +95,28 @@ def test_refused_request_is_decided_again(serve: Serve) -> None:
     assert send(pool, "POST", "/v1/leases", "later", REQUEST).status == 201
 
 
+def test_first_answer_is_written_with_its_command(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = serve()
+    monkeypatch.setattr(pool.journal.answers, "keep_first", lambda _: pytest.fail("the answer is written once more"))
+    first = send(pool, "POST", "/v1/leases", "once", REQUEST)
+    assert first.json["state"] == "active"
+    released = send(pool, "DELETE", f"/v1/leases/{first.json['id']}", "release")
+    assert same(send(pool, "POST", "/v1/leases", "once", REQUEST), first)
+    assert same(send(pool, "DELETE", f"/v1/leases/{first.json['id']}", "release"), released)
+
+
+def test_answer_does_not_wait_for_a_slow_preparation_and_is_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepares = threading.Event()
+    monkeypatch.setattr(leases, "PREPARE_GRACE_S", 0.01)
+    monkeypatch.setattr(SimulatedDriver, "prepare", lambda *_: str(prepares.wait(DEADLINE_S)))
+    pool = serve()
+    first = send(pool, "POST", "/v1/leases", "once", REQUEST)
+    assert (first.status, first.json["state"]) == (201, "preparing")
+    prepares.set()
+    wait_until(lambda: pool.client.lease(first.json["id"])["state"] == "active", "the lease is active")
+    assert same(send(pool, "POST", "/v1/leases", "once", REQUEST), first)
+
+
 def test_answer_that_was_lost_is_made_from_what_there_is(serve: Serve) -> None:
     pool = serve()
     first = send(pool, "POST", "/v1/leases", "once", REQUEST)
@@ -111,7 +136,7 @@ def table(tmp_path: Path) -> AnswerTable:
 
 
 def insert(table: AnswerTable, *rows: tuple[str, int]) -> None:
-    table.insert((key, "lease", ms) for key, ms in rows)
+    table.insert(AnsweredKey(key, "lease", ms) for key, ms in rows)
 
 
 def test_first_answer_stays_and_a_damaged_one_is_not_used(table: AnswerTable) -> None:

@@ -9,6 +9,7 @@ from ....core.model.entities import Instant, State
 from ....core.model.size import SizeUnit
 from ....core.sizing import advice
 from ....wire.schemas import AdviceView
+from ...journal.answers import FirstAnswer
 from .. import request_parsing
 from ..call import HttpCall
 from ..views.advice import advice_view
@@ -33,13 +34,13 @@ class AdviceHandlers:
         """Return the advice on the size of a lease."""
         return await self._backend.state.read(partial(self._advice, call=call))
 
-    async def silence(self, call: HttpCall) -> AdviceView:
+    async def silence(self, call: HttpCall) -> FirstAnswer:
         """Give no advice for the notebook of a lease, or give it again."""
         silenced = request_parsing.optional_truth(call.body, "silenced")
         return await self._backend.commands.submit_and_read(
             c.SilenceAdvice(call.lease_id, True if silenced is None else silenced),
             call.key,
-            lambda state, at, _: self._advice(state, at, call),
+            lambda state, at, _: call.answer(self._advice(state, at, call)),
             lambda state: self._context.permissions.visible_lease(state, call.caller, call.lease_id),
         )
 

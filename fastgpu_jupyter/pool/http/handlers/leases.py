@@ -17,6 +17,8 @@ from ....errors import FastGPUError, Forbidden, InvalidRequest, Message
 from ....wire.schemas import HistoryView, LeaseList, LeaseView
 from ...host.attribution import host_pid
 from ...host.process import holder_of
+from ...journal.answers import FirstAnswer
+from ...protocols import Settling
 from ...supervisor import wait_for_event
 from .. import request_parsing
 from ..call import Caller, HttpCall
@@ -101,7 +103,7 @@ class LeaseHandlers:
 
     # -- commands of the tenant ---------------------------------------------------------------------------------------
 
-    async def request(self, call: HttpCall) -> LeaseView:
+    async def request(self, call: HttpCall) -> FirstAnswer | LeaseView:
         """Request a lease, held by the caller: active if capacity is free, else waiting."""
         digest = call.body.get("token_sha256")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -111,18 +113,16 @@ class LeaseHandlers:
         await self._context.permissions.require_priority(caller, request.priority)
         name = self._context.names.current_name_of(caller.tenant)
         command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest, name)
-        view = await self._backend.commands.submit_and_read(
-            command, call.key, partial(self._reader.visible_view, caller=caller)
+        answer = await self._backend.commands.submit_and_settle(
+            command, call.key, partial(self._answer, call), Settling(_is_prepared, PREPARE_GRACE_S)
         )
-        if view["state"] != LeaseState.PREPARING:
-            return view
-        return await self.wait(caller, view["id"], PREPARE_GRACE_S, lambda view: view["state"] != LeaseState.PREPARING)
+        return await self._reader.lease(caller, answer) if isinstance(answer, str) else answer
 
-    async def release(self, call: HttpCall) -> LeaseView:
+    async def release(self, call: HttpCall) -> FirstAnswer:
         """Release a lease of the caller."""
         return await self._submit(call, c.ReleaseLease(call.lease_id))
 
-    async def resize(self, call: HttpCall) -> LeaseView:
+    async def resize(self, call: HttpCall) -> FirstAnswer:
         """Change the size of a lease; its kernel goes on."""
         size = request_parsing.text(call.body, "size")
         if not size:
@@ -132,52 +132,55 @@ class LeaseHandlers:
         used_bytes = used.memory_used_bytes if used else None
         return await self._submit(call, c.ResizeLease(call.lease_id, size, used_bytes, seen))
 
-    async def migrate(self, call: HttpCall) -> LeaseView:
+    async def migrate(self, call: HttpCall) -> FirstAnswer:
         """Move a lease off an unhealthy device."""
         return await self._submit(call, c.MigrateLease(call.lease_id))
 
-    async def park(self, call: HttpCall) -> LeaseView:
+    async def park(self, call: HttpCall) -> FirstAnswer:
         """Move the device memory of a lease to host memory."""
         return await self._submit(call, c.ParkLease(call.lease_id))
 
-    async def resume(self, call: HttpCall) -> LeaseView:
+    async def resume(self, call: HttpCall) -> FirstAnswer:
         """Let a parked lease wait for a device."""
         return await self._submit(call, c.ResumeLease(call.lease_id))
 
-    async def pin(self, call: HttpCall) -> LeaseView:
+    async def pin(self, call: HttpCall) -> FirstAnswer:
         """Pin a lease, or let it be parked while it is idle."""
         retention = Retention.HOLD if request_parsing.yes_or_no(call.body, "pinned") else Retention.YIELD
         return await self._submit(call, c.SetRetention(call.lease_id, retention))
 
-    async def snooze(self, call: HttpCall) -> LeaseView:
+    async def snooze(self, call: HttpCall) -> FirstAnswer:
         """Put off the steps of the idle policy."""
         for_ms = request_parsing.integer(call.body, "for_ms")
         if for_ms is None:
             raise InvalidRequest(Message.of("request.not_bounded_integer", field="for_ms"))
         return await self._submit(call, c.SnoozeLease(call.lease_id, for_ms))
 
-    async def end_idle(self, call: HttpCall) -> LeaseView:
+    async def end_idle(self, call: HttpCall) -> FirstAnswer:
         """End a lease whose kernel is shut down because the idle policy says so."""
         return await self._submit(call, c.EndIdleLease(call.lease_id))
 
-    async def set_cpu_meanwhile(self, call: HttpCall) -> LeaseView:
+    async def set_cpu_meanwhile(self, call: HttpCall) -> FirstAnswer:
         """Set whether cells run without a device until the lease is granted."""
         return await self._submit(call, c.SetCpuMeanwhile(call.lease_id, request_parsing.yes_or_no(call.body, "on")))
 
-    async def set_budget(self, call: HttpCall) -> LeaseView:
+    async def set_budget(self, call: HttpCall) -> FirstAnswer:
         """Set what a lease may cost in all."""
         budget_micro = request_parsing.integer(call.body, "budget_micro")
         return await self._submit(call, c.SetLeaseBudget(call.lease_id, budget_micro))
 
-    async def _submit(self, call: HttpCall, command: c.Command) -> LeaseView:
+    async def _submit(self, call: HttpCall, command: c.Command) -> FirstAnswer:
         """Submit a command about a lease of the caller's tenant, and return the lease after it."""
         lease_id, caller = call.lease_id, call.caller
         return await self._backend.commands.submit_and_read(
             command,
             call.key,
-            partial(self._reader.visible_view, caller=caller),
+            partial(self._answer, call),
             lambda state: self._context.permissions.visible_lease(state, caller, lease_id),
         )
+
+    def _answer(self, call: HttpCall, state: State, at: Instant, lease_id: str) -> FirstAnswer:
+        return call.answer(self._reader.visible_view(state, at, lease_id, call.caller))
 
     # -- commands of the kernel and its server, which have the token of the lease --------------------------------------
 
@@ -195,13 +198,13 @@ class LeaseHandlers:
         await self._backend.device_access.wait_until_applied(call.lease_id)
         return await self._reader.lease(caller, call.lease_id)
 
-    async def report_libraries(self, call: HttpCall) -> LeaseView:
+    async def report_libraries(self, call: HttpCall) -> FirstAnswer:
         """Record the memory limit that the kernel applied to its libraries, and those that need a restart for it."""
         memory_bytes = request_parsing.integer(call.body, "memory_bytes")
         needs_restart = request_parsing.libraries(call.body, "needs_restart")
         return await self._submit(call, c.ReportLibraries(call.lease_id, memory_bytes, needs_restart))
 
-    async def report_activity(self, call: HttpCall) -> LeaseView:
+    async def report_activity(self, call: HttpCall) -> FirstAnswer:
         """Record that a cell begins or ends."""
         busy = request_parsing.yes_or_no(call.body, "busy")
         if not busy:
@@ -209,7 +212,7 @@ class LeaseHandlers:
             self._backend.use.end_cells(call.lease_id, cells, frameworks)
         return await self._submit(call, c.ReportActivity(call.lease_id, busy))
 
-    async def rename(self, call: HttpCall) -> LeaseView:
+    async def rename(self, call: HttpCall) -> FirstAnswer:
         """Record that the notebook of a lease has another name."""
         notebook = request_parsing.text(call.body, "notebook")
         if not notebook:
@@ -232,3 +235,8 @@ class LeaseHandlers:
         return await self._backend.state.read(
             lambda state, at: self._reader.view(state, at, find_lease(state, call.lease_id))
         )
+
+
+def _is_prepared(state: State, lease_id: str) -> bool:
+    lease = state.leases.get(lease_id)
+    return lease is None or lease.state is not LeaseState.PREPARING
