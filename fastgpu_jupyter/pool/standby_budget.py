@@ -1,9 +1,12 @@
 """How much memory the standby kernels of a host may have, and which of them: shared out between Jupyter servers.
 
 Each host and each control group with a limit is a *domain*, of whose memory standby kernels may have a part. Kernels
-are admitted one by one, always the next one of the server that would have the least memory with it, so that no server
-has a second kernel while another one has none that would fit. A kernel that exists, or was allowed, goes before a new
-one of about the same total: measured memory varies a little, and nothing is gained by ending one kernel for another.
+are admitted one by one, always the next one of the server that has the least memory already, so that no server has a
+second kernel while another one has none that would fit. Memory beyond an even share counts as if the server had it
+already, so that one large kernel does not take the place of several small ones. Of servers with nothing yet the one
+that waits longest goes first. A kernel that exists, or was allowed, goes before a new one of about the same order:
+measured memory varies a little, and nothing is gained by ending one kernel for another. A kernel that takes the place
+of others starts when these have ended, so that the budget holds at any time.
 
 Pure: processes, clocks and files are those of :mod:`.monitors.standby`. Nothing is journalled, because standby kernels
 hold no lease, and their servers report them again within seconds.
@@ -18,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-#: A kernel that exists counts for so much of its server's total when kernels are put in order.
+#: So much of what a server has counts for a kernel that exists when kernels are put in order.
 PRESENT_WEIGHT = 0.75
 #: No interpreter with ipykernel takes less; a server that wants less is not believed.
 KERNEL_BYTES_MIN = 24 * 2**20
@@ -61,7 +64,7 @@ class StandbyServer:
     wanted_bytes: int | None = None
     domains: tuple[str, ...] = ()  #: of the server, in which its next kernel starts
     allowed: bool = False  #: it may start the kernel that it wants, or has started it
-    waiting_since_s: float = 0.0  #: since when it wants one
+    waiting_since_s: float = 0.0  #: since when it wants one beside these kernels
     refusal: Refusal | None = None  #: why it may not start it
 
 
@@ -75,7 +78,7 @@ class Decision(NamedTuple):
 class _Item(NamedTuple):
     """The next kernel of one server, in the order of admission."""
 
-    total_bytes: float  #: of the server with this kernel
+    before_bytes: float  #: what the server has already, and what the kernel has beyond an even share
     new: bool
     waiting_since_s: float
     name: str
@@ -88,7 +91,8 @@ def decide(servers: Mapping[str, StandbyServer], domains: Mapping[str, Domain]) 
     totals: Counter[str] = Counter()
     ended: dict[tuple[str, int], Refusal] = {}
     not_started: dict[str, Refusal] = {}
-    queue = [item for name, server in servers.items() for item in _next(name, server, 0, 0)]
+    share_bytes = _even_share(servers, domains)
+    queue = [item for name, server in servers.items() for item in _next(name, server, 0, 0, share_bytes)]
     heapq.heapify(queue)
     while queue:
         item = heapq.heappop(queue)
@@ -103,12 +107,20 @@ def decide(servers: Mapping[str, StandbyServer], domains: Mapping[str, Domain]) 
             ended[name, kernel.pid] = refusal
         else:
             not_started[name] = refusal
-        for following in _next(name, server, item.number + 1, totals[name]):
+        for following in _next(name, server, item.number + 1, totals[name], share_bytes):
             heapq.heappush(queue, following)
     return Decision(ended, not_started)
 
 
-def _next(name: str, server: StandbyServer, number: int, total_bytes: int) -> Iterator[_Item]:
+def _even_share(servers: Mapping[str, StandbyServer], domains: Mapping[str, Domain]) -> int:
+    """Return the memory of one server if all had the same, but room for any kernel of the usual size."""
+    sizes = [kernel.memory_bytes for server in servers.values() for kernel in server.kernels]
+    sizes += [server.wanted_bytes for server in servers.values() if server.wanted_bytes is not None]
+    budget_bytes = max((domain.budget_bytes for domain in domains.values()), default=0)
+    return max(budget_bytes // max(1, len(servers)), 2 * min(sizes, default=0))
+
+
+def _next(name: str, server: StandbyServer, number: int, total_bytes: int, share_bytes: int) -> Iterator[_Item]:
     """Yield the item of a server's kernel with this number, or of the one that it wants; nothing behind that."""
     if number < len(server.kernels):
         memory_bytes, new = server.kernels[number].memory_bytes, False
@@ -116,8 +128,8 @@ def _next(name: str, server: StandbyServer, number: int, total_bytes: int) -> It
         memory_bytes, new = server.wanted_bytes, not server.allowed
     else:
         return
-    weight = 1.0 if new else PRESENT_WEIGHT
-    yield _Item((total_bytes + memory_bytes) * weight, new, server.waiting_since_s, name, number)
+    before_bytes = max(total_bytes, total_bytes + memory_bytes - share_bytes)
+    yield _Item(before_bytes * (1.0 if new else PRESENT_WEIGHT), new, server.waiting_since_s, name, number)
 
 
 def _refusal(kernel: Kernel, domains: Mapping[str, Domain], used: Counter[str], *, new: bool) -> Refusal | None:
@@ -156,19 +168,36 @@ class StandbyRegistry:
             return self._refuse_all(name, server, Refusal.TOO_MANY_SERVERS)
         if server.wanted_bytes is not None:
             server.wanted_bytes = max(server.wanted_bytes, KERNEL_BYTES_MIN)
-            waited = before is not None and before.wanted_bytes is not None
-            server.waiting_since_s = before.waiting_since_s if before and waited else now_s
-            server.allowed = before is not None and before.allowed
+            # One that got a kernel, or used one, wants another one from now on.
+            waits = before is not None and before.wanted_bytes is not None and _pids(before) == _pids(server)
+            server.waiting_since_s = before.waiting_since_s if before and waits else now_s
+            server.allowed = before is not None and before.allowed and _pids(server) <= _pids(before)
         self._domains.update(domains)
         self._servers[name] = server
         decision = decide(self._servers, self._domains)
         ended = {key: refusal for key, refusal in decision.ended.items() if key[0] == name}
         server.refusal = decision.not_started.get(name)
+        if (
+            server.wanted_bytes is not None
+            and server.refusal is None
+            and not (server.allowed or self._has_room(server))
+        ):
+            server.refusal = Refusal.BUDGET  # until other servers have ended the kernels that they must end for it
         server.allowed = server.wanted_bytes is not None and server.refusal is None
         self.refusals.update(ended.values())
         if server.refusal is not None and (before is None or before.refusal is not server.refusal):
             self.refusals[server.refusal] += 1  # once for each wait, not for each report
         return Decision(ended, {} if server.refusal is None else {name: server.refusal})
+
+    def _has_room(self, wanting: StandbyServer) -> bool:
+        """Return whether what a server wants fits beside all kernels that exist or were allowed to start."""
+        used: Counter[str] = Counter()
+        for server in self._servers.values():
+            for kernel in server.kernels:
+                used.update(dict.fromkeys(kernel.domains, kernel.memory_bytes))
+            if server is wanting or server.allowed:
+                used.update(dict.fromkeys(server.domains, server.wanted_bytes or 0))
+        return all(used[name] <= self._domains[name].budget_bytes for name in wanting.domains)
 
     def forget_kernel(self, name: str, pid: int) -> None:
         """Remove a standby kernel that has ended or was handed over."""
@@ -209,6 +238,10 @@ class StandbyRegistry:
         self.refusals[refusal] += len(server.kernels) + (server.wanted_bytes is not None)
         wanted = {name: refusal} if server.wanted_bytes is not None else {}
         return Decision({(name, kernel.pid): refusal for kernel in server.kernels}, wanted)
+
+
+def _pids(server: StandbyServer) -> set[int]:
+    return {kernel.pid for kernel in server.kernels}
 
 
 def _domains_of(server: StandbyServer) -> set[str]:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 #: How long the answer of a pool manager that does not answer any more still holds, so that it can be restarted.
 ANSWER_VALID_S = 60.0
-#: A kernel that was allowed has started after this time, or will not.
-START_MAX_S = 60.0
+#: A kernel that was allowed has started after this time, or will not. What was refused is wanted for a shorter time,
+#: within which it is asked for again.
+START_MAX_S, WANTED_S = 60.0, 30.0
 #: What the standby kernel of a server may take whose pool manager does not answer, of the memory of host or group.
 OWN_PERCENT = 1
 #: Percentages of the time in which processes wait: for memory, from which there are no standby kernels; for a
@@ -91,8 +92,8 @@ class StandbyBudget:
         self.rules = rules or StandbyRules()
         self._log, self._idle_s, self._launches, self._connect, self._clock = log, idle_s, launches, connect, clock
         self._kernels: Sequence[Waiting] = ()
-        #: The memory of a kernel that may be started or starts now, and until when that is so.
-        self._starting: tuple[int, float] | None = None
+        #: The memory of a kernel that is wanted or starts now, and until when that is so.
+        self._wanted: tuple[int, float] | None = None
         self._allowed: frozenset[int] = frozenset()  #: by the last answer of a pool manager
         self._answered_at_s: float | None = None
         self._quiet_awaited_since_s: float | None = None
@@ -107,7 +108,8 @@ class StandbyBudget:
     async def allowed(self, wanted_bytes: int, kernelspec: str = "") -> Message | None:
         """Return why no standby kernel of that size may be started now, or None if it may.
 
-        What was allowed counts as memory in use until the kernel is reported.
+        What was allowed counts as memory in use until the kernel is reported. What was refused stays wanted for a
+        while, so that it gets its turn among the servers.
         """
         now_s = self._clock()
         refusal = self._idle() or self._rests(kernelspec, now_s) or await self._wait_for_quiet(now_s)
@@ -118,7 +120,7 @@ class StandbyBudget:
             refusal = await in_thread(own_refusal, wanted_bytes, len(self._kernels), os.getpid())
         elif answer["refusal"] is not None:
             refusal = ReceivedMessage.from_view(answer["refusal"])
-        self._starting = None if refusal is not None else (wanted_bytes, now_s + START_MAX_S)
+        self._wanted = (wanted_bytes, now_s + (START_MAX_S if refusal is None else WANTED_S))
         return refusal
 
     async def report(self, kernels: Sequence[Waiting]) -> frozenset[int]:
@@ -126,12 +128,12 @@ class StandbyBudget:
         before = {kernel.pid for kernel in self._kernels}
         now_s = self._clock()
         self._kernels = await in_thread(_measured, kernels)
-        if self._starting is not None and (now_s >= self._starting[1] or any(one.pid not in before for one in kernels)):
-            self._starting = None
+        if self._wanted is not None and (now_s >= self._wanted[1] or any(one.pid not in before for one in kernels)):
+            self._wanted = None
         for kernel in kernels:
             if now_s - kernel.since_s >= SURVIVED_S:
                 self._deaths.pop(kernel.kernelspec, None)
-        answer = await self._report(None if self._starting is None else self._starting[0])
+        answer = await self._report(None if self._wanted is None else self._wanted[0])
         if answer is not None:
             self._allowed = frozenset(one["pid"] for one in answer["kernels"] if one["refusal"] is None)
         elif self._answered_at_s is None or now_s - self._answered_at_s > ANSWER_VALID_S:
@@ -146,7 +148,7 @@ class StandbyBudget:
         before = self._deaths.get(kernelspec, _Deaths(0, 0.0))
         pause_s = min(PAUSE_FIRST_S * 2**before.number, PAUSE_MOST_S)
         self._deaths[kernelspec] = _Deaths(before.number + 1, self._clock() + pause_s)
-        self._starting = None
+        self._wanted = None
         if not before.number:  # once, not each time
             self._log.warning(
                 "FastGPU: a standby kernel of %s ended by itself. Kernels start without it; another one is prepared "

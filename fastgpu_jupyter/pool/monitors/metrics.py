@@ -20,7 +20,9 @@ from ...core.model.lifecycle import LeaseState
 from ...core.scheduling.queue_report import QueueReport
 from ...units import MICRO
 from ..devices.driver import DeviceUsage, Sample
+from ..standby_budget import Refusal
 from ..supervisor import TASKS
+from .standby import StandbyReading
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -62,6 +64,7 @@ class MetricsSnapshot(NamedTuple):
     at: Instant
     foreign: Mapping[str, int]  #: processes without a lease, by device
     failures: Mapping[str, int]  #: internal errors of background tasks, by task
+    standby: StandbyReading
 
 
 class Metrics:
@@ -106,6 +109,7 @@ class Metrics:
         yield from _devices(now)
         yield from _leases(now)
         yield from _money(now)
+        yield from _standby(now.standby)
         yield _gauge("fastgpu_subscribers", "Readers of the event stream now.", now.subscribers)
         yield _gauge("fastgpu_connections", "Open connections now.", now.connections)
         yield _gauge("fastgpu_accepting", "1 while new leases are granted, 0 while they are not.", now.accepting)
@@ -214,6 +218,26 @@ def _money(now: MetricsSnapshot) -> Iterator[Metric]:
     for percent in (0, *THRESHOLDS):
         budgets.add_metric([str(percent)], passed[percent])
     yield budgets
+
+
+def _standby(now: StandbyReading) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    totals = now.totals
+    yield _gauge("fastgpu_standby_servers", "Jupyter servers that have or want standby kernels.", totals.servers)
+    yield _gauge("fastgpu_standby_kernels", "Standby kernels of all Jupyter servers.", totals.kernels)
+    yield _gauge("fastgpu_standby_memory_bytes", "Memory of all standby kernels.", totals.memory_bytes)
+    budget = GaugeMetricFamily(
+        "fastgpu_standby_budget_bytes", "Memory that standby kernels may have, where it is known."
+    )
+    if totals.budget_bytes is not None:
+        budget.add_metric([], totals.budget_bytes)
+    yield budget
+    text = "Standby kernels that were not started, or had to end, by reason."
+    refusals = CounterMetricFamily("fastgpu_standby_refusals", text, labels=["reason"])
+    for reason in Refusal:
+        refusals.add_metric([reason.value], now.refusals[reason])
+    yield refusals
 
 
 def _leases(now: MetricsSnapshot) -> Iterator[Metric]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -81,6 +82,13 @@ class Totals(NamedTuple):
     budget_bytes: int | None
 
 
+class StandbyReading(NamedTuple):
+    """The standby kernels of this host, and how many were refused since the start of this pool manager, by reason."""
+
+    totals: Totals
+    refusals: Mapping[Refusal, int]
+
+
 class _Seen(NamedTuple):
     """A reported kernel that is a child of the server."""
 
@@ -140,6 +148,10 @@ class StandbyMonitor:
         kernels = self.registry.kernels()
         memory_bytes = sum(kernel.memory_bytes for kernel in kernels)
         return Totals(len(self.registry.servers()), len(kernels), memory_bytes, self._budget_bytes)
+
+    def reading(self) -> StandbyReading:
+        """Return what metrics show."""
+        return StandbyReading(self.totals(), Counter(self.registry.refusals))
 
     def close(self) -> None:
         """Stop watching servers and their kernels."""

@@ -61,6 +61,7 @@ class PoolHandlers:
                 at,
                 {name: len(found) for name, found in backend.processes.foreign.items()},
                 backend.supervisor.failures,
+                backend.standby.reading(),
             )
             return backend.metrics.text(now)
 
