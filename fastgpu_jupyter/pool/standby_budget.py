@@ -27,7 +27,7 @@ PRESENT_WEIGHT = 0.75
 KERNEL_BYTES_MIN = 24 * 2**20
 
 
-class Refusal(StrEnum):
+class StandbyRefusal(StrEnum):
     """Why a standby kernel may not be."""
 
     OFF = "off"  #: the administrator allows none
@@ -43,8 +43,8 @@ class Domain(NamedTuple):
     """What standby kernels may have in one host or control group."""
 
     budget_bytes: int
-    refusal: Refusal | None = None  #: why they may have nothing now
-    new_refusal: Refusal | None = None  #: why no new one may be started now
+    refusal: StandbyRefusal | None = None  #: why they may have nothing now
+    new_refusal: StandbyRefusal | None = None  #: why no new one may be started now
 
 
 class Kernel(NamedTuple):
@@ -65,14 +65,14 @@ class StandbyServer:
     domains: tuple[str, ...] = ()  #: of the server, in which its next kernel starts
     allowed: bool = False  #: it may start the kernel that it wants, or has started it
     waiting_since_s: float = 0.0  #: since when it wants one beside these kernels
-    refusal: Refusal | None = None  #: why it may not start it
+    refusal: StandbyRefusal | None = None  #: why it may not start it
 
 
 class Decision(NamedTuple):
     """The standby kernels that may not be, each with the reason: by server and pid, and wanted ones by server."""
 
-    ended: Mapping[tuple[str, int], Refusal]
-    not_started: Mapping[str, Refusal]
+    ended: Mapping[tuple[str, int], StandbyRefusal]
+    not_started: Mapping[str, StandbyRefusal]
 
 
 class _Item(NamedTuple):
@@ -89,8 +89,8 @@ def decide(servers: Mapping[str, StandbyServer], domains: Mapping[str, Domain]) 
     """Return which standby kernels may not be, so that those of each domain have at most its budget."""
     used: Counter[str] = Counter()
     totals: Counter[str] = Counter()
-    ended: dict[tuple[str, int], Refusal] = {}
-    not_started: dict[str, Refusal] = {}
+    ended: dict[tuple[str, int], StandbyRefusal] = {}
+    not_started: dict[str, StandbyRefusal] = {}
     share_bytes = _even_share(servers, domains)
     queue = [item for name, server in servers.items() for item in _next(name, server, 0, 0, share_bytes)]
     heapq.heapify(queue)
@@ -132,9 +132,9 @@ def _next(name: str, server: StandbyServer, number: int, total_bytes: int, share
     yield _Item(before_bytes * (1.0 if new else PRESENT_WEIGHT), new, server.waiting_since_s, name, number)
 
 
-def _refusal(kernel: Kernel, domains: Mapping[str, Domain], used: Counter[str], *, new: bool) -> Refusal | None:
+def _refusal(kernel: Kernel, domains: Mapping[str, Domain], used: Counter[str], *, new: bool) -> StandbyRefusal | None:
     if not kernel.domains:
-        return Refusal.UNKNOWN_MEMORY
+        return StandbyRefusal.UNKNOWN_MEMORY
     for name in kernel.domains:
         domain = domains[name]
         if domain.refusal is not None:
@@ -142,7 +142,7 @@ def _refusal(kernel: Kernel, domains: Mapping[str, Domain], used: Counter[str], 
         if new and domain.new_refusal is not None:
             return domain.new_refusal
         if used[name] + kernel.memory_bytes > domain.budget_bytes:
-            return Refusal.BUDGET
+            return StandbyRefusal.BUDGET
     return None
 
 
@@ -153,7 +153,7 @@ class StandbyRegistry:
         self._servers_max, self._servers_max_per_user = servers_max, servers_max_per_user
         self._servers: dict[str, StandbyServer] = {}
         self._domains: dict[str, Domain] = {}
-        self.refusals: Counter[Refusal] = Counter()  #: kernels that were not started or had to end, by reason
+        self.refusals: Counter[StandbyRefusal] = Counter()  #: kernels that were not started or had to end, by reason
 
     def report(self, name: str, server: StandbyServer, domains: Mapping[str, Domain], now_s: float) -> Decision:
         """Take over what a server has and wants, with the present state of its domains, and return what may not be.
@@ -165,25 +165,26 @@ class StandbyRegistry:
             self.forget_server(name)
             return Decision({}, {})
         if before is None and self._is_full_for(server.uid):
-            return self._refuse_all(name, server, Refusal.TOO_MANY_SERVERS)
+            return self._refuse_all(name, server, StandbyRefusal.TOO_MANY_SERVERS)
         if server.wanted_bytes is not None:
             server.wanted_bytes = max(server.wanted_bytes, KERNEL_BYTES_MIN)
             # One that got a kernel, or used one, wants another one from now on.
             waits = before is not None and before.wanted_bytes is not None and _pids(before) == _pids(server)
             server.waiting_since_s = before.waiting_since_s if before and waits else now_s
-            server.allowed = before is not None and before.allowed and _pids(server) <= _pids(before)
+            # What was allowed is not more than what was wanted then.
+            same = before is not None and _pids(server) <= _pids(before)
+            server.allowed = bool(
+                before and same and before.allowed and server.wanted_bytes <= (before.wanted_bytes or 0)
+            )
         self._domains.update(domains)
         self._servers[name] = server
         decision = decide(self._servers, self._domains)
         ended = {key: refusal for key, refusal in decision.ended.items() if key[0] == name}
         server.refusal = decision.not_started.get(name)
-        if (
-            server.wanted_bytes is not None
-            and server.refusal is None
-            and not (server.allowed or self._has_room(server))
-        ):
-            server.refusal = Refusal.BUDGET  # until other servers have ended the kernels that they must end for it
-        server.allowed = server.wanted_bytes is not None and server.refusal is None
+        wants = server.wanted_bytes is not None
+        if wants and server.refusal is None and not (server.allowed or self._has_room(server)):
+            server.refusal = StandbyRefusal.BUDGET  # until others have ended the kernels that they must end for it
+        server.allowed = wants and server.refusal is None
         self.refusals.update(ended.values())
         if server.refusal is not None and (before is None or before.refusal is not server.refusal):
             self.refusals[server.refusal] += 1  # once for each wait, not for each report
@@ -234,10 +235,17 @@ class StandbyRegistry:
         of_user = sum(server.uid == uid for server in self._servers.values())
         return len(self._servers) >= self._servers_max or of_user >= self._servers_max_per_user
 
-    def _refuse_all(self, name: str, server: StandbyServer, refusal: Refusal) -> Decision:
+    def _refuse_all(self, name: str, server: StandbyServer, refusal: StandbyRefusal) -> Decision:
         self.refusals[refusal] += len(server.kernels) + (server.wanted_bytes is not None)
         wanted = {name: refusal} if server.wanted_bytes is not None else {}
         return Decision({(name, kernel.pid): refusal for kernel in server.kernels}, wanted)
+
+
+def _was_allowed(server: StandbyServer, before: StandbyServer | None) -> bool:
+    """Return whether what a server wants was allowed before: not one more than that, and not more memory."""
+    if before is None or not before.allowed or not _pids(server) <= _pids(before):
+        return False
+    return (server.wanted_bytes or 0) <= (before.wanted_bytes or 0)
 
 
 def _pids(server: StandbyServer) -> set[int]:

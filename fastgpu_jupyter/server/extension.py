@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,7 @@ class FastGPUExtension(ExtensionApp):
         self._start = asyncio.create_task(self._prepare_pool())
         self._start_jobs = asyncio.create_task(self._prepare_jobs())
         kernels = _serverapp.kernel_manager
-        self._standby = StandbyKernels(kernels, parent=self)
+        self._standby = StandbyKernels(kernels, idle_s=lambda: idle_s(_serverapp), parent=self)
         self._standby.start()
         shutdown = IdleShutdown(
             lambda: PoolClient(pool_socket()),
@@ -219,6 +220,12 @@ def recorded_kernel_ids() -> list[str]:
     from ..wire.kept_kernels import records
 
     return [found.record.kernel_id for found in records()]
+
+
+def idle_s(server: Any) -> float:
+    """Return for how many seconds a Jupyter server has not been used: no request of a user, no running cell."""
+    last: datetime = server.web_app.last_activity()
+    return (datetime.now(UTC) - last).total_seconds()
 
 
 def resume_jobs() -> None:

@@ -13,15 +13,18 @@ import os
 import subprocess
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from traitlets import Int
+from traitlets import Bool, Float, Int
 from traitlets.config import LoggingConfigurable
 
 from ..messages import render
 from ..text import printable
+from ..wire.process_identity import start_time
+from .launches import launches
 from .preload_refusals import PreloadRefused, refusals, sentence
+from .standby_budget import StandbyBudget, StandbyRules, Waiting, at_low_priority
 from .standby_process import LaunchDetails, NotTaken, StandbyProcess, server_attributes
 from .start_counters import counters
 from .start_match import Miss, MissReason, Start, difference
@@ -36,8 +39,6 @@ STARTS_MAX = 3
 REFILL_AFTER_S = 1.5
 #: Between two looks at the standby kernels.
 CHECK_S = 10.0
-#: A start whose standby kernels fail is not tried again for this time, and twice as long each further time.
-RETRY_FIRST_S, RETRY_MOST_S = 10.0, 3600.0
 
 
 def of(kernels: Any) -> StandbyKernels | None:
@@ -58,13 +59,27 @@ class StandbyKernels(LoggingConfigurable):
         help="How many standby kernels are kept ready for each kernelspec in recent use. 0: every start is cold.",
     ).tag(config=True)
 
-    def __init__(self, kernels: Any, **kwargs: Any) -> None:
+    age_max_s = Float(3600.0, min=1, help="Seconds after which a standby kernel is replaced by a new one.").tag(
+        config=True
+    )
+    server_idle_s = Float(
+        1800.0, min=1, help="Seconds without use of the Jupyter server after which it has no standby kernels."
+    ).tag(config=True)
+    wait_for_quiet = Bool(
+        True,
+        help="Start standby kernels only when few processes wait for a processor and no kernel is starting, and at a "
+        "low priority.",
+    ).tag(config=True)
+
+    def __init__(self, kernels: Any, *, idle_s: Callable[[], float] = lambda: 0.0, **kwargs: Any) -> None:
+        """``idle_s`` returns for how many seconds the server has not been used."""
         super().__init__(**kwargs)
+        rules = StandbyRules(self.age_max_s, self.server_idle_s, self.wait_for_quiet)
+        self.budget = StandbyBudget(self.log, rules=rules, idle_s=idle_s, launches=lambda: len(launches))
         self._pid = os.getpid()
         self._ready: list[StandbyProcess] = []
         #: The starts in recent use, the latest last.
         self._recent: list[Start] = []
-        self._failures: list[tuple[Start, int, float]] = []  #: with their number, and when the next try may be made
         self._launched_at = -REFILL_AFTER_S
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -106,7 +121,7 @@ class StandbyKernels(LoggingConfigurable):
         if given.others:
             return None, Miss(MissReason.COMMAND, given.others[0])
         attributes = server_attributes()
-        miss = Miss(MissReason.NONE_READY if self._is_recent(start) else MissReason.FIRST_USE)
+        miss = self._why_none(start)
         for standby in [standby for standby in self._ready if standby.start.kernelspec == start.kernelspec]:
             assert standby.observed is not None
             found = await in_thread(difference, standby.start, standby.observed, start, given.folder)
@@ -119,7 +134,9 @@ class StandbyKernels(LoggingConfigurable):
                 continue  # another launch has it
             self._ready.remove(standby)
             try:
-                return await in_thread(standby.hand_over, given), None
+                taken = await in_thread(standby.hand_over, given)
+                self.budget.was_used(start.kernelspec)
+                return taken, None
             except NotTaken as error:
                 miss = error.miss
                 await self._end([standby])
@@ -127,6 +144,12 @@ class StandbyKernels(LoggingConfigurable):
                 asyncio.get_running_loop().run_in_executor(None, standby.end)  # the launch is given up
                 raise
         return None, miss
+
+    def _why_none(self, start: Start) -> Miss:
+        if not self._is_recent(start):
+            return Miss(MissReason.FIRST_USE)
+        refusal = self.budget.refusals.get(start.kernelspec)
+        return Miss(MissReason.NONE_READY) if refusal is None else Miss(MissReason.BUDGET, refusal.code)
 
     def note_launch(self, start: Start) -> None:
         """Note that ``start`` is in use, so that a standby kernel for it is made ready again."""
@@ -142,11 +165,30 @@ class StandbyKernels(LoggingConfigurable):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), CHECK_S)
             self._changed.clear()
-            attributes = server_attributes()
-            await self._end([standby for standby in self._ready if not self._is_useful(standby, attributes)])
-            while (start := self._missing()) is not None:
-                await self._wait_for_quiet()
+            await self._end_useless()
+            for start in self._missing():
+                await self._wait_after_launch()
+                if (refusal := await self.budget.allowed(start.kernelspec)) is not None:
+                    self.log.debug("FastGPU: no standby kernel for %s yet: %s", start.kernelspec, render(refusal))
+                    continue
                 await self._prepare(start)
+                self._changed.set()  # look again at once, without the kernels that were taken meanwhile
+                break
+
+    async def _end_useless(self) -> None:
+        """End the standby kernels that no launch will take, and those that may not stay; report the others."""
+        for standby in self._ready:
+            if standby.has_ended:
+                self.budget.died(standby.start.kernelspec, "it ended by itself")
+        attributes = server_attributes()
+        useful = [one for one in self._ready if self._is_useful(one, attributes)]
+        reported = [
+            Waiting(one.pid, started, one.start.kernelspec, None, one.since)
+            for one in useful
+            if (started := start_time(one.pid)) is not None
+        ]
+        stay = await self.budget.report(reported)
+        await self._end([one for one in self._ready if one not in useful or one.pid not in stay])
 
     def _is_useful(self, standby: StandbyProcess, attributes: tuple[object, ...]) -> bool:
         same = standby.server_attributes == attributes
@@ -155,17 +197,15 @@ class StandbyKernels(LoggingConfigurable):
     def _is_recent(self, start: Start) -> bool:
         return any(_same(recent, start) for recent in self._recent)
 
-    def _missing(self) -> Start | None:
-        """Return the most recently used start that has too few standby kernels now."""
-        now = time.monotonic()
-        resting = [start for start, _, until in self._failures if until > now]
-        for start in reversed(self._recent):
-            ready = sum(_same(standby.start, start) for standby in self._ready)
-            if ready < self.count and not any(_same(other, start) for other in resting):
-                return start
-        return None
+    def _missing(self) -> Sequence[Start]:
+        """Return the starts that have too few standby kernels now, the most recently used one first."""
+        return [
+            start
+            for start in reversed(self._recent)
+            if sum(_same(standby.start, start) for standby in self._ready) < self.count
+        ]
 
-    async def _wait_for_quiet(self) -> None:
+    async def _wait_after_launch(self) -> None:
         while (left_s := self._launched_at + REFILL_AFTER_S - time.monotonic()) > 0:  # noqa: ASYNC110 (no event)
             await asyncio.sleep(left_s)
 
@@ -173,7 +213,8 @@ class StandbyKernels(LoggingConfigurable):
         standby = StandbyProcess(start)
         try:
             await in_thread(standby.begin)
-            await in_thread(standby.wait_until_ready)
+            async with at_low_priority(standby.pid) if self.wait_for_quiet else contextlib.nullcontext():
+                await in_thread(standby.wait_until_ready)
         except NotTaken as error:
             self.log.info("FastGPU: no standby kernels for %s: %s %s", start.kernelspec, *error.miss)
             self._recent = [recent for recent in self._recent if not _same(recent, start)]  # until the next launch
@@ -185,21 +226,13 @@ class StandbyKernels(LoggingConfigurable):
             self._recent = [allowed if _same(recent, start) else recent for recent in self._recent]
             await self._end([standby])
         except (OSError, EOFError, ValueError) as error:
-            self.log.warning("FastGPU: a standby kernel for %s did not start: %r", start.kernelspec, error)
-            self._note_failure(start)
+            self.budget.died(start.kernelspec, repr(error))
             await self._end([standby])
         except BaseException:
             standby.end()
             raise
         else:
-            self._failures = [failure for failure in self._failures if not _same(failure[0], start)]
             self._ready.append(standby)
-
-    def _note_failure(self, start: Start) -> None:
-        times = next((times for failed, times, _ in self._failures if _same(failed, start)), 0) + 1
-        until = time.monotonic() + min(RETRY_FIRST_S * 2 ** (times - 1), RETRY_MOST_S)
-        others = [failure for failure in self._failures if not _same(failure[0], start)]
-        self._failures = [*others, (start, times, until)][-STARTS_MAX:]
 
     async def _end(self, ended: list[StandbyProcess]) -> None:
         self._ready = [standby for standby in self._ready if standby not in ended]

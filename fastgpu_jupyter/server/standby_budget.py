@@ -8,15 +8,19 @@ that end by themselves are started again after growing pauses.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import FastGPUError, Message, ReceivedMessage
 from ..text import printable
+from ..units import MIB
 from ..wire.client import PoolClient
 from ..wire.host_memory import MemoryDomain, domains_of, proportional_bytes
 from ..wire.locate import pool_socket
@@ -26,6 +30,8 @@ from .threads import in_thread
 if TYPE_CHECKING:
     from ..wire.schemas import StandbyAnswer
 
+#: What the first standby kernel of a kernelspec is taken to need; the next ones need what the last one had.
+FIRST_KERNEL_BYTES = 64 * MIB
 #: How long the answer of a pool manager that does not answer any more still holds, so that it can be restarted.
 ANSWER_VALID_S = 60.0
 #: A kernel that was allowed has started after this time, or will not. What was refused is wanted for a shorter time,
@@ -40,6 +46,8 @@ CPU_PRESSURE_PERCENT, CPU_PRESSURE_PERCENT_AFTER_WAIT = 20.0, 80.0
 QUIET_WAIT_S = 60.0
 #: The pause after a standby kernel that ended by itself, and the longest: it doubles each time.
 PAUSE_FIRST_S, PAUSE_MOST_S = 10.0, 3600.0
+#: How long a standby kernel starts at a low priority. Where the processors are never idle it would not get ready.
+LOW_PRIORITY_MAX_S = 5.0
 #: How often, and how long after one another, a priority is set back.
 PRIORITY_TRIES, PRIORITY_PAUSE_S = 20, 0.06
 #: A standby kernel that has waited for so long does not end by itself each time.
@@ -98,6 +106,8 @@ class StandbyBudget:
         self._answered_at_s: float | None = None
         self._quiet_awaited_since_s: float | None = None
         self._deaths: dict[str, _Deaths] = {}
+        self.refusals: dict[str, Message] = {}  #: why there is none of a kernelspec, as it was when that was last asked
+        self._measured: dict[str, int] = {}  #: the memory of the last standby kernel, by kernelspec
 
     @property
     def memory_bytes(self) -> int | None:
@@ -105,13 +115,21 @@ class StandbyBudget:
         known = [kernel.memory_bytes for kernel in self._kernels if kernel.memory_bytes is not None]
         return sum(known) if len(known) == len(self._kernels) else None
 
-    async def allowed(self, wanted_bytes: int, kernelspec: str = "") -> Message | None:
-        """Return why no standby kernel of that size may be started now, or None if it may.
+    async def allowed(self, kernelspec: str) -> Message | None:
+        """Return why no standby kernel of a kernelspec may be started now, or None if it may.
 
         What was allowed counts as memory in use until the kernel is reported. What was refused stays wanted for a
         while, so that it gets its turn among the servers.
         """
-        now_s = self._clock()
+        refusal = await self._refusal(kernelspec)
+        if refusal is None:
+            self.refusals.pop(kernelspec, None)
+        else:
+            self.refusals[kernelspec] = refusal
+        return refusal
+
+    async def _refusal(self, kernelspec: str) -> Message | None:
+        now_s, wanted_bytes = self._clock(), self._measured.get(kernelspec, FIRST_KERNEL_BYTES)
         refusal = self._idle() or self._rests(kernelspec, now_s) or await self._wait_for_quiet(now_s)
         if refusal is not None:
             return refusal
@@ -128,8 +146,11 @@ class StandbyBudget:
         before = {kernel.pid for kernel in self._kernels}
         now_s = self._clock()
         self._kernels = await in_thread(_measured, kernels)
+        self._measured.update({it.kernelspec: it.memory_bytes for it in self._kernels if it.memory_bytes is not None})
         if self._wanted is not None and (now_s >= self._wanted[1] or any(one.pid not in before for one in kernels)):
             self._wanted = None
+        if not (kernels or before or self._wanted):
+            return frozenset()  # as the pool manager knows
         for kernel in kernels:
             if now_s - kernel.since_s >= SURVIVED_S:
                 self._deaths.pop(kernel.kernelspec, None)
@@ -143,7 +164,7 @@ class StandbyBudget:
         young = {kernel.pid for kernel in kernels if now_s - kernel.since_s < self.rules.age_max_s}
         return self._allowed & young
 
-    def died(self, kernelspec: str) -> None:
+    def died(self, kernelspec: str, why: object) -> None:
         """Note that a standby kernel ended by itself, or did not get ready: the next one starts after a pause."""
         before = self._deaths.get(kernelspec, _Deaths(0, 0.0))
         pause_s = min(PAUSE_FIRST_S * 2**before.number, PAUSE_MOST_S)
@@ -151,9 +172,10 @@ class StandbyBudget:
         self._wanted = None
         if not before.number:  # once, not each time
             self._log.warning(
-                "FastGPU: a standby kernel of %s ended by itself. Kernels start without it; another one is prepared "
-                "in %d s, after longer pauses if that ends as well.",
+                "FastGPU: a standby kernel of %s failed (%s). Kernels start without it; another one is prepared in "
+                "%d s, and after longer pauses if that fails as well.",
                 printable(kernelspec),
+                printable(str(why)),
                 pause_s,
             )
 
@@ -268,37 +290,45 @@ def busy(cpu: Pressure | None, load: float | None, launches: int, waited_s: floa
 # -- priority --------------------------------------------------------------------------------------------------------
 
 
-def lower_priority(pid: int) -> bool:
-    """Let the session of a process have less of the processors than others, and return whether that was possible.
+@contextlib.asynccontextmanager
+async def at_low_priority(pid: int) -> AsyncIterator[None]:
+    """Let the session that a process leads have less of the processors than others, at most ``LOW_PRIORITY_MAX_S``.
 
-    The niceness of its autogroup is used (:manpage:`sched(7)`), because every user may set that back. The niceness of a
-    process itself only root can, and the scheduling policy is one of each thread. ``pid`` must lead a session.
+    The niceness of its autogroup is used (sched(7)), because every user may set that back. The niceness of a process
+    only root can set back, and the scheduling policy is one of each thread. Where there are no autogroups nothing is
+    changed. Raises :class:`OSError` if it cannot be set back.
     """
     try:
-        return _set_autogroup(pid, 19)
-    except BlockingIOError:
-        return False
+        _set_autogroup(pid, 19)
+    except OSError:
+        yield
+        return
+    timer = asyncio.create_task(_restore_later(pid))
+    try:
+        yield
+    finally:
+        timer.cancel()
+    await in_thread(restore_priority, pid)
 
 
-def restore_priority(pid: int) -> bool:
-    """Undo :func:`lower_priority`, and return whether that was possible; for a thread.
+async def _restore_later(pid: int) -> None:
+    await asyncio.sleep(LOW_PRIORITY_MAX_S)
+    with contextlib.suppress(OSError):
+        await in_thread(restore_priority, pid)
 
-    Call it when the process is ready, not at the hand-over: the system allows a change by users every 100 ms only.
+
+def restore_priority(pid: int) -> None:
+    """Set the niceness of the session that a process leads to the usual one; for a thread.
+
+    Raises :class:`OSError` if that is impossible. The system allows users one change every 100 ms only.
     """
     for _ in range(PRIORITY_TRIES):
-        try:
-            return _set_autogroup(pid, 0)
-        except BlockingIOError:
-            time.sleep(PRIORITY_PAUSE_S)
-    return False
+        with contextlib.suppress(BlockingIOError):
+            _set_autogroup(pid, 0)
+            return
+        time.sleep(PRIORITY_PAUSE_S)
+    raise BlockingIOError(errno.EAGAIN, "its priority could not be restored")
 
 
-def _set_autogroup(pid: int, niceness: int) -> bool:
-    """Set the niceness of a session. Raises :class:`BlockingIOError` if any user has set one in the last 100 ms."""
-    try:
-        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
+def _set_autogroup(pid: int, niceness: int) -> None:
+    Path(f"/proc/{pid}/autogroup").write_text(str(niceness))

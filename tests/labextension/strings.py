@@ -30,7 +30,8 @@ NOT_IN_BROWSER = frozenset({
     "call", "cell", "cli", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "progress",
     "size_effect", "state", "summary", "title", "value", "widget",
     "compare", "job", "job_cell", "job_state", "job_view", "job_words",
-    "device_access", "doctor", "doctor_state", "fsck", "help", "kept", "mig_mode", "pool_process", "pool_start", "wait",
+    "device_access", "doctor", "doctor_state", "fsck", "help", "kept", "mig_mode", "pool_process", "pool_start", "standby",
+    "wait",
 })  # fmt: skip
 #: The module that translates the templates of ``fastgpu_jupyter/messages``, which are not literals there.
 OF_MESSAGES = "texts/message.ts"

@@ -13,7 +13,7 @@ from fastgpu_jupyter.pool.standby_budget import (
     KERNEL_BYTES_MIN,
     Domain,
     Kernel,
-    Refusal,
+    StandbyRefusal,
     StandbyRegistry,
     StandbyServer,
     decide,
@@ -31,7 +31,9 @@ def server(
     return StandbyServer(1000, kernels, None if wants_mib is None else wants_mib * MIB, domains)
 
 
-def host(budget_mib: int, refusal: Refusal | None = None, new_refusal: Refusal | None = None) -> dict[str, Domain]:
+def host(
+    budget_mib: int, refusal: StandbyRefusal | None = None, new_refusal: StandbyRefusal | None = None
+) -> dict[str, Domain]:
     return {HOST: Domain(budget_mib * MIB, refusal, new_refusal)}
 
 
@@ -41,59 +43,59 @@ def host(budget_mib: int, refusal: Refusal | None = None, new_refusal: Refusal |
 def test_decide_admits_what_fits_exactly_and_no_byte_more() -> None:
     servers = {"a": server(60, wants_mib=40)}
     assert decide(servers, host(100)) == ({}, {})
-    assert decide(servers, {HOST: Domain(100 * MIB - 1)}) == ({}, {"a": Refusal.BUDGET})
+    assert decide(servers, {HOST: Domain(100 * MIB - 1)}) == ({}, {"a": StandbyRefusal.BUDGET})
 
 
 def test_decide_ends_second_kernels_before_first_ones() -> None:
     servers = {"a": server(60, 60, 60), "b": server(61, first_pid=11), "c": server(wants_mib=60)}
     ended, not_started = decide(servers, host(190))
-    assert ended == {("a", 2): Refusal.BUDGET, ("a", 3): Refusal.BUDGET}
+    assert ended == {("a", 2): StandbyRefusal.BUDGET, ("a", 3): StandbyRefusal.BUDGET}
     assert not_started == {}
 
 
 def test_decide_ends_no_kernel_for_a_new_one_of_the_same_total() -> None:
     servers = {"a": server(66), "b": server(wants_mib=60)}
-    assert decide(servers, host(100)) == ({}, {"b": Refusal.BUDGET})
+    assert decide(servers, host(100)) == ({}, {"b": StandbyRefusal.BUDGET})
 
 
 def test_decide_ends_a_large_kernel_for_the_first_ones_of_others() -> None:
     servers = {"a": server(400), "b": server(wants_mib=60), "c": server(wants_mib=60)}
-    assert decide(servers, host(450)).ended == {("a", 1): Refusal.BUDGET}
+    assert decide(servers, host(450)).ended == {("a", 1): StandbyRefusal.BUDGET}
     assert decide(servers, host(520)) == ({}, {})
 
 
 def test_decide_goes_on_after_a_kernel_that_does_not_fit() -> None:
     servers = {"a": server(300, 40)}
-    assert decide(servers, host(100)).ended == {("a", 1): Refusal.BUDGET}
+    assert decide(servers, host(100)).ended == {("a", 1): StandbyRefusal.BUDGET}
 
 
 def test_decide_lets_the_server_go_first_that_waits_longest() -> None:
     servers = {"a": server(wants_mib=60), "b": server(wants_mib=60)}
     servers["a"].waiting_since_s, servers["b"].waiting_since_s = 20.0, 10.0
-    assert decide(servers, host(100)).not_started == {"a": Refusal.BUDGET}
+    assert decide(servers, host(100)).not_started == {"a": StandbyRefusal.BUDGET}
 
 
-@pytest.mark.parametrize("refusal", [Refusal.OFF, Refusal.PRESSURE, Refusal.LOW_MEMORY])
-def test_decide_in_a_refused_domain_ends_all_and_starts_none(refusal: Refusal) -> None:
+@pytest.mark.parametrize("refusal", [StandbyRefusal.OFF, StandbyRefusal.PRESSURE, StandbyRefusal.LOW_MEMORY])
+def test_decide_in_a_refused_domain_ends_all_and_starts_none(refusal: StandbyRefusal) -> None:
     ended, not_started = decide({"a": server(60, wants_mib=60)}, host(1000, refusal))
     assert (list(ended.values()), list(not_started.values())) == ([refusal], [refusal])
 
 
 def test_decide_with_little_memory_starts_none_and_ends_none() -> None:
-    found = decide({"a": server(60, wants_mib=60)}, host(1000, new_refusal=Refusal.LOW_MEMORY))
-    assert found == ({}, {"a": Refusal.LOW_MEMORY})
+    found = decide({"a": server(60, wants_mib=60)}, host(1000, new_refusal=StandbyRefusal.LOW_MEMORY))
+    assert found == ({}, {"a": StandbyRefusal.LOW_MEMORY})
 
 
 def test_decide_bounds_each_control_group_and_the_host() -> None:
     servers = {"a": server(60, wants_mib=60, group="/small"), "b": server(60, first_pid=11)}
     domains = {**host(1000), "/small": Domain(100 * MIB)}
-    assert decide(servers, domains) == ({}, {"a": Refusal.BUDGET})
-    assert decide(servers, {**host(100), "/small": Domain(100 * MIB)}).ended == {("b", 11): Refusal.BUDGET}
+    assert decide(servers, domains) == ({}, {"a": StandbyRefusal.BUDGET})
+    assert decide(servers, {**host(100), "/small": Domain(100 * MIB)}).ended == {("b", 11): StandbyRefusal.BUDGET}
 
 
 def test_decide_without_known_memory_admits_none() -> None:
     found = decide({"a": StandbyServer(1000, [Kernel(1, MIB, ())], MIB)}, {})
-    assert found == ({("a", 1): Refusal.UNKNOWN_MEMORY}, {"a": Refusal.UNKNOWN_MEMORY})
+    assert found == ({("a", 1): StandbyRefusal.UNKNOWN_MEMORY}, {"a": StandbyRefusal.UNKNOWN_MEMORY})
 
 
 # -- over time --------------------------------------------------------------------------------------------------------
@@ -102,9 +104,9 @@ def test_decide_without_known_memory_admits_none() -> None:
 def test_registry_starts_a_kernel_only_when_those_have_ended_that_must_end_for_it() -> None:
     registry = StandbyRegistry()
     assert registry.report("a", server(60, 60), host(130), 0) == ({}, {})
-    assert registry.report("b", server(wants_mib=60), host(130), 1).not_started == {"b": Refusal.BUDGET}
-    assert registry.report("a", server(60, 60), host(130), 2).ended == {("a", 2): Refusal.BUDGET}
-    assert registry.report("b", server(wants_mib=60), host(130), 3).not_started == {"b": Refusal.BUDGET}
+    assert registry.report("b", server(wants_mib=60), host(130), 1).not_started == {"b": StandbyRefusal.BUDGET}
+    assert registry.report("a", server(60, 60), host(130), 2).ended == {("a", 2): StandbyRefusal.BUDGET}
+    assert registry.report("b", server(wants_mib=60), host(130), 3).not_started == {"b": StandbyRefusal.BUDGET}
     registry.forget_kernel("a", 2)
     assert registry.report("b", server(wants_mib=60), host(130), 4) == ({}, {})
 
@@ -112,7 +114,7 @@ def test_registry_starts_a_kernel_only_when_those_have_ended_that_must_end_for_i
 def test_registry_counts_what_it_allowed_as_used() -> None:
     registry = StandbyRegistry()
     assert registry.report("a", server(wants_mib=60), host(100), 0) == ({}, {})
-    assert registry.report("b", server(wants_mib=60), host(100), 1).not_started == {"b": Refusal.BUDGET}
+    assert registry.report("b", server(wants_mib=60), host(100), 1).not_started == {"b": StandbyRefusal.BUDGET}
     assert registry.report("a", server(wants_mib=60), host(100), 2) == ({}, {})
     registry.withdraw_wish("a")
     assert registry.report("b", server(wants_mib=60), host(100), 3) == ({}, {})
@@ -121,14 +123,14 @@ def test_registry_counts_what_it_allowed_as_used() -> None:
 def test_registry_does_not_believe_that_a_kernel_takes_nothing() -> None:
     registry = StandbyRegistry()
     budget = {HOST: Domain(KERNEL_BYTES_MIN - 1)}
-    assert registry.report("a", server(wants_mib=0), budget, 0).not_started == {"a": Refusal.BUDGET}
+    assert registry.report("a", server(wants_mib=0), budget, 0).not_started == {"a": StandbyRefusal.BUDGET}
 
 
 def test_registry_counts_a_refusal_once_while_it_lasts() -> None:
     registry = StandbyRegistry()
     for now_s in range(5):
         registry.report("a", server(wants_mib=60), host(10), now_s)
-    assert registry.refusals == {Refusal.BUDGET: 1}
+    assert registry.refusals == {StandbyRefusal.BUDGET: 1}
 
 
 def test_registry_forgets_servers_that_have_nothing_and_bounds_their_number() -> None:
@@ -136,7 +138,7 @@ def test_registry_forgets_servers_that_have_nothing_and_bounds_their_number() ->
     for name in "abc":
         registry.report(name, server(60), host(1000), 0)
     assert sorted(registry.servers()) == ["a", "b"]
-    assert registry.refusals == {Refusal.TOO_MANY_SERVERS: 1}
+    assert registry.refusals == {StandbyRefusal.TOO_MANY_SERVERS: 1}
     registry.report("a", server(), host(1000), 1)
     registry.forget_kernel("b", 1)
     assert not registry.servers()

@@ -35,7 +35,7 @@ class StandbyHost:
 
     async def _begin(self) -> tuple[AsyncMultiKernelManager, StandbyKernels]:
         manager = AsyncMultiKernelManager(connection_dir=os.environ["JUPYTER_RUNTIME_DIR"])
-        kernels = StandbyKernels(manager)
+        kernels = StandbyKernels(manager, wait_for_quiet=False)
         kernels.start()
         return manager, kernels
 

@@ -20,7 +20,7 @@ from ...core.model.lifecycle import LeaseState
 from ...core.scheduling.queue_report import QueueReport
 from ...units import MICRO
 from ..devices.driver import DeviceUsage, Sample
-from ..standby_budget import Refusal
+from ..standby_budget import StandbyRefusal
 from ..supervisor import TASKS
 from .standby import StandbyReading
 
@@ -235,7 +235,7 @@ def _standby(now: StandbyReading) -> Iterator[Metric]:
     yield budget
     text = "Standby kernels that were not started, or had to end, by reason."
     refusals = CounterMetricFamily("fastgpu_standby_refusals", text, labels=["reason"])
-    for reason in Refusal:
+    for reason in StandbyRefusal:
         refusals.add_metric([reason.value], now.refusals[reason])
     yield refusals
 

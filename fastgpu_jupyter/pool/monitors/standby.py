@@ -19,7 +19,7 @@ from ...core.model.entities import Holder
 from ...errors import FastGPUError
 from ...wire.host_memory import MemoryDomain, domains_of, proportional_bytes
 from ..host.process import HolderWatcher, holder_of, read_proc_file
-from ..standby_budget import Domain, Kernel, Refusal, StandbyRegistry, StandbyServer
+from ..standby_budget import Domain, Kernel, StandbyRefusal, StandbyRegistry, StandbyServer
 
 #: Without a report for so long a server wants nothing more; it reports every 10 seconds.
 SILENCE_MAX_S = 60.0
@@ -40,14 +40,14 @@ class StandbyLimits(NamedTuple):
         least_bytes = found.limit_bytes * AVAILABLE_PERCENT_MIN // 100
         refusal = None
         if not self.memory_percent:
-            refusal = Refusal.OFF
+            refusal = StandbyRefusal.OFF
         elif pressure is not None and max(pressure) >= self.pressure_percent:
-            refusal = Refusal.PRESSURE
+            refusal = StandbyRefusal.PRESSURE
         elif available_bytes is not None and available_bytes < least_bytes // 2:
-            refusal = Refusal.LOW_MEMORY
+            refusal = StandbyRefusal.LOW_MEMORY
         low = available_bytes is not None and available_bytes < least_bytes
         budget_bytes = int(found.limit_bytes * self.memory_percent / 100)
-        return Domain(budget_bytes, refusal, Refusal.LOW_MEMORY if low else None)
+        return Domain(budget_bytes, refusal, StandbyRefusal.LOW_MEMORY if low else None)
 
 
 class ReportedKernel(NamedTuple):
@@ -63,14 +63,14 @@ class KernelOutcome(NamedTuple):
 
     pid: int
     memory_bytes: int | None  #: ``None`` if it is no child of the server
-    refusal: Refusal | None
+    refusal: StandbyRefusal | None
 
 
 class StandbyOutcome(NamedTuple):
     """The answer to the report of a server."""
 
     kernels: Sequence[KernelOutcome]
-    refusal: Refusal | None  #: why the wanted kernel may not be started
+    refusal: StandbyRefusal | None  #: why the wanted kernel may not be started
 
 
 class Totals(NamedTuple):
@@ -86,7 +86,7 @@ class StandbyReading(NamedTuple):
     """The standby kernels of this host, and how many were refused since the start of this pool manager, by reason."""
 
     totals: Totals
-    refusals: Mapping[Refusal, int]
+    refusals: Mapping[StandbyRefusal, int]
 
 
 class _Seen(NamedTuple):
@@ -126,12 +126,12 @@ class StandbyMonitor:
         server = StandbyServer(caller.uid, [one.kernel() for one in seen], wanted_bytes, _names(own))
         decision = self.registry.report(name, server, domains, loop.time())
         self._watch(name, caller, seen)
-        self.registry.refusals[Refusal.NOT_SEEN] += len(kernels) - len(seen)
+        self.registry.refusals[StandbyRefusal.NOT_SEEN] += len(kernels) - len(seen)
         counted = {one.holder.pid: one.memory_bytes for one in seen}
 
         def outcome(pid: int) -> KernelOutcome:
             if pid not in counted:
-                return KernelOutcome(pid, None, Refusal.NOT_SEEN)
+                return KernelOutcome(pid, None, StandbyRefusal.NOT_SEEN)
             return KernelOutcome(pid, counted[pid], decision.ended.get((name, pid)))
 
         return StandbyOutcome([outcome(kernel.pid) for kernel in kernels], decision.not_started.get(name))

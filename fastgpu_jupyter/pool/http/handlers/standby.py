@@ -11,7 +11,7 @@ from ....messages import view_of
 from ....wire.schemas import StandbyAnswer, StandbyBody, StandbyList, StandbyTotals
 from ....wire.schemas.common import MessageView
 from ...monitors.standby import ReportedKernel
-from ...standby_budget import Refusal
+from ...standby_budget import StandbyRefusal
 from ..call import HttpCall
 from .base import HandlerContext, HandlerTable
 
@@ -63,18 +63,18 @@ class StandbyHandlers:
             "budget_bytes": totals.budget_bytes,
         }
 
-    def _sentence(self, refusal: Refusal | None) -> MessageView | None:
+    def _sentence(self, refusal: StandbyRefusal | None) -> MessageView | None:
         return None if refusal is None else view_of(SENTENCES[refusal])
 
 
 SENTENCES = {
-    Refusal.OFF: Message.of("standby.off"),
-    Refusal.UNKNOWN_MEMORY: Message.of("standby.unknown_memory"),
-    Refusal.PRESSURE: Message.of("standby.pressure"),
-    Refusal.LOW_MEMORY: Message.of("standby.low_memory"),
-    Refusal.BUDGET: Message.of("standby.budget"),
-    Refusal.NOT_SEEN: Message.of("standby.not_seen"),
-    Refusal.TOO_MANY_SERVERS: Message.of("standby.too_many_servers"),
+    StandbyRefusal.OFF: Message.of("standby.off"),
+    StandbyRefusal.UNKNOWN_MEMORY: Message.of("standby.unknown_memory"),
+    StandbyRefusal.PRESSURE: Message.of("standby.pressure"),
+    StandbyRefusal.LOW_MEMORY: Message.of("standby.low_memory"),
+    StandbyRefusal.BUDGET: Message.of("standby.budget"),
+    StandbyRefusal.NOT_SEEN: Message.of("standby.not_seen"),
+    StandbyRefusal.TOO_MANY_SERVERS: Message.of("standby.too_many_servers"),
 }
 
 
