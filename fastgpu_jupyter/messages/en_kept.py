@@ -19,6 +19,21 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "The Jupyter server has ended, and FastGPU was upgraded meanwhile, so that this kernel cannot be kept: it ends."
     ),
     "kept.expired": "No Jupyter server has adopted this kernel in time. It ends, and releases its GPU.",
+    "kept.doctor": "Kernels that outlive server {pid}",
+    "kept.doctor_ok": (
+        "Nothing is known to end the kernels of the Jupyter server of {root} with it: those of FastGPU outlive it as "
+        "FastGPUExtension.keep_kernels says."
+    ),
+    "kept.ends_with_container": (
+        "The container ends with its Jupyter server, and all its kernels with it: none can be kept."
+    ),
+    "kept.ends_with_service": (
+        "systemd ends all processes of {unit} with its Jupyter server (KillMode={mode}): no kernel can be kept."
+    ),
+    "kept.may_end_with_service": (
+        "The Jupyter server belongs to {unit}, and what systemd ends with it is not known: its kernels may end, too."
+    ),
+    "kept.remedy_service": "Set KillMode=process in the service, if its processes may go on without it.",
     "kept.unknown_server": "The process that is to be the kernel's server is not running.",
     "kept.server_alive": "The kernel has another Jupyter server, which is running. Nothing was changed.",
 }

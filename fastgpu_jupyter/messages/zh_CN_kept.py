@@ -8,6 +8,17 @@ MESSAGES: dict[str, str] = {
     "kept.not": "启动此内核的进程已结束。内核也随之结束。",
     "kept.upgraded": "Jupyter 服务器已结束，而 FastGPU 在此期间已升级，因此无法保留此内核：它将结束。",
     "kept.expired": "没有 Jupyter 服务器及时接管此内核。内核结束，并释放其 GPU。",
+    "kept.doctor": "服务器 {pid} 结束后继续运行的内核",
+    "kept.doctor_ok": (
+        "没有发现会使 {root} 的 Jupyter 服务器的内核随之结束的情况：FastGPU 的内核按 "
+        "FastGPUExtension.keep_kernels 的设置继续运行。"
+    ),
+    "kept.ends_with_container": "容器随其 Jupyter 服务器一起结束，其中所有内核也随之结束：无法保留任何内核。",
+    "kept.ends_with_service": (
+        "systemd 在 Jupyter 服务器结束时会结束 {unit} 的所有进程（KillMode={mode}）：无法保留任何内核。"
+    ),
+    "kept.may_end_with_service": ("Jupyter 服务器属于 {unit}，systemd 会随它结束哪些进程尚不清楚：其内核也可能结束。"),
+    "kept.remedy_service": "如果允许该服务的进程在服务结束后继续运行，请在服务中设置 KillMode=process。",
     "kept.unknown_server": "将作为此内核服务器的进程没有在运行。",
     "kept.server_alive": "此内核的另一个 Jupyter 服务器正在运行。没有做任何更改。",
 }

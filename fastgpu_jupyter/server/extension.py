@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +22,18 @@ from ..compat import jupyterlab_server
 from ..compat.jupyter_server import call_after_session_changes
 from ..core.model.lifecycle import LeaseState
 from ..errors import FastGPUError
+from ..messages import render
 from ..text import printable
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, is_simulated, value_of
 from ..wire.locate import pool_socket
+from ..wire.server_end import end_with_server
 from .adoption import Adoption
 from .broadcaster import EventBroadcaster
 from .handlers.restarts import RESTART_ROUTE, RestartHandler, provisioner_of
 from .idle_shutdown import IdleShutdown
 from .jobs_connector import JobsConnector, has_jobs
-from .kernel_records import CRASH, KEEP, KernelRecords, set_records
+from .kernel_records import ALWAYS, CRASH, KEEP, NEVER, KernelRecords, set_records
 from .launches import abandon_launches
 from .leaving import leave_kernels
 from .notebook_name import SESSION_VARIABLE, name_of_session
@@ -162,6 +166,7 @@ class FastGPUExtension(ExtensionApp):
         jupyterlab_server.translate_schemas(__package__.partition(".")[0], LOCALES)
         self._start = asyncio.create_task(self._prepare_pool())
         self._start_jobs = asyncio.create_task(self._prepare_jobs())
+        self._change(self._check_keeping())
         kernels = _serverapp.kernel_manager
         self._standby = StandbyKernels(kernels, idle_s=lambda: idle_s(_serverapp), parent=self)
         self._standby.start()
@@ -182,6 +187,13 @@ class FastGPUExtension(ExtensionApp):
             await in_thread(remove_stale_tokens, [*live, *await in_thread(recorded_kernel_ids)])
         except (FastGPUError, OSError) as error:
             self.log.warning("FastGPU: %s", printable(str(error)))
+
+    async def _check_keeping(self) -> None:
+        """Log what ends the kernels together with this server, whatever the configuration says."""
+        found = None if self.keep_kernels == NEVER else await in_thread(end_with_server, os.getpid())
+        if found is not None:
+            level = logging.WARNING if self.keep_kernels == ALWAYS else logging.INFO
+            self.log.log(level, "FastGPU: %s", printable(render(found)))
 
     async def _prepare_jobs(self) -> None:
         """Start the dispatcher where there are jobs that are not over, so that they go on after a reboot."""

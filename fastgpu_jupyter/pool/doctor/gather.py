@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...errors import Message
+from ...wire.server_end import end_with_server, running_servers
 from ..devices.diagnosis import HostFacts
 from ..devices.registry import DRIVERS, AllDeviceFiles
 from ..host import lease_groups, machine, pid_namespace
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """A running Jupyter server, and what ends its kernels with it, None where nothing is known to."""
+
+    pid: int
+    root: str
+    ends_kernels: Message | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +31,7 @@ class MachineFacts:
 
     host: HostFacts
     drivers: Mapping[str, Any]  #: each driver's own facts, by its name
+    servers: Sequence[ServerFacts] = ()  #: this user's Jupyter servers
 
 
 def gather(root: Path = Path("/")) -> MachineFacts:
@@ -34,7 +46,8 @@ def gather(root: Path = Path("/")) -> MachineFacts:
         memory_bytes=machine.spec().memory_bytes,
         device_access_refusal=lease_groups.unsupported_reason(AllDeviceFiles()),
     )
-    return MachineFacts(host, {driver.name: driver.doctor.gather(root) for driver in DRIVERS})
+    servers = tuple(ServerFacts(pid, folder, end_with_server(pid)) for pid, folder in running_servers())
+    return MachineFacts(host, {driver.name: driver.doctor.gather(root) for driver in DRIVERS}, servers)
 
 
 def _cgroup_version(mounted: Path) -> int | None:

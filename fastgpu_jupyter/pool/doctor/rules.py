@@ -8,7 +8,7 @@ from ...errors import Message
 from ...units import GIB
 from ..devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts, command
 from ..devices.registry import DRIVERS
-from .gather import MachineFacts
+from .gather import MachineFacts, ServerFacts
 
 
 def examine(machine: MachineFacts) -> list[DoctorFinding]:
@@ -18,7 +18,7 @@ def examine(machine: MachineFacts) -> list[DoctorFinding]:
         findings += driver.doctor.findings(machine.host, machine.drivers[driver.name])
     if verdict(machine) is DoctorVerdict.SERVES:
         findings += [*_device_access(machine.host), *_processes(machine.host)]
-    return findings
+    return [*findings, *map(_kept_kernels, machine.servers)]
 
 
 def verdict(machine: MachineFacts) -> DoctorVerdict:
@@ -53,6 +53,14 @@ def _device_access(host: HostFacts) -> Iterator[DoctorFinding]:
         yield DoctorFinding(what, FindingState.OFF, Message.of("doctor.files_open", reason=refusal), remedy)
     else:
         yield DoctorFinding(what, FindingState.OFF, Message.of("doctor.files_not_closable", reason=refusal))
+
+
+def _kept_kernels(server: ServerFacts) -> DoctorFinding:
+    what, why = Message.of("kept.doctor", pid=str(server.pid)), server.ends_kernels
+    if why is None:
+        return DoctorFinding(what, FindingState.OK, Message.of("kept.doctor_ok", root=server.root))
+    remedy = None if why.code == "kept.ends_with_container" else Message.of("kept.remedy_service")
+    return DoctorFinding(what, FindingState.OFF, why, remedy)
 
 
 def _processes(host: HostFacts) -> Iterator[DoctorFinding]:

@@ -14,7 +14,7 @@ from fastgpu_jupyter.cli.doctor import RenderedFinding, rendered
 from fastgpu_jupyter.errors import Message
 from fastgpu_jupyter.pool.devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts
 from fastgpu_jupyter.pool.doctor import rules
-from fastgpu_jupyter.pool.doctor.gather import MachineFacts
+from fastgpu_jupyter.pool.doctor.gather import MachineFacts, ServerFacts
 from fastgpu_jupyter.pool.doctor.rules import examine, verdict
 
 HOST = HostFacts("Linux", "6.14", root=True, pid_namespace=False, memory_bytes=2**38)
@@ -108,3 +108,26 @@ def test_device_access_finding_names_the_refusal(
     assert (finding.state, says in finding.detail) == (state, True)
     assert (finding.remedy is None) == (remedy is None)
     assert remedy is None or remedy in str(finding.remedy)
+
+
+@pytest.mark.parametrize(
+    ("ends_kernels", "state", "says", "remedy"),
+    [
+        (None, FindingState.OK, "Nothing is known to end the kernels of the Jupyter server of /notebooks", None),
+        (Message.of("kept.ends_with_container"), FindingState.OFF, "The container ends with its Jupyter server", None),
+        (
+            Message.of("kept.ends_with_service", unit="jupyter.service", mode="control-group"),
+            FindingState.OFF,
+            "systemd ends all processes of jupyter.service",
+            "Set KillMode=process",
+        ),
+    ],
+)
+def test_server_whose_kernels_end_with_it_is_named(
+    ends_kernels: Message | None, state: FindingState, says: str, remedy: str | None
+) -> None:
+    facts = replace(machine(), servers=(ServerFacts(1234, "/notebooks", ends_kernels),))
+    finding = found(facts, "Kernels that outlive server 1234")
+    assert (finding.state, finding.detail.startswith(says)) == (state.value, True)
+    assert (finding.remedy or "").startswith(remedy or "")
+    assert (finding.remedy is None) is (remedy is None)
