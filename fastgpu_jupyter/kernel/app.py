@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipykernel import kernelapp
 
 from . import later_streams, parent_watch
 from .kernel import FastGPUKernel
+
+if TYPE_CHECKING:
+    from .standby import PendingStart
+
+
+#: Of configuration files, whatever suffix their name is given with.
+ENDS = (".py", ".json")
 
 
 class IPKernelApp(kernelapp.IPKernelApp):
@@ -18,29 +25,47 @@ class IPKernelApp(kernelapp.IPKernelApp):
     programs know.
     """
 
-    #: Called once when clients can connect; see :mod:`.standby`.
-    when_bound: ClassVar[Callable[[], None] | None] = None
+    #: The launch of a process that was a standby kernel. What needs the environment waits for it; the sockets do not.
+    launch: ClassVar[PendingStart | None] = None
 
-    def init_io(self) -> None:
-        """Create the streams that send to the notebook, also for modules that were imported before."""
+    def load_config_file(self, *args: Any, **named: Any) -> None:
+        """Run the configuration, where there is one, in the environment of the kernel."""
+        if self.launch is not None and _has_config_files(self):
+            self.launch.go()
         ipykernel: Any = super()
-        ipykernel.init_io()
-        later_streams.become_the_kernels()
+        ipykernel.load_config_file(*args, **named)
 
     def init_heartbeat(self) -> None:
         """Bind the last of the sockets."""
         ipykernel: Any = super()
         ipykernel.init_heartbeat()
-        bound, IPKernelApp.when_bound = IPKernelApp.when_bound, None
-        if bound is not None:
-            bound()
+        if self.launch is not None:
+            self.launch.bound()
+
+    def init_io(self) -> None:
+        """Create the streams that send to the notebook, also for modules that were imported before."""
+        if self.launch is not None and self.launch.is_waiting:
+            self.launch.go()  # what follows may need the environment
+            self.init_poller()
+        ipykernel: Any = super()
+        ipykernel.init_io()
+        later_streams.become_the_kernels()
 
     def init_poller(self) -> None:
         """Watch the process that started this one, which ``start`` begins with."""
+        if self.launch is not None and self.launch.is_waiting:
+            return  # it is called again
         app: Any = self
         if not parent_watch.start(app):
             ipykernel: Any = super()
             ipykernel.init_poller()
+
+
+def _has_config_files(app: Any) -> bool:
+    """Return whether ``app`` finds any of the files in which users configure IPython."""
+    names = [Path(name) for name in ("ipython_config.py", *app.config_files) if name]
+    found = [Path(folder) / name.with_suffix(end) for folder in app.config_file_paths for name in names for end in ENDS]
+    return any(path.exists() for path in found)
 
 
 def main() -> None:

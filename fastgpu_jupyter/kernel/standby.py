@@ -49,7 +49,7 @@ AHEAD = (
 
 
 def wait() -> None:
-    """Prepare this process, wait for the hand-over, and return with the environment and the folder of a kernel.
+    """Prepare this process, wait for the hand-over, and return in the folder of a kernel, whose start can begin.
 
     Ends the process if the server ends before that, or does not hand this process over.
     """
@@ -63,14 +63,15 @@ def wait() -> None:
         set_by_imports = {name: value for name, value in os.environ.items() if before.get(name) != value}
         link.send({"ready": start_files.report(read_by_imports)})
         _wait_for_message(link)
-        given = link.receive()["hand_over"]
-        refused = _become(given, set_by_imports)
+        refused = _become(link.receive()["hand_over"])
         link.send({"accepted": True} if refused is None else {"refused": refused})
-        if refused is not None or not link.receive().get("go"):
-            _end()
     except (OSError, EOFError, ValueError, LookupError, TypeError):
         _end()
-    _announce_when_bound(link)
+    if refused is not None:
+        _end()
+    from .app import IPKernelApp
+
+    IPKernelApp.launch = PendingStart(link, set_by_imports)
 
 
 def _link_of(descriptor: str) -> Link:
@@ -121,11 +122,8 @@ def _wait_for_message(link: Link) -> None:
         _end()
 
 
-def _become(given: dict[str, Any], set_by_imports: dict[str, str]) -> dict[str, str] | None:
-    """Take the environment, the folder and the command of a kernel; return why that would not be a cold start."""
-    os.environ.clear()
-    os.environ.update(given["environment"])
-    os.environ.update(set_by_imports)
+def _become(given: dict[str, Any]) -> dict[str, str] | None:
+    """Take the folder and the command of a kernel; return why that would not be a cold start."""
     # The interpreter was started in another folder, and has looked for modules there.
     sys.path_importer_cache.pop(os.getcwd(), None)  # noqa: PTH109
     try:
@@ -136,6 +134,44 @@ def _become(given: dict[str, Any], set_by_imports: dict[str, str]) -> dict[str, 
         vars(started_in)["ORIGINAL_DIR"] = os.getcwd()  # noqa: PTH109 (where processes that it spawns begin)
     _replace_in_command(given["placeholder"], given["connection_file"])
     return None
+
+
+class PendingStart:
+    """The rest of the launch: the kernel's environment, which the lease completes, and word that clients can connect.
+
+    The application calls :meth:`go` before the first thing that needs the environment.
+    """
+
+    def __init__(self, link: Link, set_by_imports: dict[str, str]) -> None:
+        self.is_waiting = True
+        self._link = link
+        self._set_by_imports = set_by_imports
+        self._is_bound = False
+
+    def go(self) -> None:
+        """Wait for the environment and take it. Ends the process if the server ends before, or gives the launch up."""
+        if not self.is_waiting:
+            return
+        try:
+            environment = self._link.receive()["go"]
+            os.environ.clear()
+            os.environ.update(environment)
+            os.environ.update(self._set_by_imports)
+        except (OSError, EOFError, ValueError, LookupError, TypeError):
+            _end()
+        self.is_waiting = False
+        self._close_when_done()
+
+    def bound(self) -> None:
+        """Let the server know that clients can connect."""
+        with contextlib.suppress(OSError, ValueError):
+            self._link.send({"bound": True}, within_s=0)
+        self._is_bound = True
+        self._close_when_done()
+
+    def _close_when_done(self) -> None:
+        if self._is_bound and not self.is_waiting:
+            self._link.close()
 
 
 def _replace_in_command(placeholder: str, connection_file: str) -> None:
@@ -156,18 +192,6 @@ def _rewrite_command_line(placeholder: bytes, connection_file: bytes) -> None:
         with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
             memory.seek(begin)
             memory.write(changed.ljust(len(command), b"\0"))
-
-
-def _announce_when_bound(link: Link) -> None:
-    """Let the server know once clients can connect, and close the connection before any code of the user's runs."""
-    from .app import IPKernelApp
-
-    def announce() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            link.send({"bound": True}, within_s=0)
-        link.close()
-
-    IPKernelApp.when_bound = announce
 
 
 def _end() -> NoReturn:

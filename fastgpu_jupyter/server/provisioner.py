@@ -34,10 +34,9 @@ from ..units import parse_memory
 from ..wire.ancestors import held_by_ancestor
 from ..wire.client import LeaseOptions, PoolClient
 from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
-from ..wire.preload import MODULES_MAX, is_module_name
 from ..wire.process_identity import start_time
 from ..wire.variables import ANCESTOR_LEASES, SIZE
-from . import language, standby
+from . import language, standby_launch
 from .caller import current_caller
 from .cell_timeout import explain_timeout, timeout_in_progress
 from .holder_binding import HolderBinding
@@ -47,10 +46,8 @@ from .kernel_records import KernelRecords, records_of
 from .launch_error import launch_error, restart_refused
 from .launches import launches
 from .notebook_name import SESSION_VARIABLE, name_of_kernel, name_of_session, this_program
-from .preload_refusals import refusals
 from .process import PidfdProcess
 from .restart_turn import RestartTurn
-from .standby_process import details_of
 from .threads import in_thread
 from .token_files import token_path, write_lease_file
 
@@ -58,7 +55,7 @@ if TYPE_CHECKING:
     from ..wire.process_identity import ProcessIdentity
     from ..wire.schemas import LeaseView
     from ..wire.schemas.kept_kernel import KeptKernel
-    from .start_match import Start
+    from .standby_launch import StandbyLaunch
 
 #: A kernel that is younger than this may still be importing.
 BOOT_S = 3.0
@@ -100,8 +97,8 @@ class FastGPUProvisioner(LocalProvisioner):
     _first_launch = True
     _launched_at = 0.0
     _restart: asyncio.Task[None] | None = None
-    #: The start of the last launch, for which standby kernels can be kept ready.
-    _start: Start | None = None
+    #: The standby kernel of the last launch.
+    _standby: StandbyLaunch | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -174,11 +171,12 @@ class FastGPUProvisioner(LocalProvisioner):
             self._read_name(env)
             self._read_choice(env)
             language.set_for_kernel(env)
+            launch = await super().pre_launch(env=env, **kwargs)
+            self._standby = self._begin_standby(launch)
             client, view = await in_thread(self._acquire)
             await self._warn_of_ancestor(client, view, env)
             if not self.gate:
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
-            launch = await super().pre_launch(env=env, **kwargs)
             # After the kernelspec's own variables, which must not name other devices than those of the lease.
             launch["env"] = self._lease.environment(client, view, launch["env"], gate=self.gate)
             launch["env"].update(await self._record(launch))
@@ -251,7 +249,7 @@ class FastGPUProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the kernel's process, or take a standby kernel over; release the lease if that fails."""
         try:
-            if await self._take_standby(cmd, kwargs):
+            if await self._take_standby(cmd, kwargs.get("env", {})):
                 return self.connection_info
             return await super().launch_kernel(cmd, **kwargs)
         except Exception as error:
@@ -261,25 +259,21 @@ class FastGPUProvisioner(LocalProvisioner):
             await self._launch_failed()
             raise
 
-    async def _take_standby(self, command: list[str], kwargs: Mapping[str, Any]) -> bool:
+    def _begin_standby(self, launch: Mapping[str, Any]) -> StandbyLaunch | None:
+        """Ask for a standby kernel, which begins to start while the lease is requested."""
+        if not self.gate or GATE_MODULE not in launch["cmd"]:
+            return None
+        return standby_launch.begin(self.parent, launch, self.preload)
+
+    async def _take_standby(self, command: list[str], environment: Mapping[str, str]) -> bool:
         """Return whether a standby kernel has become this kernel, as which it is a process like any other."""
-        manager: Any = self.parent
-        kernels = standby.of(getattr(manager, "parent", None))
-        if kernels is None or not self.gate or GATE_MODULE not in command:
+        process = None if self._standby is None else await self._standby.process(command, environment)
+        if process is None or self._standby is None:
             return False
-        preload = self._allowed_preload(manager.kernel_name)
-        self._start, given = details_of(manager.kernel_name, command, manager.connection_file, kwargs, preload)
-        process = await kernels.take(self._start, given)
-        if process is None:
-            return False
-        self.process, self.pid, self.cwd = process, process.pid, given.folder
+        self.process, self.pid, self.cwd = process, process.pid, self._standby.folder
         with contextlib.suppress(OSError):
             self.pgid = os.getpgid(process.pid)
         return True
-
-    def _allowed_preload(self, kernelspec: str) -> tuple[str, ...]:
-        names = [name for name in self.preload if is_module_name(name)]
-        return refusals.allowed(kernelspec, names[:MODULES_MAX])
 
     async def post_launch(self, **kwargs: Any) -> None:
         """Make the new process the holder of the lease."""
@@ -292,14 +286,15 @@ class FastGPUProvisioner(LocalProvisioner):
             await self._binding.bind_kernel(self.pid)
         launches.discard(self)
         self._turn.give_back()
-        kernels = standby.of(getattr(self.parent, "parent", None))
-        if kernels is not None and self._start is not None:
-            kernels.note_launch(self._start)
+        if self._standby is not None:
+            self._standby.note()
 
     async def _launch_failed(self) -> None:
         launches.discard(self)
         self._turn.give_back()
         self._forget_pending()
+        if self._standby is not None:
+            self._standby.give_up()
         if self.process is not None:
             return  # the process runs, and its end will be noticed
         # Shielded: a cancelled launch must not leave its lease, which this process would hold until it ends.

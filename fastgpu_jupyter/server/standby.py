@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import subprocess
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -105,26 +104,31 @@ class StandbyKernels(LoggingConfigurable):
 
     # ---- launches ------------------------------------------------------------------------------------------------
 
-    async def take(self, start: Start, given: LaunchDetails) -> subprocess.Popen[bytes] | None:
-        """Return the process of a standby kernel that has become the kernel of a launch, or None for a cold start."""
-        taken, miss = await self._take(start, given)
+    async def take(self, start: Start, details: LaunchDetails) -> StandbyProcess | None:
+        """Return a standby kernel that has begun to be the kernel of a launch, or None for a cold start."""
+        taken, miss = await self._take(start, details)
+        if miss is not None:
+            self.count_launch(start, miss)
+        return taken
+
+    def count_launch(self, start: Start, miss: Miss | None) -> None:
+        """Count a launch, which was a cold start if it has a miss."""
         if miss is None:
             counters.hit(start.kernelspec)
         else:
             counters.miss(start.kernelspec, miss)
             self.log.debug("FastGPU: a cold start of %s: %s %s", start.kernelspec, miss.reason, miss.what)
-        return taken
 
-    async def _take(self, start: Start, given: LaunchDetails) -> tuple[subprocess.Popen[bytes] | None, Miss | None]:
+    async def _take(self, start: Start, details: LaunchDetails) -> tuple[StandbyProcess | None, Miss | None]:
         if self.count == 0 or self._task is None or self._pid != os.getpid():
             return None, Miss(MissReason.OFF)
-        if given.others:
-            return None, Miss(MissReason.COMMAND, given.others[0])
+        if details.others:
+            return None, Miss(MissReason.COMMAND, details.others[0])
         attributes = server_attributes()
         miss = self._why_none(start)
         for standby in [standby for standby in self._ready if standby.start.kernelspec == start.kernelspec]:
             assert standby.observed is not None
-            found = await in_thread(difference, standby.start, standby.observed, start, given.folder)
+            found = await in_thread(difference, standby.start, standby.observed, start, details.folder)
             if found is None and standby.server_attributes != attributes:
                 found = Miss(MissReason.PROCESS)
             if found is not None:
@@ -134,15 +138,16 @@ class StandbyKernels(LoggingConfigurable):
                 continue  # another launch has it
             self._ready.remove(standby)
             try:
-                taken = await in_thread(standby.hand_over, given)
-                self.budget.was_used(start.kernelspec)
-                return taken, None
+                await in_thread(standby.hand_over, details)
             except NotTaken as error:
                 miss = error.miss
                 await self._end([standby])
             except BaseException:
                 asyncio.get_running_loop().run_in_executor(None, standby.end)  # the launch is given up
                 raise
+            else:
+                self.budget.was_used(start.kernelspec)
+                return standby, None
         return None, miss
 
     def _why_none(self, start: Start) -> Miss:

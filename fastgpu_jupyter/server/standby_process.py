@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from .start_match import (
     Miss,
     MissReason,
     Start,
+    changed_variable,
     never_matches,
     standby_environment,
     start_of,
@@ -53,28 +54,22 @@ _INHERITED = ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "CapInh", "Ca
 
 
 class LaunchDetails(NamedTuple):
-    """What differs from launch to launch of one start."""
+    """What differs from launch to launch of one start, beside the environment."""
 
     connection_file: str
     folder: str
-    environment: Mapping[str, str]
     #: Arguments of the launch that only a cold start has, such as another standard output.
     others: tuple[str, ...] = ()
 
 
 def details_of(
-    kernelspec: str,
-    command: Sequence[str],
-    connection_file: str,
-    arguments: Mapping[str, Any],
-    preload: Sequence[str] = (),
+    kernelspec: str, connection_file: str, launch: Mapping[str, Any], preload: Sequence[str]
 ) -> tuple[Start, LaunchDetails]:
-    """Return the start and the rest of a launch, by the arguments of the provisioner's ``launch_kernel``."""
-    environment = arguments.get("env") or os.environ
+    """Return the start and the details of what a provisioner's ``pre_launch`` has returned."""
     connection_file = os.path.realpath(connection_file)  # as it is in the command
-    others = [name for name in arguments if name not in ("env", "cwd", "kernel_id", "extra_arguments")]
-    given = LaunchDetails(connection_file, str(arguments.get("cwd") or Path.cwd()), dict(environment), tuple(others))
-    return start_of(kernelspec, command, connection_file, environment, preload), given
+    others = [name for name in launch if name not in ("cmd", "env", "cwd", "kernel_id", "extra_arguments")]
+    details = LaunchDetails(connection_file, str(launch.get("cwd") or Path.cwd()), tuple(others))
+    return start_of(kernelspec, launch["cmd"], connection_file, launch["env"], preload), details
 
 
 class NotTaken(Exception):
@@ -157,35 +152,31 @@ class StandbyProcess:
         """Return whether the process has ended."""
         return self._process is None or self._process.poll() is not None
 
-    def hand_over(self, given: LaunchDetails) -> subprocess.Popen[bytes]:
-        """Return the process, which is the kernel of a launch from here on. Raises :class:`NotTaken`."""
+    def hand_over(self, details: LaunchDetails) -> None:
+        """Let the process begin to be a kernel, as far as that needs no lease. Raises :class:`NotTaken`."""
+        assert self._link is not None
+        message = {"placeholder": self._placeholder, **details._asdict()}
+        with _failures():
+            self._link.send({"hand_over": message}, ACCEPT_S)
+            refused = self._link.receive(ACCEPT_S).get("refused")
+            if refused is not None:
+                raise NotTaken(Miss(MissReason(refused["reason"]), refused["what"]))
+
+    def go(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Return the process, which is the kernel from here on, in this environment. Raises :class:`NotTaken`."""
         assert self._link is not None
         assert self._process is not None
-        try:
-            self._link.send({"hand_over": self._message(given)}, ACCEPT_S)
-            answer = self._link.receive(ACCEPT_S)
-            if (refused := answer.get("refused")) is not None:
-                raise NotTaken(Miss(MissReason(refused["reason"]), refused["what"]))
-            self._link.send({"go": True}, ACCEPT_S)
-        except TimeoutError:
-            raise NotTaken(Miss(MissReason.NOT_ANSWERING)) from None
-        except (OSError, EOFError):
-            raise NotTaken(Miss(MissReason.DIED)) from None
-        except (ValueError, LookupError, TypeError):
-            raise NotTaken(Miss(MissReason.ENVIRONMENT)) from None
+        assert self.observed is not None
+        miss = changed_variable(self.start, self.observed, environment)
+        if miss is not None:
+            raise NotTaken(miss)
+        with _failures():
+            self._link.send({"go": {**environment, "JPY_PARENT_PID": str(os.getpid())}}, ACCEPT_S)
         # Whatever happens to the process now, a cold start would meet as well.
         with contextlib.suppress(OSError, EOFError, ValueError):
             self._link.receive(BOUND_S)
         self._link.close()
         return self._process
-
-    def _message(self, given: LaunchDetails) -> dict[str, Any]:
-        return {
-            "placeholder": self._placeholder,
-            "connection_file": given.connection_file,
-            "folder": given.folder,
-            "environment": {**given.environment, "JPY_PARENT_PID": str(os.getpid())},
-        }
 
     def end(self) -> None:
         """End the process, and all that it or a program in front of it has started."""
@@ -198,6 +189,19 @@ class StandbyProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """Raise :class:`NotTaken` for what may fail on the connection to a standby kernel."""
+    try:
+        yield
+    except TimeoutError:
+        raise NotTaken(Miss(MissReason.NOT_ANSWERING)) from None
+    except (OSError, EOFError):
+        raise NotTaken(Miss(MissReason.DIED)) from None
+    except (ValueError, LookupError, TypeError):
+        raise NotTaken(Miss(MissReason.UNKNOWN)) from None
 
 
 def server_attributes() -> tuple[object, ...]:

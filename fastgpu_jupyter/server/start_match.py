@@ -130,6 +130,13 @@ def difference(ready: Start, observed: Observed, wanted: Start, folder: str | No
     return next(_differences(ready, observed, wanted, folder), None)
 
 
+def changed_variable(ready: Start, observed: Observed, launch: Mapping[str, str]) -> Miss | None:
+    """Return which variable a module imported ahead has read that ``launch`` sets to another value."""
+    had = standby_environment(ready)
+    changed = (name for name in observed["variables"] if name in launch and launch[name] != had.get(name))
+    return next((Miss(MissReason.PRELOAD, name) for name in changed), None)
+
+
 def never_matches(ready: Start, observed: Observed) -> Miss | None:
     """Return why even a launch with the very start of a standby kernel would be a cold start; None if it need not be.
 
@@ -145,9 +152,8 @@ def _differences(ready: Start, observed: Observed, wanted: Start, folder: str | 
         yield Miss(MissReason.ENVIRONMENT, _differing_name(ready.environment, wanted.environment))
     if ready.preload != wanted.preload:
         yield Miss(MissReason.PRELOAD)
-    for name in observed["variables"]:
-        if name in wanted.launch and wanted.launch[name] != standby_environment(ready).get(name):
-            yield Miss(MissReason.PRELOAD, name)
+    if (miss := changed_variable(ready, observed, wanted.launch)) is not None:
+        yield miss
     yield from _relative(wanted)
     yield from _different_interpreter(observed, wanted)
     for reason, files in observed["files"].items():

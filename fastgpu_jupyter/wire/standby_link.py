@@ -3,11 +3,11 @@
     kernel  {"preload": "torch"}                        it begins to import a module ahead
          or {"refused_preload": [module, reason, detail]}  a module must not be imported ahead; it ends
     kernel  {"ready": {"pid": ..., ...}}                it is prepared; what it has seen at its start
-    server  {"hand_over": {"folder": ..., "environment": {...}, "placeholder": ..., "connection_file": ...}}
-    kernel  {"accepted": true}                          it has the environment and the folder of a kernel
+    server  {"hand_over": {"folder": ..., "placeholder": ..., "connection_file": ...}}
+    kernel  {"accepted": true}                          it begins to be that kernel, as far as that needs no lease
          or {"refused": {"reason": ..., "what": ...}}   a cold start would differ; it ends
-    server  {"go": true}                                from here on it is that kernel, and nothing takes it back
-    kernel  {"bound": true}                             clients can connect; it closes the connection
+    kernel  {"bound": true}                             clients can connect; before or after the next message
+    server  {"go": {"NAME": "value", ...}}              the environment, with the variables of the lease
 
 The end of the connection before ``go`` ends the kernel: the server has ended, or has given it up.
 """

@@ -52,8 +52,8 @@ MAY_DIFFER = (
 )
 #: A module of the debugger takes one of the numbers that Python gives to threads, when it is imported.
 THREAD_NUMBER = re.compile(r"\bThread-\d+")
-#: SQLite has it open while it writes.
-PASSING_FILE = "history.sqlite-journal"
+#: SQLite has these open while it writes.
+PASSING_FILES = ("history.sqlite-journal", "profile_default")
 
 
 def plain(value: Any) -> Any:
@@ -107,7 +107,7 @@ def _descriptors() -> Iterator[str]:
             flags = Path(f"/proc/self/fdinfo/{entry.name}").read_text().split("flags:")[1].split()[0]
         except OSError:
             continue  # that of the folder
-        if PASSING_FILE not in target:
+        if not target.endswith(PASSING_FILES):
             yield f"{target if target[0] == '/' else target.partition(':')[0]} {flags}"
 
 
