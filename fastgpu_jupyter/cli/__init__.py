@@ -63,6 +63,8 @@ class FastGPUApp(CommandApp):
         "resize": (ResizeApp, ResizeApp.description),
         "sizes": (SizesApp, SizesApp.description),
         "statement": (StatementApp, StatementApp.description),
+        # By name: it loads jupyter_client when it ends a kernel, and the records of kernels.
+        "kernels": ("fastgpu_jupyter.cli.kernels.KernelsApp", "List kernels without a server, and end or attach one."),
         "devices": (DevicesApp, DevicesApp.description),
         "drain": (DrainApp, DrainApp.description),
         "mig": (MigApp, MigApp.description),

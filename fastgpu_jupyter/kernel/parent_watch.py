@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: The pause between two looks at a process that cannot be observed at the moment.
 UNOBSERVABLE_PAUSE_S = 1.0
 ANCESTORS_MAX = 64
+#: When a kernel that is kept prepares for the end of its server: after its start, which does not wait for it.
+PREPARE_AFTER_S = 1.5
 
 
 class Keep(NamedTuple):
@@ -90,6 +92,9 @@ class ParentWatch(threading.Thread):
 
     def run(self) -> None:
         """Wait for the end of the server, and of each that adopts the kernel."""
+        if self._keep is not None and not is_readable(self._pidfd, PREPARE_AFTER_S):
+            with suppress(*IMPORT_ERRORS):
+                self.orphan()  # so that little output is lost between the server's end and its being noticed
         while True:
             self._wait_for_end()
             if self._keep is None:

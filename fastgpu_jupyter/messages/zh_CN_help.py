@@ -6,6 +6,8 @@ TEXTS: dict[str, str] = {
     "Lease logical GPUs to notebooks.": "向笔记本出租逻辑 GPU。",
     "Run the pool manager.": "运行资源池管理器。",
     "Show the pool's devices, your leases and the queue.": "显示资源池的设备、您的租约和队列。",
+    "List kernels without a server, and end or attach one.": "列出没有服务器的内核，结束或连接其中一个。",
+    "List your kernels that run on without a Jupyter server. `jupyter fastgpu kernels attach KERNEL` opens a console for one, and `kernels end KERNEL` ends it and releases its GPU; KERNEL is the begin of its id, or its notebook. A server of the same root folder adopts them when it starts.": "列出您在没有 Jupyter 服务器时仍在运行的内核。`jupyter fastgpu kernels attach KERNEL` 为其中一个打开控制台，`kernels end KERNEL` 结束它并释放其 GPU；KERNEL 是其 id 的开头或其笔记本。相同根文件夹的服务器启动时会接管它们。",
     "Give back the lease with the given id; its kernel and variables are kept.": "归还给定 id 的租约；其内核和变量保留。",
     "Install kernelspecs that lease a GPU.": "安装会租用 GPU 的内核规范。",
     "Show the queue: positions, reasons and estimates.": "显示队列：位置、原因和估计。",

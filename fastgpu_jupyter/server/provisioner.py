@@ -34,6 +34,7 @@ from ..units import parse_memory
 from ..wire.ancestors import held_by_ancestor
 from ..wire.client import LeaseOptions, PoolClient
 from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
+from ..wire.pidfd_process import PidfdProcess
 from ..wire.process_identity import start_time
 from ..wire.variables import ANCESTOR_LEASES, SIZE
 from . import language, standby_launch
@@ -46,7 +47,6 @@ from .kernel_records import KernelRecords, records_of
 from .launch_error import launch_error, restart_refused
 from .launches import launches
 from .notebook_name import SESSION_VARIABLE, name_of_kernel, name_of_session, this_program
-from .process import PidfdProcess
 from .restart_turn import RestartTurn
 from .threads import in_thread
 from .token_files import token_path, write_lease_file

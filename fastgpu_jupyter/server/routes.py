@@ -21,6 +21,7 @@ from .handlers.jobs import (
     PruneJobsHandler,
     RerunJobHandler,
 )
+from .handlers.kept_kernels import KeptKernelHandler, KeptKernelsHandler
 from .handlers.kernels import KernelLeaseHandler
 from .handlers.leases import (
     LEASE_ACTIONS,
@@ -60,6 +61,8 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         *((f"leases/{_LEASE_ID}/(?P<action>{action})", LeaseActionHandler) for action in LEASE_ACTIONS),
         ("intents/(?P<kernel_id>[^/]+)", IntentHandler),
         ("kernels/(?P<kernel_id>[^/]+)/lease", KernelLeaseHandler),
+        ("kept_kernels", KeptKernelsHandler),
+        ("kept_kernels/(?P<kernel_id>[^/]+)", KeptKernelHandler),
         ("quota", QuotaHandler),
         ("spending", SpendingHandler),
         (rf"statements/{_MONTH}\.csv", StatementHandler),

@@ -11,10 +11,11 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from jupyter_client.manager import KernelManager
+from msgspec.structs import replace
 
 from fastgpu_jupyter.server.holder_binding import HolderBinding
 from fastgpu_jupyter.wire import kept_kernels
@@ -35,21 +36,20 @@ def main() -> None:
     manager = KernelManager(kernel_name="fastgpu", transport="ipc", ip=f"{folder}/kernel")
     server = kept_kernels.recorded(os.getpid())
     assert server is not None
-    record = kept_kernels.write(
-        KeptKernel(
-            kernel_id=Path(folder).name, kernelspec="fastgpu", user=os.getuid(), root=folder, keep="crash",
-            orphan_after_s=3600, server=server, connection_file=manager.connection_file,
-            notebook="Untitled.ipynb", created_at=0,
-        )
+    record = KeptKernel(
+        kernel_id=str(uuid4()), kernelspec="fastgpu", user=os.getuid(), root=folder, keep="crash", orphan_after_s=3600,
+        server=server, connection_file="", notebook="Untitled.ipynb", created_at=time.time_ns() // 10**6,
     )  # fmt: skip
-    keep = {**settings["keep"], KEPT: str(record)} if settings["keep"] else {}
-    manager.start_kernel(env={**os.environ, **keep}, cwd=folder)
+    path = kept_kernels.write(record)
+    keep = {**settings["keep"], KEPT: str(path)} if settings["keep"] else {}
+    manager.start_kernel(kernel_id=record.kernel_id, env={**os.environ, **keep}, cwd=folder)
+    kept_kernels.write(replace(record, connection_file=manager.connection_file))
     provisioner = provisioner_of(manager)
     started: dict[str, Any] = {
         "connection_file": manager.connection_file,
         "pid": provisioner.pid,
         "lease_id": provisioner.lease_id,
-        "record": str(record),
+        "record": str(path),
     }
     sys.stdout.write(json.dumps(started) + "\n")
     sys.stdout.flush()

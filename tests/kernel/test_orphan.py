@@ -20,7 +20,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from fastgpu_jupyter.kernel.output_buffer import SENT_BEFORE_S
 from fastgpu_jupyter.wire.process_identity import ProcessIdentity, identify
 from fastgpu_jupyter.wire.variables import KEEP, ORPHAN_AFTER_S
-from tests.helpers import Kernel, PoolProcess, alive
+from tests.helpers import Kernel, PoolProcess, alive, fastgpu
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -193,6 +193,48 @@ def test_cell_that_waits_for_its_gpu_keeps_waiting_and_a_connected_client_is_ans
     assert adopt(browser)["busy"] is False
     ask(browser, "fastgpu_deliver_request")
     assert browser.collect(cell).shown("execute_result") == ["'ran'"]
+
+
+def test_kernels_without_a_server_are_listed_attached_to_and_ended(
+    start: Any, pool: PoolProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fastgpu("kernels").stdout == "No kernels run without a Jupyter server.\n"
+    started: Started = start()
+    kernel = started.connect()
+    kernel.run("pass")
+    kernel_id = json.loads(started.record.read_bytes())["kernel_id"]
+    assert json.loads(fastgpu("kernels", "--json").stdout) == {"kernels": []}  # it has a server
+    assert fastgpu("kernels", "end", kernel_id).returncode == 1
+    cell = kernel.send("while True: pass")
+    kernel.message(cell, "execute_input")
+    started.kill_server()
+    started.wait_orphaned()
+    wait_until(lambda: pool.lease(started.lease_id)["usage"]["busy"], "the pool knows of the cell")
+
+    (view,) = json.loads(fastgpu("kernels", "--json").stdout)["kernels"]
+    assert (view["state"], view["notebook"], view["since"]) == (
+        "running",
+        "Untitled.ipynb",
+        started.stated["orphaned_at"],
+    )
+    assert view["memory_bytes"] > 2**24
+    listed = fastgpu("kernels").stdout
+    assert started.lease_id in listed
+    assert "runs a cell" in listed
+
+    ran: list[list[str]] = []
+    monkeypatch.setattr("fastgpu_jupyter.cli.kernels.find_spec", lambda _name: True)
+    monkeypatch.setattr("os.execv", lambda _path, command: ran.append(command))
+    assert "Ctrl-D" in fastgpu("kernels", "attach", kernel_id).stderr
+    key = json.loads(Path(ran[0][-1]).read_bytes())["key"]
+    assert ran[0][1:-1] == ["-P", "-m", "jupyter_console", "--existing"]
+    assert not any(key in word for word in ran[0])
+
+    assert "Ended" in fastgpu("kernels", "end", "Untitled.ipynb").stdout
+    assert not alive(started.pid)
+    assert pool.lease(started.lease_id)["end_reason"]["code"] == "end.released"
+    assert not Path(ran[0][-1]).exists()
+    assert "lists those" in fastgpu("kernels", "end", kernel_id).stderr
 
 
 def test_kernel_that_no_server_adopts_in_time_ends_and_releases_its_lease(start: Any, pool: PoolProcess) -> None:

@@ -25,6 +25,7 @@ from fastgpu_jupyter.messages import Plural, catalogue, joined, language, render
 from fastgpu_jupyter.pool.devices.diagnosis import FindingState
 from fastgpu_jupyter.wire.job_states import JobState
 from fastgpu_jupyter.wire.preload import RefusalReason
+from fastgpu_jupyter.wire.schemas.kept_kernel import KEPT_STATES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "fastgpu_jupyter"
@@ -39,6 +40,7 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"size_effect.{effect.value}": frozenset() for effect in SizeEffect},
     **{f"enforced.{enforcement.value}": frozenset() for enforcement in Enforcement},
     **{f"preload.{reason.value}": frozenset() for reason in RefusalReason},
+    **{f"kept_state.{state}": frozenset() for state in KEPT_STATES},
     **{f"holder.{state.value}": frozenset({"holder"}) for state in YieldState if state is not YieldState.NOT_PARKABLE},
 }
 #: The parameters of the message that holds a text as it is.

@@ -43,6 +43,8 @@ EXPECTED = {
     ("POST", "leases/0123456789abcdef/budget"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/cpu_meanwhile"): ("write", "fastgpu:leases"),
     ("GET", "sizes"): ("read", "fastgpu:leases"),
+    ("GET", "kept_kernels"): ("read", "fastgpu:leases"),
+    ("DELETE", "kept_kernels/00000000-0000-4000-8000-000000000000"): ("write", "fastgpu:leases"),
     ("GET", "quota"): ("read", "fastgpu:leases"),
     ("GET", "spending"): ("read", "fastgpu:leases"),
     ("GET", "statements/2026-11.csv"): ("read", "fastgpu:leases"),

@@ -21,8 +21,8 @@ from fastgpu_jupyter.compat.jax import MEMORY_FRACTIONS
 from fastgpu_jupyter.server import token_files
 from fastgpu_jupyter.server.extension import LEASE_SCHEMA
 from fastgpu_jupyter.server.kernel_lease import KernelLease
-from fastgpu_jupyter.server.process import PidfdProcess
 from fastgpu_jupyter.wire.client import PoolClient
+from fastgpu_jupyter.wire.pidfd_process import PidfdProcess
 from fastgpu_jupyter.wire.process_identity import start_time
 from tests.waiting import DEADLINE_S, wait_until
 

@@ -7,6 +7,7 @@ from ..ids import KERNEL_ID
 from .operation import DEVICE, FROM, LEASE, MONTH, RESOLUTION, SIZES, Operation, Parameter
 
 _KERNEL = Parameter("kernel_id", "path", {"type": "string", "pattern": KERNEL_ID}, "A kernel that does not run yet.")
+_KEPT = Parameter("kernel_id", "path", {"type": "string", "pattern": KERNEL_ID}, "A kernel without a server.")
 _JOB = Parameter("job_id", "path", {"type": "integer", "minimum": 1}, "The job, by its number.")
 _OFFSET = Parameter("offset", "query", {"type": "integer"}, "From this byte on; a negative one counts from the end.")
 _LIMIT = Parameter("limit", "query", {"type": "integer", "minimum": 1}, "At most so many bytes.")
@@ -51,6 +52,10 @@ OPERATIONS = (
               schemas.IntentView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 429)),
     Operation("POST", "/kernels/{kernel_id}/lease", "Request a lease for a kernel that runs without one",
               schemas.LeaseView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 422)),
+    Operation("GET", "/kept_kernels", "Return the kernels that run on without a server, and that none has adopted",
+              schemas.KeptKernelList),
+    Operation("DELETE", "/kept_kernels/{kernel_id}", "End such a kernel, and return those that are left",
+              schemas.KeptKernelList, None, (_KEPT,), problems=(404, 409)),
     Operation("GET", "/quota", "Return the entitlements of the user and of the user's group", schemas.QuotaView),
     Operation("GET", "/spending", "Return what the user has spent", schemas.SpendingView, None, (FROM,),
               problems=(400,)),

@@ -94,6 +94,7 @@ from .jobs import (
     RunnerLimits,
     RunnerReport,
 )
+from .kept_kernel import KeptKernelList, KeptKernelStateName, KeptKernelView
 from .lease import (
     DeviceAccessView,
     IdleStepName,
@@ -246,6 +247,9 @@ __all__ = [
     "JobsUnreachableMessage",
     "JobsUsage",
     "KeepaliveMessage",
+    "KeptKernelList",
+    "KeptKernelStateName",
+    "KeptKernelView",
     "LeaseBody",
     "LeaseBudgetBody",
     "LeaseEnforcementView",

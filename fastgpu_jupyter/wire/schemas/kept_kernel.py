@@ -7,9 +7,11 @@ connection file, the token of its lease in the token file, and the values of env
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
+
+from .common import one_of
 
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -75,3 +77,30 @@ class KeptKernel(msgspec.Struct, frozen=True, kw_only=True):
     #: The server was stopped and left the kernel to the next one, as opposed to a server that was killed.
     detached: bool = False
     created_at: Count  #: in milliseconds since the epoch
+
+
+KEPT_STATES = ("starting", "running", "waiting", "idle", "unknown")
+KeptKernelStateName = Annotated[str, one_of(KEPT_STATES)]
+
+
+class KeptKernelView(TypedDict):
+    """A kernel that runs on without a server, for lists; ``null`` is what is not known."""
+
+    kernel_id: str
+    kernelspec: str
+    notebook: str | None
+    root: str
+    #: A cell runs, waits for its GPU, or neither.
+    state: KeptKernelStateName
+    #: Since when no server is there, and when the kernel ends if none adopts it.
+    since: int | None
+    ends_at: int | None
+    lease_id: str | None
+    #: Of its process, in host memory.
+    memory_bytes: Count | None
+
+
+class KeptKernelList(TypedDict):
+    """The user's kernels that run on without a server, those first that have done so for the longest time."""
+
+    kernels: list[KeptKernelView]

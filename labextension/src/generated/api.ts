@@ -345,6 +345,40 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/kept_kernels": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Return the kernels that run on without a server, and that none has adopted */
+        readonly get: operations["get /kept_kernels"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/kept_kernels/{kernel_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        readonly post?: never;
+        /** End such a kernel, and return those that are left */
+        readonly delete: operations["delete /kept_kernels/{kernel_id}"];
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/quota": {
         readonly parameters: {
             readonly query?: never;
@@ -1092,6 +1126,29 @@ export interface components {
             readonly type: "keepalive";
         };
         /**
+         * KeptKernelList
+         * @description The user's kernels that run on without a server, those first that have done so for the longest time.
+         */
+        readonly KeptKernelList: {
+            readonly kernels: readonly components["schemas"]["KeptKernelView"][];
+        };
+        /**
+         * KeptKernelView
+         * @description A kernel that runs on without a server, for lists; ``null`` is what is not known.
+         */
+        readonly KeptKernelView: {
+            readonly ends_at: number | null;
+            readonly kernel_id: string;
+            readonly kernelspec: string;
+            readonly lease_id: string | null;
+            readonly memory_bytes: number | null;
+            readonly notebook: string | null;
+            readonly root: string;
+            readonly since: number | null;
+            /** @enum {string} */
+            readonly state: "starting" | "running" | "waiting" | "idle" | "unknown";
+        };
+        /**
          * LeaseBudgetBody
          * @description What the lease may cost in all; ``null`` for no budget.
          */
@@ -1722,6 +1779,8 @@ export type JobsMessage = components['schemas']['JobsMessage'];
 export type JobsUnreachableMessage = components['schemas']['JobsUnreachableMessage'];
 export type JobsUsage = components['schemas']['JobsUsage'];
 export type KeepaliveMessage = components['schemas']['KeepaliveMessage'];
+export type KeptKernelList = components['schemas']['KeptKernelList'];
+export type KeptKernelView = components['schemas']['KeptKernelView'];
 export type LeaseBudgetBody = components['schemas']['LeaseBudgetBody'];
 export type LeaseEnforcementView = components['schemas']['LeaseEnforcementView'];
 export type LeaseHealthView = components['schemas']['LeaseHealthView'];
@@ -3256,6 +3315,130 @@ export interface operations {
             };
             /** @description No device of this pool could ever serve it */
             readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "get /kept_kernels": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Return the kernels that run on without a server, and that none has adopted */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["KeptKernelList"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "delete /kept_kernels/{kernel_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description A kernel without a server. */
+                readonly kernel_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description End such a kernel, and return those that are left */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["KeptKernelList"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
                 headers: {
                     readonly [name: string]: unknown;
                 };

@@ -15,7 +15,7 @@ from fastgpu_jupyter.core.model.entities import Holder
 from fastgpu_jupyter.errors import FastGPUError, HostFault, LimitReached, NotFound
 from fastgpu_jupyter.pool.host import process
 from fastgpu_jupyter.pool.host.process import HolderWatcher, holder_of, open_holder
-from fastgpu_jupyter.server.process import PidfdProcess
+from fastgpu_jupyter.wire.pidfd_process import PidfdProcess
 from fastgpu_jupyter.wire.process_identity import start_time
 from tests.core.world import BOOT
 from tests.waiting import async_wait_until

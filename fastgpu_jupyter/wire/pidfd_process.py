@@ -11,7 +11,7 @@ import os
 import signal
 import time
 
-from ..wire.process_identity import NO_SUCH_PROCESS, is_readable, start_time
+from .process_identity import NO_SUCH_PROCESS, is_readable, start_time
 
 #: The pause between two looks at a process that cannot be observed at the moment.
 UNOBSERVABLE_PAUSE_S = 0.1
