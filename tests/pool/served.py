@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastgpu_jupyter.pool.composition import PoolServices
+from fastgpu_jupyter.pool.composition import DEFAULT_OPTIONS, PoolServices, ServiceOptions
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.host.clock import SystemClock
@@ -34,8 +34,15 @@ T = TypeVar("T")
 class ServedPool:
     """Simulated devices, served at a socket in ``folder`` until :meth:`stop`."""
 
-    def __init__(self, folder: Path, simulate: str = "1xA100-80GB", limits: ServiceLimits | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        simulate: str = "1xA100-80GB",
+        limits: ServiceLimits | None = None,
+        options: ServiceOptions = DEFAULT_OPTIONS,
+    ) -> None:
         self.path = folder / "pool.sock"
+        self.options = options
         self.folder, self.simulate, self.limits = folder, simulate, limits or ServiceLimits()
         self.client = PoolClient(self.path, timeout_s=DEADLINE_S)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
@@ -68,6 +75,7 @@ class ServedPool:
             self.driver,
             clock,
             self.release_log,
+            options=self.options,
             admit=self.limits.admit,
             driver_message=message,
         )

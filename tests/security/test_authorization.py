@@ -20,6 +20,8 @@ import pytest
 from fastgpu_jupyter.wire.client import new_token, token_digest
 from fastgpu_jupyter.wire.interfaces.operation import Operation
 from fastgpu_jupyter.wire.interfaces.pool import OPERATIONS
+from fastgpu_jupyter.wire.process_identity import start_time
+from fastgpu_jupyter.wire.schemas import StandbyKernelBody
 from tests.pool.served import ServedPool
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -183,6 +185,24 @@ def test_each_caller_is_answered_as_documented(pool: ServedPool, held: Held, ope
         # The lease ends with the caller that bound itself: after the right one there is nothing left to bind.
         wanted[4] = 403
     assert [without, wrong, right, other_user, root] == wanted
+
+
+def test_standby_kernels_are_reported_and_seen_by_their_own_user_only(pool: ServedPool) -> None:
+    with subprocess.Popen(["sleep", "60"]) as kernel:
+        described: StandbyKernelBody = {
+            "pid": kernel.pid,
+            "start_time": start_time(kernel.pid) or 0,
+            "memory_bytes": None,
+        }
+        report = Call("PUT", "/v1/standby", {"kernels": [described], "wanted_bytes": None})
+        (_, reported), (_, seen) = call_as(pool, USER, [report, Call("GET", "/v1/standby")])
+        assert [one["refusal"]["code"] for one in json.loads(reported)["kernels"]] == ["standby.not_seen"]
+        assert json.loads(seen)["host"]["count"] == 0
+        own = pool.client.report_standby([described], None)
+        assert own["kernels"][0]["refusal"] is None
+        ((_, seen),) = call_as(pool, USER, [Call("GET", "/v1/standby")])
+        assert (json.loads(seen)["kernels"], json.loads(seen)["host"]["count"]) == ([], 1)
+        kernel.kill()
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from tests.crash.mutations import (
     names,
     presence,
     scheduling,
+    standby_budget,
 )
 from tests.crash.mutations.model import Mutation
 from tests.crash.mutations.sampling import sample, sample_seed
@@ -38,6 +39,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *cache.MUTATIONS,
     *idle.MUTATIONS,
     *jobs.MUTATIONS,
+    *standby_budget.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25
