@@ -30,6 +30,7 @@ from ..wire.locate import pool_socket
 from ..wire.server_end import end_with_server
 from .adoption import Adoption
 from .broadcaster import EventBroadcaster
+from .expected_starts import expected_starts
 from .handlers.restarts import RESTART_ROUTE, RestartHandler, provisioner_of
 from .idle_shutdown import IdleShutdown
 from .jobs_connector import JobsConnector, has_jobs
@@ -42,6 +43,7 @@ from .provisioner import FastGPUProvisioner
 from .routes import routes
 from .spending import SpendingReader
 from .standby import StandbyKernels
+from .start_counters import expose
 from .threads import in_thread
 from .token_files import remove_stale_tokens
 
@@ -87,6 +89,7 @@ class FastGPUExtension(ExtensionApp):
     _start_jobs: asyncio.Task[None] | None = None
     _idle: asyncio.Task[None] | None = None
     _standby: StandbyKernels | None = None
+    _expect: asyncio.Task[None] | None = None
 
     _records: KernelRecords | None = None
     _adoption: Adoption | None = None
@@ -101,6 +104,7 @@ class FastGPUExtension(ExtensionApp):
         connector = PoolConnector(start_pool=self.start_pool)
         self.settings["fastgpu_pool"] = connector
         self.settings["fastgpu_jobs"] = JobsConnector()
+        expose()
         self.settings["fastgpu_spending"] = SpendingReader(connector)
         self.settings["fastgpu_broadcaster"] = EventBroadcaster(
             connector,
@@ -170,6 +174,7 @@ class FastGPUExtension(ExtensionApp):
         kernels = _serverapp.kernel_manager
         self._standby = StandbyKernels(kernels, idle_s=lambda: idle_s(_serverapp), parent=self)
         self._standby.start()
+        self._expect = asyncio.create_task(self._expect_starts(kernels, self._standby))
         shutdown = IdleShutdown(
             lambda: PoolClient(pool_socket()),
             lambda: {kernel_id: kernels.get_kernel(kernel_id) for kernel_id in kernels.list_kernel_ids()},
@@ -177,6 +182,11 @@ class FastGPUExtension(ExtensionApp):
             self.log,
         )
         self._idle = asyncio.create_task(shutdown.run(self.idle_check_interval_s))
+
+    async def _expect_starts(self, kernels: Any, standby: StandbyKernels) -> None:
+        """Make standby kernels ready for what is started most likely."""
+        if standby.count:
+            standby.expect(await expected_starts(kernels))
 
     async def _prepare_pool(self) -> None:
         connector: PoolConnector = self.settings["fastgpu_pool"]
@@ -206,7 +216,7 @@ class FastGPUExtension(ExtensionApp):
         """End streams and launches, which would keep the server from stopping; kernels are shut down after this."""
         self.settings["fastgpu_broadcaster"].close()
         self.settings["fastgpu_spending"].close()
-        for task in (self._start, self._start_jobs, self._idle):
+        for task in (self._start, self._start_jobs, self._idle, self._expect):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

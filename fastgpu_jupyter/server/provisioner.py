@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Bool, Float, List, Unicode, default
 
 from ..compat.jupyter_client import forget_pending_kernel, launch_arguments_of
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
     from ..wire.schemas.kept_kernel import KeptKernel
     from .standby_launch import StandbyLaunch
+    from .start_match import Start
 
 #: A kernel that is younger than this may still be importing.
 BOOT_S = 3.0
@@ -274,6 +276,21 @@ class FastGPUProvisioner(LocalProvisioner):
         with contextlib.suppress(OSError):
             self.pgid = os.getpgid(process.pid)
         return True
+
+    async def expected_start(self, hidden: Mapping[str, str] | None) -> Start | None:
+        """Return the start of a notebook that were opened now; None if it would have no standby kernel.
+
+        No module is imported ahead where it is not known what hides the devices.
+        """
+        manager: Any = self.parent
+        env = dict(os.environ)
+        language.set_for_kernel(env)
+        # As LocalProvisioner does it, without a connection file.
+        launch = await KernelProvisionerBase.pre_launch(self, env=env, cmd=manager.format_kernel_cmd())
+        if not self.gate or GATE_MODULE not in launch["cmd"]:
+            return None
+        start, _ = standby_launch.start_of_launch(manager, launch, () if hidden is None else self.preload)
+        return start._replace(hidden=hidden)
 
     async def post_launch(self, **kwargs: Any) -> None:
         """Make the new process the holder of the lease."""

@@ -25,8 +25,9 @@ from .launches import launches
 from .preload_refusals import PreloadRefused, refusals, sentence
 from .standby_budget import StandbyBudget, StandbyRules, Waiting, at_low_priority
 from .standby_process import LaunchDetails, NotTaken, StandbyProcess, server_attributes
+from .standby_status_file import StandbyStatusFile
 from .start_counters import counters
-from .start_match import Miss, MissReason, Start, difference
+from .start_match import Miss, MissReason, Start, difference, never_matches
 from .threads import in_thread
 
 #: The standby kernels of a multi-kernel manager. A program that runs one kernel has none.
@@ -80,6 +81,7 @@ class StandbyKernels(LoggingConfigurable):
         #: The starts in recent use, the latest last.
         self._recent: list[Start] = []
         self._launched_at = -REFILL_AFTER_S
+        self._status = StandbyStatusFile()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         _of[kernels] = self
@@ -96,6 +98,13 @@ class StandbyKernels(LoggingConfigurable):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self._end(self._ready)
+        await in_thread(self._status.remove)
+
+    def expect(self, starts: Sequence[Start]) -> None:
+        """Make standby kernels ready for ``starts``, the most likely last, as if there had been launches of them."""
+        known = {recent.kernelspec for recent in self._recent}
+        self._recent = [*(start for start in starts if start.kernelspec not in known), *self._recent][-STARTS_MAX:]
+        self._changed.set()
 
     @property
     def waiting(self) -> Sequence[StandbyProcess]:
@@ -161,6 +170,7 @@ class StandbyKernels(LoggingConfigurable):
         self._recent = [*(recent for recent in self._recent if not _same(recent, start)), start][-STARTS_MAX:]
         self._launched_at = time.monotonic()
         self._changed.set()
+        self._status.used = start
 
     # ---- background ----------------------------------------------------------------------------------------------
 
@@ -171,6 +181,8 @@ class StandbyKernels(LoggingConfigurable):
                 await asyncio.wait_for(self._changed.wait(), CHECK_S)
             self._changed.clear()
             await self._end_useless()
+            counters.waiting, counters.memory_bytes = len(self._ready), self.budget.memory_bytes
+            await in_thread(self._status.update, len(self._ready))
             for start in self._missing():
                 await self._wait_after_launch()
                 if (refusal := await self.budget.allowed(start.kernelspec)) is not None:
@@ -186,7 +198,7 @@ class StandbyKernels(LoggingConfigurable):
             if standby.has_ended:
                 self.budget.died(standby.start.kernelspec, "it ended by itself")
         attributes = server_attributes()
-        useful = [one for one in self._ready if self._is_useful(one, attributes)]
+        useful = [one for one in self._ready if await self._is_useful(one, attributes)]
         reported = [
             Waiting(one.pid, started, one.start.kernelspec, None, one.since)
             for one in useful
@@ -195,9 +207,11 @@ class StandbyKernels(LoggingConfigurable):
         stay = await self.budget.report(reported)
         await self._end([one for one in self._ready if one not in useful or one.pid not in stay])
 
-    def _is_useful(self, standby: StandbyProcess, attributes: tuple[object, ...]) -> bool:
-        same = standby.server_attributes == attributes
-        return same and not standby.has_ended and self._is_recent(standby.start)
+    async def _is_useful(self, standby: StandbyProcess, attributes: tuple[object, ...]) -> bool:
+        if standby.server_attributes != attributes or standby.has_ended or not self._is_recent(standby.start):
+            return False
+        assert standby.observed is not None
+        return await in_thread(never_matches, standby.start, standby.observed) is None
 
     def _is_recent(self, start: Start) -> bool:
         return any(_same(recent, start) for recent in self._recent)

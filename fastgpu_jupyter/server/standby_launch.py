@@ -28,11 +28,14 @@ def begin(manager: Any, launch: Mapping[str, Any], preload: Iterable[str]) -> St
     kernels = standby.of(getattr(manager, "parent", None))
     if kernels is None:
         return None
+    return StandbyLaunch(kernels, *start_of_launch(manager, launch, preload), launch["cmd"])
+
+
+def start_of_launch(manager: Any, launch: Mapping[str, Any], preload: Iterable[str]) -> tuple[Start, LaunchDetails]:
+    """Return the start and the rest of a launch by what its ``pre_launch`` returns; refused modules are left out."""
     names = [name for name in preload if is_module_name(name)]
     allowed = refusals.allowed(manager.kernel_name, names[:MODULES_MAX])
-    return StandbyLaunch(
-        kernels, *details_of(manager.kernel_name, manager.connection_file, launch, allowed), launch["cmd"]
-    )
+    return details_of(manager.kernel_name, manager.connection_file, launch, allowed)
 
 
 class StandbyLaunch:

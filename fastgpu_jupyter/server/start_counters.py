@@ -18,6 +18,9 @@ class StartCounters:
         self.misses: Counter[tuple[str, MissReason]] = Counter()
         #: The last miss of each kernelspec and reason: what differed.
         self.differed: dict[tuple[str, MissReason], str] = {}
+        #: Standby kernels that are ready, and the memory of all of them; None: not known.
+        self.waiting = 0
+        self.memory_bytes: int | None = None
 
     def hit(self, kernelspec: str) -> None:
         """Count a launch that used a standby kernel."""
@@ -30,7 +33,8 @@ class StartCounters:
 
     def collect(self) -> Iterator[Any]:
         """Yield the metrics, for ``prometheus_client``."""
-        from prometheus_client.metrics_core import CounterMetricFamily  # late: only a server exposes metrics
+        # Late: only a server exposes metrics.
+        from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
         hits = CounterMetricFamily(
             "fastgpu_standby_hits", "Launches of kernels that used a standby kernel", labels=["kernelspec"]
@@ -44,6 +48,9 @@ class StartCounters:
         for (kernelspec, reason), count in self.misses.items():
             misses.add_metric([kernelspec, reason], count)
         yield misses
+        yield GaugeMetricFamily("fastgpu_standby_kernels", "Standby kernels that are ready", self.waiting)
+        if self.memory_bytes is not None:
+            yield GaugeMetricFamily("fastgpu_standby_memory_bytes", "Memory of the standby kernels", self.memory_bytes)
 
 
 #: Those of this process.

@@ -11,9 +11,10 @@ import pytest
 from fastgpu_jupyter.server import standby_process
 from fastgpu_jupyter.server.preload_refusals import refusals
 from fastgpu_jupyter.server.start_counters import counters
+from fastgpu_jupyter.server.start_match import MissReason
 from fastgpu_jupyter.wire.preload import Refusal, RefusalReason
 from tests.conftest import isolate
-from tests.helpers import PoolProcess
+from tests.helpers import PoolProcess, alive
 from tests.server.standby_host import StandbyHost
 from tests.waiting import wait_until
 
@@ -81,3 +82,19 @@ def test_standby_kernels_import_what_is_not_refused(host: StandbyHost) -> None:
         assert kernels[-1].value("heavy.handler.stream._stream is sys.stderr") == "True"
     for draw in ("random.random()", "numpy.random.random()", "random.getrandbits(64)"):
         assert kernels[0].value(draw) != kernels[1].value(draw)
+
+
+def test_a_module_that_was_changed_is_imported_again(host: StandbyHost) -> None:
+    """The standby kernel has the old one: the start is cold, and the next standby kernel has the new one."""
+    old = host.ready().pid
+    module = host.folder / "library/heavy.py"
+    module.write_text(module.read_text() + "VERSION = 2\n")
+    kernel_id = host.start("ahead")
+    assert host.pid(kernel_id) != old
+    assert counters.differed["ahead", MissReason.MODULES] == str(module)
+    kernel = host.kernel(kernel_id)
+    kernel.run("import heavy")
+    assert kernel.value("heavy.VERSION") == "2"
+    wait_until(lambda: not alive(old), "the standby kernel with the old module has ended")
+    following = host.ready().pid
+    assert host.pid(host.start("ahead")) == following
