@@ -21,8 +21,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "standby.cpu_busy": "Processes wait for a processor; one is started when the machine is quiet.",
     "standby.launching": "A kernel is starting; a standby kernel is started after it.",
     "standby.own_limit": (
-        "The pool manager does not answer, or knows no standby kernels. Until it does, this Jupyter server has one "
-        "at most, and only with {percent} % of the memory or less."
+        "The pool manager does not answer, is older, or does not see this Jupyter server's processes. Until it does, "
+        "the server has one standby kernel at most, and only with {percent} % of the memory or less."
     ),
     # -- why a module is not imported ahead ----------------------------------------------------------------------------
     "standby.preload": "{module} is not imported ahead for {kernelspec}: {reason} {detail}",

@@ -16,7 +16,7 @@ MESSAGES: dict[str, str] = {
     "standby.died": "备用内核已连续 {count} 次自行结束；{wait_ms} 后启动下一个。",
     "standby.cpu_busy": "有进程在等待处理器；计算机空闲时会启动备用内核。",
     "standby.launching": "有内核正在启动；之后会启动备用内核。",
-    "standby.own_limit": "资源池管理器没有响应，或不支持备用内核。在此期间，此 Jupyter 服务器至多有一个备用内核，且其内存不超过总内存的 {percent} %。",
+    "standby.own_limit": "资源池管理器没有响应、版本较旧，或看不到此 Jupyter 服务器的进程。在此期间，该服务器至多有一个备用内核，且其内存不超过总内存的 {percent} %。",
     "standby.preload": "不会为 {kernelspec} 提前导入 {module}：{reason}{detail}",
     "preload.not_found": "没有这个模块。",
     "preload.raises": "导入失败。",
