@@ -333,7 +333,7 @@ def restore_priority(pid: int) -> None:
             _set_autogroup(pid, 0)
             return
         time.sleep(PRIORITY_PAUSE_S)
-    raise BlockingIOError(errno.EAGAIN, "its priority could not be restored")
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def _set_autogroup(pid: int, niceness: int) -> None:
