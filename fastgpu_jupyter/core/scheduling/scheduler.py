@@ -149,7 +149,7 @@ class Scheduler:
 
     def next_grant(self, now_ms: int) -> tuple[Lease, Requirements, Devices] | None:
         """Return the request to grant next, its requirements and its devices; ``None`` where all must wait."""
-        if not self._state.queue:
+        if not self._state.queue and not self._outdated:
             self._candidates.dirty_hosts.by_id.clear()  # a request that comes later is tried everywhere
             return None
         self._begin_decision(now_ms)

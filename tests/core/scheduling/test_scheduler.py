@@ -24,7 +24,7 @@ from fastgpu_jupyter.core.scheduling import queue_report, rank, scheduler
 from fastgpu_jupyter.core.scheduling.scheduler import Scheduler
 from fastgpu_jupyter.errors import InvalidRequest, NoSuchDevice
 from fastgpu_jupyter.units import GIB
-from tests.core.world import World, holder, spec
+from tests.core.world import World, holder, mig_spec, spec
 from tests.refusals import refused
 
 HOUR_MS = 3_600_000
@@ -420,3 +420,15 @@ def test_backfill_reservation_includes_processors_of_the_host() -> None:
     world.do(c.ReleaseLease("first"))
     world.drained("first")
     assert world.states()["many"] == "preparing"
+
+
+def test_request_after_a_device_was_removed_while_none_waited_gets_another() -> None:
+    world = World(spec("x"), mig_spec("removed"))
+    world.active("a", profile="full")
+    world.do(c.ReleaseLease("a"))
+    world.drained("a")
+    world.do(c.SetDevices((world.state.devices["x"].spec,)))
+    assert "removed" not in world.state.devices
+    gpu = world.active("b", profile="half").logical_gpu
+    assert gpu is not None
+    assert gpu.device_id == "x"
