@@ -46,8 +46,11 @@ SCHEMA = f"""
     PRAGMA user_version = {FORMAT};
 """
 _OURS = f"FastGPU {__version__} (format {FORMAT})"
-#: Pages in the write-ahead log before a checkpoint: few, so that the log stays small and a start is quick.
-WAL_PAGES_MAX = 64
+#: Pages in the write-ahead log before a checkpoint: few, so that the log stays small and a start is quick, but more
+#: than those of one write with the commands of many clients.
+WAL_PAGES_MAX = 128
+#: SQLite itself makes a checkpoint in a commit, which waits for the disk twice more, if the log has so many times that.
+WITHIN_COMMIT = 2
 #: The most rows of one statement, as a power of two.
 ROWS_LOG2_MAX = 6
 
@@ -153,7 +156,7 @@ class Database:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA mmap_size=0")
-            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={WITHIN_COMMIT * WAL_PAGES_MAX}")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # makes the log
             self.head.open_for_writing()
             lock = lock_of(self.path)  # whose removal would let another pool manager write
@@ -173,6 +176,11 @@ class Database:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             self.connection.execute(f"PRAGMA synchronous={synchronous}")
+
+    def checkpoint(self) -> None:
+        """Write the log back to the file, so that the next commits begin it again; harmless where that fails."""
+        with contextlib.suppress(sqlite3.Error):  # a commit makes one in the end
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def require_in_place(self) -> None:
         """Raise :class:`StoreFault` if a file that is open for writing was removed or replaced."""

@@ -31,6 +31,7 @@ from .database import Database, insert_rows
 
 #: Snapshots that are kept: the newest, and one in case it is damaged.
 SNAPSHOTS_KEPT = 2
+PAGE_BYTES = 4096  #: of SQLite
 
 Row = tuple[int, bytes, bytes]  #: number, payload and seal of a record
 
@@ -60,6 +61,7 @@ class Journal:
         self.seq = 0
         self.replayed_after = 0  #: the record after which the newest replay began
         self._seal = GENESIS
+        self._log_pages = 0  #: about how many the log has
         self._database = Database(self.path)
         self._archive = Archive(self.path, archive_folder)
         self.answers = AnswerTable(self._database)
@@ -321,6 +323,19 @@ class Journal:
                 self._db.execute("ROLLBACK")
             self.answers.undo()
             raise
+        # A page of each tree, those of the records, and for each key, which is anywhere in the index, two.
+        payload_bytes = sum(len(payload) for _, payload, _ in rows)
+        self._log_pages += 3 + payload_bytes // PAGE_BYTES + 2 * len(answers)
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether :meth:`checkpoint` is to be called when no caller waits for the journal."""
+        return self._log_pages >= database_module.WAL_PAGES_MAX
+
+    def checkpoint(self) -> None:
+        """Write the log back."""
+        self._log_pages = 0
+        self._database.checkpoint()
 
     def require_room(self, room_bytes: int) -> None:
         """Raise :class:`StoreFault` unless ``room_bytes`` more can be written.

@@ -34,6 +34,9 @@ class JournalWriter:
     async def append(self, entries: Iterable[Entry]) -> None:
         """Make ``entries`` durable, all or none. Raises :class:`StoreFault` if they are not."""
         await self.run(self.journal.append, entries)
+        if self.journal.checkpoint_due:
+            with suppress(RuntimeError):  # it is being closed
+                self._thread.submit(self.journal.checkpoint)  # while the callers get their answers
 
     @property
     def snapshot_due(self) -> bool:
