@@ -4,13 +4,15 @@ python tests/benchmarks/socket_grants.py SOCKET CLIENTS SECONDS lease|health    
 
 The controls are measured in the same run and folder. *fsync*: a loop that appends as many records as there are clients,
 of the size that the journal's have, and makes them durable together. *health*: the same clients asking for nothing but
-whether the pool is there, which is what the interface allows where nothing is decided and nothing written.
+whether the pool is there, which is what the interface allows where nothing is decided and nothing written. Both kinds
+alternate, and the medians count, because other work of the machine comes and goes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import selectors
 import sqlite3
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +35,7 @@ from tests.views import device_of
 
 PROCESSES = 2
 START_S = 60.0
+ROUNDS = 5
 
 
 class Measured(NamedTuple):
@@ -48,6 +52,17 @@ class Measured(NamedTuple):
     fsync_p50_us: float  #: of a group
     health_per_s: float
     cores: int
+    health_cpu_us: float  #: processor time of the pool manager for one answer of that kind
+    command_cpu_us: float  #: likewise for one command
+    loop_cpu_us: float  #: the part of it in the thread of the event loop
+    decisions_us: float  #: the part of that in decisions, of which a command needs two to three
+    write_us: float  #: time in writes to the journal, waits for the disk included, divided by the commands
+    commands_per_write: float
+
+    @property
+    def health_per_command(self) -> float:
+        """Return how many health requests a command costs."""
+        return self.health_per_s / self.commands_per_s
 
 
 class Client:
@@ -139,29 +154,91 @@ def measure(count: int, seconds: float) -> Measured:
         path = folder / "run" / "pool.sock"
         pool = _start(folder, path, devices=-(-count // 4))  # there is always room for everybody
         try:
-            health = _drive(path, count, seconds / 2, "health")
-            leases = _drive(path, count, seconds, "lease")
+            rounds = []
+            for _ in range(ROUNDS):
+                health = _round(pool.pid, path, count, seconds / ROUNDS / 2, "health")
+                rounds.append((health, _round(pool.pid, path, count, seconds / ROUNDS, "lease")))
         finally:
             pool.terminate()
             pool.wait(30)
         record_bytes = _record_bytes(folder / "state" / "journal.db")
         group_ns = _fsync(folder / "state" / "control", count, record_bytes, seconds / 2)
-    granted = sorted(ns for each in leases for ns in each["granted_ns"])
+    granted = sorted(ns for _, leases in rounds for ns in leases.granted_ns)
     if not granted:
         raise SystemExit("No lease was granted.")
+    healths, leases = zip(*rounds, strict=True)
     return Measured(
         clients=count,
-        commands_per_s=sum(each["answered"] / each["seconds"] for each in leases),
-        grants_per_s=sum(len(each["granted_ns"]) / each["seconds"] for each in leases),
+        commands_per_s=median(each.per_s for each in leases),
+        grants_per_s=median(each.grants_per_s for each in leases),
         grant_p50_us=granted[len(granted) // 2] / 1000,
         grant_p99_us=granted[len(granted) * 99 // 100] / 1000,
-        refused=sum(each["refused"] for each in leases),
+        refused=sum(each.refused for each in leases),
         record_bytes=record_bytes,
         fsync_records_per_s=count * len(group_ns) / (sum(group_ns) / 1e9),
         fsync_p50_us=sorted(group_ns)[len(group_ns) // 2] / 1000,
-        health_per_s=sum(each["answered"] / each["seconds"] for each in health),
+        health_per_s=median(each.per_s for each in healths),
         cores=os.cpu_count() or 1,
+        health_cpu_us=median(each.cpu_us for each in healths),
+        command_cpu_us=median(each.cpu_us for each in leases),
+        loop_cpu_us=median(each.loop_cpu_us for each in leases),
+        decisions_us=median(each.decisions_us for each in leases),
+        write_us=median(each.writes_us for each in leases),
+        commands_per_write=median(each.commands_per_write for each in leases),
     )
+
+
+class Round(NamedTuple):
+    """What one kind of request did for some seconds; times are for one answer."""
+
+    per_s: float
+    grants_per_s: float
+    granted_ns: list[int]
+    refused: int
+    cpu_us: float
+    loop_cpu_us: float
+    decisions_us: float
+    writes_us: float
+    commands_per_write: float
+
+
+def _round(pid: int, path: Path, count: int, seconds: float, job: str) -> Round:
+    before_us, before = _processor_us(pid), _metrics(path)
+    done = _drive(path, count, seconds, job)
+    used_us, after = _processor_us(pid), _metrics(path)
+    per_s = sum(each["answered"] / each["seconds"] for each in done)
+    answers = per_s * seconds  # the first tenth, which is not counted, costs as much
+    used_us = {thread: us - before_us.get(thread, 0) for thread, us in used_us.items()}
+    decisions_s, writes_s, writes = (new - old for new, old in zip(after, before, strict=True))
+    return Round(
+        per_s,
+        grants_per_s=sum(len(each["granted_ns"]) / each["seconds"] for each in done),
+        granted_ns=[ns for each in done for ns in each["granted_ns"]],
+        refused=sum(each["refused"] for each in done),
+        cpu_us=sum(used_us.values()) / answers,
+        loop_cpu_us=used_us[pid] / answers,
+        decisions_us=1e6 * decisions_s / answers,
+        writes_us=1e6 * writes_s / answers,
+        commands_per_write=answers / writes if writes else 0.0,
+    )
+
+
+def _processor_us(pid: int) -> dict[int, float]:
+    """Processor time of each thread of a process so far."""
+    used = ((int(one.name), (one / "schedstat").read_text()) for one in Path(f"/proc/{pid}/task").iterdir())
+    return {thread: int(times.split()[0]) / 1e3 for thread, times in used}
+
+
+def _metrics(path: Path) -> tuple[float, float, float]:
+    """Seconds of decisions and of writes to the journal so far, and the number of writes."""
+    with unixsocket.connect(path, 30) as sock:
+        sock.sendall(b"GET /v1/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        text = b"".join(iter(lambda: sock.recv(2**16), b"")).decode()
+
+    def value(name: str) -> float:
+        return float(re.findall(rf"^fastgpu_{name} (\S+)", text, re.MULTILINE)[0])
+
+    return value("decision_seconds_sum"), value("journal_append_seconds_sum"), value("journal_append_seconds_count")
 
 
 def _start(folder: Path, path: Path, devices: int) -> subprocess.Popen[bytes]:
