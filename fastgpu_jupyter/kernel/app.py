@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +28,35 @@ class IPKernelApp(kernelapp.IPKernelApp):
 
     #: The launch of a process that was a standby kernel. What needs the environment waits for it; the sockets do not.
     launch: ClassVar[PendingStart | None] = None
+
+    #: The command line was parsed already.
+    _is_parsed: ClassVar[bool] = False
+
+    @classmethod
+    def parse_ahead(cls) -> None:
+        """Create the application and parse the command line of this process, which names no connection file yet."""
+        app: Any = cls.instance(kernel_class=FastGPUKernel)
+        app.parse_command_line(None)
+        cls._is_parsed = True
+
+    @classmethod
+    def name_connection_file(cls, placeholder: str, path: str) -> None:
+        """Put ``path`` where the parsed command line has ``placeholder``, or have the new one parsed again."""
+        app: Any = cls.instance()
+        if app.connection_file != placeholder:
+            cls.clear_instance()
+            cls._is_parsed = False
+            return
+        app.argv = sys.argv[1:]
+        app.connection_file = path
+        for config in (app.config, app.cli_config):
+            config.IPKernelApp.connection_file = type(config.IPKernelApp.connection_file)(path)
+
+    def parse_command_line(self, argv: list[str] | None = None) -> None:
+        """Parse the command line, unless that was done ahead."""
+        if not self._is_parsed:
+            ipykernel: Any = super()
+            ipykernel.parse_command_line(argv)
 
     def load_config_file(self, *args: Any, **named: Any) -> None:
         """Run the configuration, where there is one, in the environment of the kernel."""

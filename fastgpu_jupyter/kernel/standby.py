@@ -94,6 +94,9 @@ def _prepare() -> None:
         for name in ("fastgpu_jupyter.kernel.app", *AHEAD):
             with contextlib.suppress(ImportError):
                 import_module(name)
+    from .app import IPKernelApp
+
+    IPKernelApp.parse_ahead()
     gc.collect()
 
 
@@ -132,7 +135,10 @@ def _become(given: dict[str, Any]) -> dict[str, str] | None:
         return {"reason": "folder", "what": error.strerror or ""}
     if (started_in := sys.modules.get("multiprocessing.process")) is not None:
         vars(started_in)["ORIGINAL_DIR"] = os.getcwd()  # noqa: PTH109 (where processes that it spawns begin)
+    from .app import IPKernelApp
+
     _replace_in_command(given["placeholder"], given["connection_file"])
+    IPKernelApp.name_connection_file(given["placeholder"], given["connection_file"])
     return None
 
 

@@ -101,6 +101,8 @@ class FastGPUProvisioner(LocalProvisioner):
     _restart: asyncio.Task[None] | None = None
     #: The standby kernel of the last launch.
     _standby: StandbyLaunch | None = None
+    #: Makes the process of the last launch the holder of the lease.
+    _holding: asyncio.Future[None] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -166,6 +168,7 @@ class FastGPUProvisioner(LocalProvisioner):
         """Request a lease, or keep the one from before the restart, and add its variables to the environment."""
         await self._turn.take()
         self._abandoned = False
+        self._standby = None
         launches.add(self)
         try:
             env = kwargs.pop("env", None)
@@ -173,9 +176,12 @@ class FastGPUProvisioner(LocalProvisioner):
             self._read_name(env)
             self._read_choice(env)
             language.set_for_kernel(env)
-            launch = await super().pre_launch(env=env, **kwargs)
-            self._standby = self._begin_standby(launch)
-            client, view = await in_thread(self._acquire)
+            acquiring = asyncio.ensure_future(in_thread(self._acquire))
+            try:
+                launch = await super().pre_launch(env=env, **kwargs)
+                self._standby = self._begin_standby(launch)
+            finally:
+                client, view = await acquiring
             await self._warn_of_ancestor(client, view, env)
             if not self.gate:
                 view = await wait_for_grant(client, view, self.grant_timeout_s, lambda: self._abandoned)
@@ -297,14 +303,29 @@ class FastGPUProvisioner(LocalProvisioner):
         await super().post_launch(**kwargs)
         self._restart_requested = False
         self._launched_at = asyncio.get_running_loop().time()
-        if self.pid is not None:
-            if self._records is not None:
-                await self._records.started(self.kernel_id, self.pid, pgid=self.pgid)
-            await self._binding.bind_kernel(self.pid)
-        launches.discard(self)
+        self._holding = asyncio.ensure_future(self._hold_by_process())
+        if self._standby is None or not self._standby.is_taken:
+            await self._holding
+        else:
+            await self._standby.when_bound()  # meanwhile the process becomes the holder
         self._turn.give_back()
         if self._standby is not None:
             self._standby.note()
+
+    async def _hold_by_process(self) -> None:
+        """Make the process the holder of the lease, and complete its record."""
+        try:
+            if self.pid is not None:
+                if self._records is not None:
+                    await self._records.started(self.kernel_id, self.pid, pgid=self.pgid)
+                await self._binding.bind_kernel(self.pid)
+        finally:
+            launches.discard(self)
+
+    async def _held(self) -> None:
+        """Return when the last launch has made its process the holder of the lease, or has failed to."""
+        if self._holding is not None and not self._holding.done():
+            await asyncio.wait({self._holding})
 
     async def _launch_failed(self) -> None:
         launches.discard(self)
@@ -369,6 +390,7 @@ class FastGPUProvisioner(LocalProvisioner):
 
     async def _restart_with_lease(self, restart: Callable[[], Awaitable[object]]) -> None:
         # Jupyter asks the kernel to end before it calls the provisioner: the lease needs its next holder before that.
+        await self._held()
         self._lease.expect_answers()
         refused = await self._binding.bind_server() if self._runs else None
         if refused is not None:
@@ -383,6 +405,7 @@ class FastGPUProvisioner(LocalProvisioner):
 
     async def _hold_lease(self) -> None:
         """Make this process the holder before the kernel's process ends, in case this is a restart."""
+        await self._held()
         if self._runs:
             self._restart_requested = True
             await self._binding.bind_server()
@@ -396,6 +419,7 @@ class FastGPUProvisioner(LocalProvisioner):
             return  # only a parent that has not waited for its child knows that the number is not used again
         if signum == signal.SIGINT and self._turn.is_of_another:
             return  # it is restarted, so that no cell runs
+        await self._held()
         if signum == signal.SIGINT:
             await self._explain_timeout()
         young = asyncio.get_running_loop().time() - self._launched_at < BOOT_S
@@ -439,6 +463,7 @@ class FastGPUProvisioner(LocalProvisioner):
     async def cleanup(self, restart: bool = False) -> None:
         """Release the lease unless the kernel is started again."""
         if not restart:
+            await self._held()
             self._binding.stop()
             await in_thread(self._lease.release)
             await self._remove_record()

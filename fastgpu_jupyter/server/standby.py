@@ -21,14 +21,13 @@ from traitlets.config import LoggingConfigurable
 from ..messages import render
 from ..text import printable
 from ..wire.process_identity import start_time
-from ..wire.standby_status import refused_sentence
 from .launches import launches
-from .preload_refusals import PreloadRefused, refusals
+from .preload_refusals import PreloadRefused, refusals, sentence
 from .standby_budget import StandbyBudget, StandbyRules, Waiting, at_low_priority
 from .standby_process import LaunchDetails, NotTaken, StandbyProcess, server_attributes
 from .standby_status_file import StandbyStatusFile
 from .start_counters import counters
-from .start_match import Miss, MissReason, Start, difference, never_matches
+from .start_match import Miss, MissReason, Start, never_matches
 from .threads import in_thread
 
 #: The standby kernels of a multi-kernel manager. A program that runs one kernel has none.
@@ -130,34 +129,36 @@ class StandbyKernels(LoggingConfigurable):
             self.log.debug("FastGPU: a cold start of %s: %s %s", start.kernelspec, miss.reason, miss.what)
 
     async def _take(self, start: Start, details: LaunchDetails) -> tuple[StandbyProcess | None, Miss | None]:
-        if self.count == 0 or self._task is None or self._pid != os.getpid():
+        if self.count == 0 or self._pid != os.getpid():
+            return None, Miss(MissReason.OFF)
+        if self._task is None or self._task.get_loop() is not asyncio.get_running_loop():
             return None, Miss(MissReason.OFF)
         if details.others:
             return None, Miss(MissReason.COMMAND, details.others[0])
-        attributes = server_attributes()
         miss = self._why_none(start)
         for standby in [standby for standby in self._ready if standby.start.kernelspec == start.kernelspec]:
-            assert standby.observed is not None
-            found = await in_thread(difference, standby.start, standby.observed, start, details.folder)
-            if found is None and standby.server_attributes != attributes:
-                found = Miss(MissReason.PROCESS)
-            if found is not None:
-                miss = found
+            if not _same(standby.start, start):
+                found = await in_thread(standby.difference, start, details.folder)
+                miss = miss if found is None else found
                 continue
             if standby not in self._ready:
                 continue  # another launch has it
             self._ready.remove(standby)
             try:
-                await in_thread(standby.hand_over, details)
+                # At once: it hardly ever differs, and what it does first is of no consequence where it does.
+                handing_over = asyncio.ensure_future(in_thread(standby.hand_over, details))
+                found = await in_thread(standby.difference, start, details.folder)
+                await handing_over
+                if found is None:
+                    self.budget.was_used(start.kernelspec)
+                    return standby, None
+                miss = found
             except NotTaken as error:
                 miss = error.miss
-                await self._end([standby])
             except BaseException:
                 asyncio.get_running_loop().run_in_executor(None, standby.end)  # the launch is given up
                 raise
-            else:
-                self.budget.was_used(start.kernelspec)
-                return standby, None
+            await self._end([standby])
         return None, miss
 
     def _why_none(self, start: Start) -> Miss:
@@ -197,7 +198,7 @@ class StandbyKernels(LoggingConfigurable):
         """End the standby kernels that no launch will take, and those that may not stay; report the others."""
         for standby in self._ready:
             if standby.has_ended:
-                self.budget.died(standby.start.kernelspec, MissReason.DIED)
+                self.budget.died(standby.start.kernelspec, "it ended by itself")
         attributes = server_attributes()
         useful = [one for one in self._ready if await self._is_useful(one, attributes)]
         reported = [
@@ -241,7 +242,7 @@ class StandbyKernels(LoggingConfigurable):
             await self._end([standby])
         except PreloadRefused as error:
             refusals.add(start.kernelspec, error.refusal)
-            self.log.warning("FastGPU: %s", printable(render(refused_sentence(start.kernelspec, error.refusal))))
+            self.log.warning("FastGPU: %s", printable(render(sentence(start.kernelspec, error.refusal))))
             allowed = start._replace(preload=refusals.allowed(start.kernelspec, start.preload))
             self._recent = [allowed if _same(recent, start) else recent for recent in self._recent]
             await self._end([standby])

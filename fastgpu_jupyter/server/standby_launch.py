@@ -47,6 +47,13 @@ class StandbyLaunch:
         self._details = details
         self._command = list(command)
         self._taking = asyncio.ensure_future(kernels.take(self._start, self._details))
+        #: The standby kernel, once it has become the kernel.
+        self._taken: StandbyProcess | None = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a standby kernel has become the kernel."""
+        return self._taken is not None
 
     @property
     def folder(self) -> str:
@@ -74,14 +81,22 @@ class StandbyLaunch:
             _end_later(taken)
             raise
         self._kernels.count_launch(self._start, None)
+        self._taken = taken
         return process
+
+    async def when_bound(self) -> None:
+        """Return when clients can connect to the kernel, if it was a standby kernel."""
+        if self._taken is not None:
+            await self._taken.when_bound()
 
     def note(self) -> None:
         """Note that a kernel was launched, so that a standby kernel is made ready for the next one."""
         self._kernels.note_launch(self._start)
 
     def give_up(self) -> None:
-        """End the standby kernel, which has begun to be the kernel of this launch."""
+        """End the standby kernel that has begun to be the kernel of this launch, unless it has become it."""
+        if self._taken is not None:
+            return
         self._taking.cancel()
         self._taking.add_done_callback(_end_taken)
 

@@ -1,4 +1,4 @@
-"""One standby kernel as the server sees it: start, hand-over, end. The methods block and are for threads."""
+"""One standby kernel as the server sees it: start, hand-over, end. Methods that are no coroutines block."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ from .start_match import (
     MissReason,
     Start,
     changed_variable,
+    difference,
     never_matches,
     standby_environment,
     start_of,
 )
+from .threads import in_thread
 
 #: The beginning of the connection file in the command of a standby kernel. There is none, and none can be created: a
 #: version of the package that does not know standby kernels fails, instead of being a kernel without a manager.
@@ -152,6 +154,15 @@ class StandbyProcess:
         """Return whether the process has ended."""
         return self._process is None or self._process.poll() is not None
 
+    def difference(self, wanted: Start, folder: str) -> Miss | None:
+        """Return why a cold start of ``wanted`` in ``folder`` would be another process than this; None if it is not."""
+        if self.observed is None:
+            return Miss(MissReason.UNKNOWN)
+        found = difference(self.start, self.observed, wanted, folder)
+        if found is None and self.server_attributes != server_attributes():
+            found = Miss(MissReason.PROCESS)
+        return found
+
     def hand_over(self, details: LaunchDetails) -> None:
         """Let the process begin to be a kernel, as far as that needs no lease. Raises :class:`NotTaken`."""
         assert self._link is not None
@@ -172,11 +183,17 @@ class StandbyProcess:
             raise NotTaken(miss)
         with _failures():
             self._link.send({"go": {**environment, "JPY_PARENT_PID": str(os.getpid())}}, ACCEPT_S)
-        # Whatever happens to the process now, a cold start would meet as well.
-        with contextlib.suppress(OSError, EOFError, ValueError):
-            self._link.receive(BOUND_S)
-        self._link.close()
         return self._process
+
+    async def when_bound(self) -> None:
+        """Return when clients can connect, or after a while: they try again by themselves."""
+        assert self._link is not None
+        with contextlib.suppress(OSError, EOFError, ValueError):
+            if self._link.has_message():
+                self._link.receive(BOUND_S)
+            else:
+                await in_thread(self._link.receive, BOUND_S)
+        self._link.close()
 
     def end(self) -> None:
         """End the process, and all that it or a program in front of it has started."""
@@ -212,8 +229,8 @@ def server_attributes() -> tuple[object, ...]:
         Path("/proc/self/limits").read_text(),
         Path("/proc/self/cgroup").read_text(),
         Path("/proc/self/oom_score_adj").read_text(),
-        os.getpriority(os.PRIO_PROCESS, 0),
-        os.sched_getscheduler(0),
+        os.getpriority(os.PRIO_PROCESS, os.getpid()),
+        os.sched_getscheduler(os.getpid()),
         *(_file_of(descriptor) for descriptor in (1, 2)),
     )
 

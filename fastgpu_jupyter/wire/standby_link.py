@@ -15,6 +15,7 @@ The end of the connection before ``go`` ends the kernel: the server has ended, o
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from typing import Any
@@ -33,6 +34,12 @@ class Link:
     def fileno(self) -> int:
         """Return the descriptor, for a poll."""
         return self._connection.fileno()
+
+    def has_message(self) -> bool:
+        """Return whether :meth:`receive` would return, or fail, at once."""
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return b"\n" in self._received or bool(poll.poll(0))
 
     def send(self, message: dict[str, Any], within_s: float | None = None) -> None:
         """Send one message. Raises :class:`ValueError` if it is too long, :class:`OSError` if it cannot be sent."""

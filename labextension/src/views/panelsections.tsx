@@ -51,7 +51,7 @@ export const DEFAULT_CHOICES: IPanelChoices = {
 export interface ISectionCallbacks
   extends Pick<
       ILeasesProps,
-      'onRelease' | 'onAction' | 'onResize' | 'onOpenNotebook' | 'onOpenLauncher' | 'onLoadHistory' | 'renderKept'
+      'onRelease' | 'onAction' | 'onResize' | 'onOpenNotebook' | 'onOpenLauncher' | 'onLoadHistory'
     >,
     Pick<ISpendingProps, 'onStatement' | 'onDashboard' | 'advice'>,
     IJobCallbacks,
