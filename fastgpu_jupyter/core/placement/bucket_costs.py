@@ -2,7 +2,7 @@
 
 A bucket lists the hosts that have a device of one class with the same number of free bins, or with the same number of
 entirely free devices. So the value that a demand destroys there is the same on all of them, and is computed once. The
-cost of a host's processors is added by the index.
+cost of a host's processors, and of what scarce kinds could use there (:mod:`.scarcity`), is added by the index.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .capacity import IndexedDevice
 from .cutting_stock import BINS
 from .demand import Demand
 from .device_classes import DeviceClass, classify, units_by_class
+from .scarcity import Scarcity
 from .shadow_prices import ShadowPrices, to_bins
 
 #: Costs are compared in units of this many bits of :data:`.shadow_prices.DEVICE_VALUE`; the rest is rounding.
@@ -23,13 +24,11 @@ COST_SHIFT = 10
 
 # A bucket is a number: its device class in the high bits, and in the lowest CODE_BITS bits one of these codes.
 #   n           a partly used device with n free bins
-#   FREE + n    n entirely free devices, on a host that is in use
-#   EMPTY + n   n entirely free devices, on a host of several devices that are all free
+#   FREE + n    n entirely free devices
 #   HOST_ONLY   the host itself, for demands without a device
 FREE = BINS
-EMPTY = 2 * BINS
-HOST_ONLY = 3 * BINS
-CODE_BITS = 12
+HOST_ONLY = 2 * BINS
+CODE_BITS = 11
 CODE_MASK = (1 << CODE_BITS) - 1
 
 #: Number of demands of which costs are kept.
@@ -43,8 +42,8 @@ class BucketCosts:
     device_class: DeviceClass
     units: int
     bins: int
-    #: (lower bound of the cost, code, cost without processors, value taken, bucket), cheapest first.
-    entries: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    #: (lower bound of the cost, code, cost without processors, value taken, kinds used, bucket), cheapest first.
+    entries: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
     seen: int = 0  #: number of the class's buckets that have an entry
     by_code: dict[int, tuple[int, int] | None] = field(default_factory=dict)  #: results of :meth:`CostTable.cost`
     cheapest_cpu: dict[int, int] = field(default_factory=dict)  #: by value taken, the lowest cost of processors
@@ -55,6 +54,7 @@ class DemandCosts(NamedTuple):
 
     by_class: dict[int, BucketCosts]
     units: dict[int, int]  #: of a device; see :func:`.device_classes.units_by_class`
+    others: int  #: the kinds that the demand is not of; see :mod:`.scarcity`
 
 
 class CostTable:
@@ -64,6 +64,7 @@ class CostTable:
         self._prices = prices
         self._by_demand: dict[Demand, DemandCosts] = {}
         self.classes = classify(devices, prices)
+        self.scarcity = Scarcity(prices, self.classes)
         #: The class that hosts belong to for demands without a device.
         self.host_class = DeviceClass(len(self.classes), 1, prices.remainder_value(frozenset()))
 
@@ -82,7 +83,7 @@ class CostTable:
         }
         if not demand.devices:
             by_class[self.host_class.number] = BucketCosts(self.host_class, 0, -1)
-        costs = self._by_demand[demand] = DemandCosts(by_class, units)
+        costs = self._by_demand[demand] = DemandCosts(by_class, units, self.scarcity.others(demand))
         return costs
 
     def add_bucket(self, bucket: int) -> None:
@@ -107,7 +108,9 @@ class CostTable:
                         per_core * demand.cpu_milli - (relief * taken >> 30) for per_core, relief in levels
                     )
                 lowest = lost + costs.cheapest_cpu[taken] >> COST_SHIFT
-                insort(costs.entries, (lowest, code, lost, taken, bucket))
+                free_devices = code - FREE if FREE < code < HOST_ONLY else 0
+                used = self.scarcity.used_by(demand, device_class.number, free_devices)
+                insort(costs.entries, (lowest, code, lost, taken, used, bucket))
         costs.seen = len(device_class.buckets)
 
     def cost(self, costs: BucketCosts, code: int, demand: Demand) -> tuple[int, int] | None:
@@ -120,15 +123,13 @@ class CostTable:
         if code == HOST_ONLY:
             return 0, 0
         prices, device_class = self._prices, costs.device_class
-        first_use = prices.first_use_cost if code > EMPTY else 0
         if demand.whole:
-            if code < FREE or code % BINS < demand.devices:
+            if code < FREE + demand.devices:
                 return None
-            lost = demand.devices * device_class.value_lost(BINS, 0)
-            return first_use + lost, demand.devices * prices.packing_value[BINS]
+            return demand.devices * device_class.value_lost(BINS, 0), demand.devices * prices.packing_value[BINS]
         before = min(code, BINS)
         if before < costs.bins:
             return None
         after = before - costs.bins
         taken = prices.packing_value[before] - prices.packing_value[after]
-        return first_use + device_class.value_lost(before, after), taken
+        return device_class.value_lost(before, after), taken

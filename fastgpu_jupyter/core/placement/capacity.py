@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .demand import Demand, Exclusion, Placement
 
@@ -28,6 +29,18 @@ class IndexedDevice:
     device_class: int = 0  #: number of its class, see :mod:`.device_classes`
 
 
+class FreeCapacity(NamedTuple):
+    """What is free on the grantable devices of a host, by device class."""
+
+    value: int  #: packing value of it all
+    values: dict[int, int]
+    devices: dict[int, int]  #: number of devices that are entirely free
+    parts: tuple[tuple[int, int], ...]  #: class and free bins of the devices that are partly used, without repetition
+
+
+NOTHING_FREE = FreeCapacity(0, {}, {}, ())
+
+
 @dataclass(slots=True)
 class IndexedHost:
     """A host, its processors and memory, what of them is free, and its devices."""
@@ -39,7 +52,10 @@ class IndexedHost:
     free_memory_bytes: int
     devices: dict[str, IndexedDevice] = field(default_factory=dict)
     rank: int = 0  #: position among all hosts in order of id
-    cpu_level: int = 0  #: index of the processor cost that the buckets of this host were computed with
+    free: FreeCapacity = NOTHING_FREE  #: as of the last look of an index at this host
+    usable: list[tuple[int, int]] = field(default_factory=list)  #: what :mod:`.scarcity` has counted of it
+    serves: int = 0  #: the kinds of :mod:`.scarcity` that it serves
+    listed_as: int = 0  #: what its buckets list it by, see :class:`.host_buckets.HostBuckets`
     sort_key: int = 0  #: position of this host within its buckets
     buckets: list[int] = field(default_factory=list)  #: buckets that list this host
 

@@ -11,16 +11,17 @@ proportion to the devices of its host: negligible with 16 of them, about a milli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from .bucket_costs import COST_SHIFT, HOST_ONLY, BucketCosts, CostTable, DemandCosts
 from .capacity import CPU_MILLI_LIMIT, Capacity, IndexedDevice, IndexedHost, of_one_model
 from .cutting_stock import BINS
 from .demand import NO_EXCLUSION, Demand, Exclusion, Placement
-from .device_classes import free_bins
-from .host_buckets import RANK_BITS, RANK_MASK, HostBuckets
+from .device_classes import free_bins, free_capacity
+from .host_buckets import LEVEL_BITS, LEVEL_MASK, RANK_BITS, RANK_MASK, HostBuckets
 from .host_filter import HostFilter, HostHeadroom, headroom_of
-from .reference import ReferencePolicy
+from .reference import ReferencePolicy, choices_on
+from .scarcity import SCARCE_COST
 from .shadow_prices import ShadowPrices
 
 #: Number of hosts up to which the reference scan places; ``tests/benchmarks/reference_placement.py`` has its times.
@@ -36,7 +37,7 @@ class CapacityIndex(Capacity):
         self._reference_hosts_max = REFERENCE_HOSTS_MAX if reference_hosts_max is None else reference_hosts_max
         self._prices = prices or ShadowPrices()
         self._costs = CostTable(self._prices, ())
-        self._policy = ReferencePolicy(self._prices, ())
+        self._policy = ReferencePolicy(self._prices, (), self._costs.scarcity)
         self._by_rank: list[IndexedHost] = []
         self._buckets: HostBuckets | None = None  #: ``None`` where the reference scan places
         self._places_on_hosts_only = False  #: whether there are demands without a device
@@ -62,12 +63,21 @@ class CapacityIndex(Capacity):
         buckets = self._updated_buckets()
         if buckets is None:
             return self._policy.place(self._by_rank, demand, excluded)
-        return self._cheapest(buckets, costs.by_class.values(), demand, excluded)
+        return self._cheapest(buckets, costs, demand, excluded)
 
     def place_on(self, host_id: str, demand: Demand, exclusion: Exclusion = NO_EXCLUSION) -> Placement | None:
         """Return what :meth:`place` returns where there is no other host."""
-        units = self._costs_of(demand).units
-        return self._policy.place_on(self._hosts[host_id], demand, units, exclusion)
+        costs, host = self._costs_of(demand), self._hosts[host_id]
+        units = costs.units
+        choices = choices_on(host, demand, units, exclusion.device_ids) if host.has_room(demand, exclusion) else []
+        if len(choices) > 1 or (choices and not demand.devices):
+            self._updated_buckets()
+            scarce = self._costs.scarcity.scarce() & costs.others
+            return self._policy.cheapest(host, choices, demand, units, scarce).placement
+        if not choices:
+            return None
+        (chosen,) = choices  # nothing to compare
+        return Placement(host.id, tuple([device.id for device in chosen]), units[chosen[0].device_class])
 
     def units_by_class(self, demand: Demand) -> dict[int, int]:
         """Return the units of a device that a demand takes, by the device classes that can serve it."""
@@ -100,7 +110,7 @@ class CapacityIndex(Capacity):
     def _cheapest(
         self,
         buckets: HostBuckets,
-        costs: Iterable[BucketCosts],
+        costs: DemandCosts,
         demand: Demand,
         excluded: Mapping[str, Exclusion] | None,
     ) -> Placement | None:
@@ -111,20 +121,25 @@ class CapacityIndex(Capacity):
             self._prices.cpu_relief,
             demand.cpu_milli,
         )
+        scarce = self._costs.scarcity.scarce() & costs.others
         best: tuple[int, int, int] | None = None  # cost, bucket code, sort key: the order of preference
         chosen: BucketCosts | None = None
         limit = 1 << 62
-        for one in costs:
+        for one in costs.by_class.values():
             if one.seen != len(one.device_class.buckets):
                 self._costs.extend(one, demand)
-            for lowest, code, lost, taken, bucket in one.entries:
+            for lowest, code, lost, taken, used, bucket in one.entries:
                 if lowest > limit:
                     break
                 listed = lists.get(bucket)
                 if listed is None:
                     continue
-                for level, keys in listed.items():
+                kinds = (used & scarce) << LEVEL_BITS
+                for listed_as, keys in listed.items():
+                    level = listed_as & LEVEL_MASK
                     cost = lost + cpu_cost[level] * cpu - (cpu_relief[level] * taken >> 30) >> COST_SHIFT
+                    if kinds & listed_as:
+                        cost += SCARCE_COST
                     if cost > limit or (best is not None and (cost, code, keys[0]) >= best):
                         continue
                     key = self._first_suitable(keys, one, code, demand, excluded)
@@ -172,9 +187,7 @@ class CapacityIndex(Capacity):
         if self._inventory_changed:
             self._rebuild()
         elif self._changed_hosts:
-            _, host = self._changed_hosts.popitem()
-            if self._buckets is not None:
-                self._buckets.update(host)
+            self._update(self._changed_hosts.popitem()[1])
 
     def _costs_of(self, demand: Demand) -> DemandCosts:
         if not demand.devices and not self._places_on_hosts_only:
@@ -191,24 +204,31 @@ class CapacityIndex(Capacity):
         if len(self._by_rank) > RANK_MASK:
             raise ValueError("too many hosts")
         self._costs = CostTable(self._prices, self._devices.values())
-        self._policy = ReferencePolicy(self._prices, self._costs.classes)
+        self._policy = ReferencePolicy(self._prices, self._costs.classes, self._costs.scarcity)
         for rank, host in enumerate(self._by_rank):
             host.rank = rank
             host.devices = {one.id: one for one in sorted(host.devices.values(), key=_by_order)}
+            host.usable, host.buckets = [], []
         self._buckets = None
         if not self.small:
             self._buckets = HostBuckets(self._by_rank, self._prices, self._costs, self._places_on_hosts_only)
+        for host in self._by_rank:
+            self._update(host)
+
+    def _update(self, host: IndexedHost) -> None:
+        """Take over what is free of a host."""
+        host.free = free_capacity(host, self._prices.packing_value)
+        self._costs.scarcity.count(host)
+        if self._buckets is not None:
+            self._buckets.update(host)
 
     def _updated_buckets(self) -> HostBuckets | None:
         """Return the buckets with every changed host where it belongs; ``None`` where the reference scan places."""
         if self._inventory_changed:
             self._rebuild()
-        buckets = self._buckets
         while self._changed_hosts:
-            _, host = self._changed_hosts.popitem()
-            if buckets is not None:
-                buckets.update(host)
-        return buckets
+            self._update(self._changed_hosts.popitem()[1])
+        return self._buckets
 
 
 def _devices_in_bucket(

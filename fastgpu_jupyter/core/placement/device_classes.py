@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .capacity import IndexedDevice
+from .capacity import FreeCapacity, IndexedDevice, IndexedHost
 from .cutting_stock import BINS
 from .demand import Demand
 from .shadow_prices import DEVICE_VALUE, ShadowPrices
@@ -59,6 +59,26 @@ def classify(devices: Iterable[IndexedDevice], prices: ShadowPrices) -> list[Dev
 def free_bins(device: IndexedDevice) -> int:
     """Return the free capacity of a device in bins, rounded down."""
     return device.free * BINS // device.capacity
+
+
+def free_capacity(host: IndexedHost, packing_value: Sequence[int]) -> FreeCapacity:
+    """Return what is free on the grantable devices of a host."""
+    values: dict[int, int] = {}
+    free_devices: dict[int, int] = {}
+    parts: list[tuple[int, int]] = []
+    for device in host.devices.values():
+        free, number = device.free, device.device_class
+        if not free or not device.grantable:
+            continue
+        if free == device.capacity:
+            bins = BINS
+            free_devices[number] = free_devices.get(number, 0) + 1
+        else:
+            bins = free * BINS // device.capacity
+            if (number, bins) not in parts:
+                parts.append((number, bins))
+        values[number] = values.get(number, 0) + packing_value[bins]
+    return FreeCapacity(sum(values.values()), values, free_devices, tuple(parts))
 
 
 def units_by_class(classes: Iterable[DeviceClass], demand: Demand) -> dict[int, int]:

@@ -8,21 +8,22 @@ The cost of a placement is its opportunity cost, by :mod:`.shadow_prices`:
 
     value that the devices lose
     + cost of a core on that host x cores taken - relief of cores on that host x value taken
-    + first-use cost, where the host is empty and has several devices
 
-Of equal costs the fullest device wins, then the host with the most free processors, then the smallest host id.
+Placements that use nothing of what a scarce kind of demands needs come first, see :mod:`.scarcity`. Of equal costs the
+fullest device wins, then the host with the fewest free devices, the most free processors and the smallest host id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .bucket_costs import COST_SHIFT, EMPTY, FREE
+from .bucket_costs import COST_SHIFT, FREE
 from .capacity import IndexedDevice, IndexedHost, of_one_model
 from .cutting_stock import BINS
 from .demand import NO_EXCLUSION, Demand, Exclusion, Placement
 from .device_classes import DeviceClass, free_bins, units_by_class
+from .scarcity import SCARCE_COST, Scarcity
 from .shadow_prices import ShadowPrices
 
 #: The devices of one way to serve a demand on a host.
@@ -33,7 +34,7 @@ class Option(NamedTuple):
     """A way to serve a demand, with everything that options are compared by; the smallest one is chosen."""
 
     cost: int
-    fullness: int  #: free bins of a partly used device; a free device counts more, the more the emptier its host is
+    fullness: int  #: free bins of a partly used device; a free device counts more, the more of its host are free
     used_cpu: int  #: the negative of the host's free processors
     host_rank: int
     class_number: int
@@ -41,10 +42,14 @@ class Option(NamedTuple):
 
 
 class ReferencePolicy(NamedTuple):
-    """The placement policy for certain shadow prices and device classes; see :func:`.device_classes.classify`."""
+    """The placement policy for certain shadow prices and device classes; see :func:`.device_classes.classify`.
+
+    What is free of each host, and of the pool, is as :class:`.capacity_index.CapacityIndex` has counted it.
+    """
 
     prices: ShadowPrices
     classes: Sequence[DeviceClass]
+    scarcity: Scarcity
 
     def place(
         self, hosts: Iterable[IndexedHost], demand: Demand, excluded: Mapping[str, Exclusion] | None = None
@@ -54,63 +59,49 @@ class ReferencePolicy(NamedTuple):
         ``excluded``: what is reserved for other demands, by host.
         """
         units = units_by_class(self.classes, demand)
+        scarce = self.scarcity.scarce_to(demand)
         best: Option | None = None
         for host in hosts:
             exclusion = excluded.get(host.id, NO_EXCLUSION) if excluded else NO_EXCLUSION
             if host.has_room(demand, exclusion):
                 choices = choices_on(host, demand, units, exclusion.device_ids)
-                for option in self._options(host, choices, demand, units) if choices else ():
+                if choices:
+                    option = self.cheapest(host, choices, demand, units, scarce)
                     if best is None or option < best:
                         best = option
         return None if best is None else best.placement
 
-    def place_on(
-        self, host: IndexedHost, demand: Demand, units: Mapping[int, int], exclusion: Exclusion = NO_EXCLUSION
-    ) -> Placement | None:
-        """Return what :meth:`place` returns where there is no other host.
+    def cheapest(
+        self, host: IndexedHost, choices: Iterable[Choice], demand: Demand, units: Mapping[int, int], scarce: int
+    ) -> Option:
+        """Return the cheapest of the ways to serve a demand on one host.
 
-        ``units``: see :func:`.device_classes.units_by_class`.
+        ``units``: see :func:`.device_classes.units_by_class`. ``scarce``: the scarce kinds that the demand is not of.
         """
-        if not host.has_room(demand, exclusion):
-            return None
-        choices = choices_on(host, demand, units, exclusion.device_ids)
-        if not choices:
-            return None
-        if len(choices) == 1 and demand.devices:  # nothing to compare
-            (chosen,) = choices
-            return Placement(host.id, tuple([device.id for device in chosen]), units[chosen[0].device_class])
-        return min(self._options(host, choices, demand, units)).placement
-
-    def _options(
-        self, host: IndexedHost, choices: Iterable[Choice], demand: Demand, units: Mapping[int, int]
-    ) -> Iterator[Option]:
-        """Yield each choice with its cost."""
-        prices, value = self.prices, 0
-        free_devices: dict[int, int] = {}  # by class
-        for device in host.devices.values():
-            if device.free and device.grantable:
-                value += prices.packing_value[free_bins(device)]
-                if device.free == device.capacity:
-                    free_devices[device.device_class] = free_devices.get(device.device_class, 0) + 1
-        empty = 1 < len(host.devices) == sum(free_devices.values())
-        level = prices.cpu_level(host.free_cpu_milli, value)
+        prices = self.prices
+        level = prices.cpu_level(host.free_cpu_milli, host.free.value)
         host_cost = prices.cpu_cost[level] * demand.cpu_milli
-        if empty and demand.devices:
-            host_cost += prices.first_use_cost
+        scarce &= host.serves
+        options: list[Option] = []
         for chosen in choices:
-            lost = taken = fullness = number = n = 0
+            lost = taken = fullness = number = n = free_devices = 0
             if chosen:
                 device = chosen[0]
                 number = device.device_class
                 n = units[number]
-                before = free_bins(device)
+                fullness = before = free_bins(device)
                 after = 0 if demand.whole else before - n * BINS // device.capacity
                 lost = len(chosen) * self.classes[number].value_lost(before, after)
                 taken = len(chosen) * (prices.packing_value[before] - prices.packing_value[after])
-                fullness = before if before < BINS else (EMPTY if empty else FREE) + min(free_devices[number], BINS - 1)
+                if device.free == device.capacity:
+                    free_devices = min(host.free.devices[number], BINS - 1)
+                    fullness = FREE + free_devices
             cost = host_cost + lost - (prices.cpu_relief[level] * taken >> 30) >> COST_SHIFT
+            if scarce and scarce & self.scarcity.used_by(demand, number, free_devices):
+                cost += SCARCE_COST
             placement = Placement(host.id, tuple([device.id for device in chosen]), n)
-            yield Option(cost, fullness, -host.free_cpu_milli, host.rank, number, placement)
+            options.append(Option(cost, fullness, -host.free_cpu_milli, host.rank, number, placement))
+        return min(options)
 
 
 def choices_on(host: IndexedHost, demand: Demand, units: Mapping[int, int], excluded: Collection[str]) -> list[Choice]:

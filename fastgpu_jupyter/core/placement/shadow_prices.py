@@ -1,13 +1,12 @@
 """Shadow prices: what capacity is worth to the requests that usually come.
 
-A placement is chosen by its opportunity cost: the value that the remaining capacity loses. Three values enter it:
+A placement is chosen by its opportunity cost: the value that the remaining capacity loses. Two values enter it:
 
 - *Remainder value.* What is left of a device is worth the best set of frequent sizes that still fits into it
   (:mod:`.cutting_stock`), less a small amount for each frequent request that it is too small for.
 - *Processor cost.* A core has a cost where GPUs would be idle for lack of cores. On a host with ``c`` cores for each
   free GPU, a core costs in proportion to the requests that need more than ``c``, and taking a GPU relieves the host of
   what that GPU would have lacked.
-- *First-use cost.* A host without any lease is worth keeping empty where requests for several devices are frequent.
 
 The answers are integers and depend on the requests only, not on their order. Computing them takes milliseconds and
 happens rarely: :data:`.placer.SHADOW_PRICES_EVERY` requests apart.
@@ -17,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,8 +35,6 @@ _TOO_SMALL_PENALTY = DEVICE_VALUE // 30
 _LACKING_CORE_COST = DEVICE_VALUE // 80
 #: Processors are needed with a margin, because the mix of requests is never exactly the average.
 _CPU_MARGIN = (21, 20)
-#: Cost of the first use of an empty host, where several of its devices may be requested at once.
-_FIRST_USE_COST = DEVICE_VALUE // 50
 
 
 class _FrequentDemand(NamedTuple):
@@ -63,8 +60,6 @@ class ShadowPrices:
     cpu_cost: tuple[int, ...] = (0,)
     #: What taking a whole free GPU saves at each level: the cost of the cores that it would have lacked.
     cpu_relief: tuple[int, ...] = (0,)
-    #: Cost of being the first to use a host.
-    first_use_cost: int = 0
     _frequent: tuple[_FrequentDemand, ...] = ()
     _tables: dict[frozenset[int], tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -78,6 +73,11 @@ class ShadowPrices:
         if table is None:
             table = self._tables[refusing] = self._remainder_values(refusing)
         return table
+
+    def demand_values(self) -> Iterator[tuple[Demand, float]]:
+        """Yield the frequent demands and the packing value that each takes in a time in which one demand comes."""
+        for demand, weight, size in self._frequent:
+            yield demand, weight * demand.devices * self.packing_value[size]
 
     def cpu_level(self, cpu_milli: int, free_value: int) -> int:
         """Return the level of a host with so many milli-cores free and free GPUs of that packing value."""
@@ -118,11 +118,9 @@ def estimate_shadow_prices(history: Mapping[Demand, int] | Iterable[tuple[Demand
     weights: dict[int, float] = {}
     for one in frequent:
         weights[one.size] = weights.get(one.size, 0.0) + one.weight * one.demand.devices
-    several = any(one.demand.devices > 1 for one in frequent)
     return ShadowPrices(
         tuple(round(DEVICE_VALUE * value) for value in packing_values(weights)),
         *_cpu_costs(frequent),
-        _FIRST_USE_COST if several else 0,
         frequent,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -9,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fastgpu_jupyter.core.placement.capacity_index import CapacityIndex
 from fastgpu_jupyter.core.placement.demand import NO_EXCLUSION, Demand, Exclusion, Placement
-from fastgpu_jupyter.core.placement.shadow_prices import estimate_shadow_prices
+from fastgpu_jupyter.core.placement.scarcity import Scarcity
+from fastgpu_jupyter.core.placement.shadow_prices import ShadowPrices, estimate_shadow_prices
 from tests.core.placement.demands import CPUS, DEMANDS, HISTORIES, MODELS, History
 
 
@@ -21,6 +24,7 @@ class IndexAgainstReference(RuleBasedStateMachine):
         self.index = CapacityIndex(reference_hosts_max=0)
         self.reference = CapacityIndex(reference_hosts_max=1 << 20)
         self.both = (self.index, self.reference)
+        self.prices = ShadowPrices()
         self.allocated: list[tuple[Placement, Demand]] = []
         self.count = 0
 
@@ -32,9 +36,9 @@ class IndexAgainstReference(RuleBasedStateMachine):
 
     @rule(history=HISTORIES)
     def set_shadow_prices(self, history: History) -> None:
-        prices = estimate_shadow_prices(history, 1000)
+        self.prices = estimate_shadow_prices(history, 1000)
         for one in self.both:
-            one.set_shadow_prices(prices)
+            one.set_shadow_prices(self.prices)
 
     @precondition(lambda self: self.count < 50)
     @rule(size=st.integers(0, 8), data=st.data())
@@ -117,6 +121,14 @@ class IndexAgainstReference(RuleBasedStateMachine):
             for device in host.devices.values():
                 promised = sum(placement.units for placement, _ in mine if device.id in placement.device_ids)
                 assert device.free == device.capacity - promised >= 0
+
+    @invariant()
+    def what_could_serve_each_kind_is_what_a_recount_finds(self) -> None:
+        self.reference._updated_buckets()
+        recount = Scarcity(self.prices, self.reference._costs.classes)
+        for host in self.reference.hosts():
+            recount.count(replace(host, usable=[]))
+        assert recount._usable == self.reference._costs.scarcity._usable
 
 
 IndexAgainstReference.TestCase.settings = settings(
