@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import wraps
@@ -84,3 +84,23 @@ async def restore_session(
         await session_manager.get_session(session_id=session_id)
         return
     await session_manager.save_session(session_id, path=path, name=name, type=type_, kernel_id=kernel_id)
+
+
+def send_messages_at_once(settings: MutableMapping[str, Any]) -> None:
+    """Let the websockets of kernels send small messages without a delay; ``settings`` are those of the web application.
+
+    Without that, the system holds the second of two messages of a kernel back until the browser has confirmed the
+    first one, which takes up to 40 milliseconds. tornado's default is set again when a websocket opens.
+    """
+    configured: Any = settings.get("kernel_websocket_connection_class")
+    if configured is None:
+        return
+
+    def connect(self: Any) -> Any:
+        self.websocket_handler.set_nodelay(True)
+        return configured.connect(self)
+
+    # With the name of its base class, so that the configuration of that is its own, too.
+    settings["kernel_websocket_connection_class"] = type(configured)(
+        configured.__name__, (configured,), {"connect": connect}
+    )

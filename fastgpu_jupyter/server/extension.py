@@ -19,7 +19,7 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Enum, Float, Int
 
 from ..compat import jupyterlab_server
-from ..compat.jupyter_server import call_after_session_changes
+from ..compat.jupyter_server import call_after_session_changes, send_messages_at_once
 from ..core.model.lifecycle import LeaseState
 from ..errors import FastGPUError
 from ..messages import render
@@ -171,6 +171,7 @@ class FastGPUExtension(ExtensionApp):
         self._start = asyncio.create_task(self._prepare_pool())
         self._start_jobs = asyncio.create_task(self._prepare_jobs())
         self._change(self._check_keeping())
+        send_messages_at_once(_serverapp.web_app.settings)
         kernels = _serverapp.kernel_manager
         self._standby = StandbyKernels(kernels, idle_s=lambda: idle_s(_serverapp), parent=self)
         self._standby.start()

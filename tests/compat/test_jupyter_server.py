@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import Mock
 
+import pytest
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 
-from fastgpu_jupyter.compat.jupyter_server import call_after_session_changes
+from fastgpu_jupyter.compat.jupyter_server import call_after_session_changes, send_messages_at_once
 
 
 class _Kernels(MappingKernelManager):
@@ -48,3 +52,17 @@ def test_call_after_session_changes_of_another_session_manager_does_nothing() ->
     other = object()
     call_after_session_changes(other, lambda before, after: None)
     assert not hasattr(other, "save_session")
+
+
+def test_send_messages_at_once_sets_the_websocket_before_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", lambda self: calls.append("connect"))
+    settings: dict[str, Any] = {"kernel_websocket_connection_class": ZMQChannelsWebsocketConnection}
+    send_messages_at_once(settings)
+    handler = Mock(spec=KernelWebsocketHandler, set_nodelay=calls.append)
+    handler.settings = settings
+    of_handler: Any = KernelWebsocketHandler.kernel_websocket_connection_class
+    connection_class = of_handler.fget(handler)
+    assert issubclass(connection_class, ZMQChannelsWebsocketConnection)
+    connection_class.connect(Mock(spec=connection_class, websocket_handler=handler))
+    assert calls == [True, "connect"]
