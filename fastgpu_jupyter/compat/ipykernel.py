@@ -38,6 +38,15 @@ def message_id_of(kernel: Any, frames: list[Any]) -> str | None:
         return None
 
 
+def message_of(kernel: Any, frames: list[bytes]) -> tuple[list[bytes], dict[str, Any]] | None:
+    """Return the identities and the message that frames of this kernel's own session make; None for others."""
+    try:
+        identities, rest = kernel.session.feed_identities(frames)
+        return identities, kernel.session.deserialize(rest)
+    except Exception:  # noqa: BLE001 (as above)
+        return None
+
+
 def _without_content(session: Any, frames: list[Any]) -> Any:
     _, rest = session.feed_identities(frames, copy=False)
     return session.deserialize(rest, content=False, copy=False)

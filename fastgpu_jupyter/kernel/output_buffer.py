@@ -1,6 +1,7 @@
 """Keeps what the kernel sends while no server is there, and sends it when the next server asks for it.
 
-``Session.send`` is where all messages of a kernel pass. It is replaced while output is kept, and left alone otherwise.
+``Session.send`` is where all messages of a kernel pass, but for those of processes that it has forked. It is replaced
+while output is kept, and left alone otherwise.
 Kept are the messages that belong to a request which a browser had sent before: its output, its reply, and its request
 for input, which the cell then makes later. A request that arrives while output is kept is of a client that is
 connected, such as ``jupyter console --existing``, and answered at once.
@@ -15,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from ..compat.ipykernel import is_iopub, message_id_of
+from ..compat.ipykernel import is_iopub, message_id_of, message_of
 from ..messages import say
 from .kept_output import OUTPUTS, Gap, KeptMessage, KeptOutput, Stream
 
@@ -36,6 +37,7 @@ class OutputBuffer:
         self._kernel = kernel
         self._session = kernel.session
         self._send: Any = kernel.session.send
+        self._send_frames: Any = kernel.iopub_thread.send_multipart
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._kept = KeptOutput()
@@ -61,6 +63,7 @@ class OutputBuffer:
             if self.idle.is_set():
                 self.idle.clear()
                 self._session.send = self._keep_or_send
+                self._kernel.iopub_thread.send_multipart = self._keep_or_send_frames
                 self._kernel.output_buffer = self
 
     def note_request(self, frames: list[Any]) -> None:
@@ -120,6 +123,20 @@ class OutputBuffer:
             self._kept.add(self._entry(to, message, ident, buffers))
         return message
 
+    def _keep_or_send_frames(self, frames: list[bytes], *args: Any, **named: Any) -> Any:
+        """Do in place of ``IOPubThread.send_multipart`` the same for messages of processes that the kernel has forked.
+
+        They come by a pipe, which is read in that thread; other messages come from other threads.
+        """
+        iopub = self._kernel.iopub_thread
+        if os.getpid() == self._pid and threading.current_thread() is iopub.thread:
+            message = message_of(self._kernel, frames)
+            with self._lock:
+                if message is not None and not self.idle.is_set() and self._is_kept(message[1]):
+                    self._kept.add(self._entry("iopub", message[1], message[0], message[1]["buffers"]))
+                    return None
+        return self._send_frames(frames, *args, **named)
+
     def _channel(self, stream: Any, message: Mapping[str, Any]) -> str | None:
         """Return the channel of a message that is kept, None for any other."""
         if not self._is_kept(message):
@@ -173,6 +190,7 @@ class OutputBuffer:
 
     def _end(self) -> None:
         self._session.send = self._send
+        self._kernel.iopub_thread.send_multipart = self._send_frames
         self._kernel.output_buffer = None
         self._live.clear()
         self._delivers = False
@@ -190,7 +208,7 @@ class OutputBuffer:
             shell = self._kernel.shell_stream
             shell.io_loop.add_callback(shell.send_multipart, frames)
         else:
-            self._kernel.iopub_thread.send_multipart(frames)
+            self._send_frames(frames)
 
     def _stream(self, name: str, text: str, entry: KeptMessage, ident: Any) -> list[bytes]:
         message = self._session.msg("stream", {"name": name, "text": text}, parent={"header": entry.parent})
@@ -202,7 +220,7 @@ class OutputBuffer:
         content = {"data": {"text/plain": text, "text/html": _as_html(text)}, "metadata": {}, "transient": {}}
         message = self._session.msg("display_data", content, parent={"header": first.parent})
         message["metadata"] = {"fastgpu": {"kept_from": self.since_ms, "kept_until": self.until_ms}}
-        self._kernel.iopub_thread.send_multipart(self._session.serialize(message, ident=self._topic("display_data")))
+        self._send_frames(self._session.serialize(message, ident=self._topic("display_data")))
 
     def _topic(self, kind: str) -> bytes:
         from ..compat.ipykernel import iopub_topic

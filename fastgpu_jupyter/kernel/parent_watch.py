@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..messages import say
 from ..wire import variables
+from ..wire.host_identity import running_system
 from ..wire.process_identity import ProcessIdentity, identify, is_readable, write_own_identity
 from .lease_client import IMPORT_ERRORS
 
@@ -177,6 +178,8 @@ def _keep_from(environ: Any) -> Keep | None:
     if not environ.get(variables.KEEP):
         return None
     record = environ.get(variables.KEPT)
+    if record and Path(record).parent.parent.name != running_system():
+        return None  # in a container, which does not see the server's process
     try:
         after_s = float(environ.get(variables.ORPHAN_AFTER_S, ""))
     except ValueError:

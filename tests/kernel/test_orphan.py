@@ -23,6 +23,14 @@ from fastgpu_jupyter.wire.variables import KEEP, ORPHAN_AFTER_S
 from tests.helpers import Kernel, PoolProcess, alive, fastgpu
 from tests.waiting import DEADLINE_S, wait_until
 
+#: The output of another process, which the kernel passes on.
+FORKS = """
+import multiprocessing
+child = multiprocessing.get_context("fork").Process(target=print, args=("forked",))
+child.start()
+child.join()
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -124,7 +132,7 @@ def test_kernel_outlives_its_servers_with_its_cells_output_and_lease(
 
     flag = tmp_path / "flag"
     cell = browser.run_until(flag)
-    asks = browser.send("print('asks')\nanswer = input('Name: ')\nanswer", allow_stdin=True)
+    asks = browser.send(f"{FORKS}print('asks')\nanswer = input('Name: ')\nanswer", allow_stdin=True)
     last = browser.send("os.write(1, b'raw'); 6 * 7")
     started.kill_server()
     os.kill(started.pid, signal.SIGHUP)
@@ -162,7 +170,7 @@ def test_kernel_outlives_its_servers_with_its_cells_output_and_lease(
     assert request["content"]["prompt"] == "Name: "
     browser.client.input("me")
     ran = browser.collect(asks)
-    assert (ran.stream(), ran.shown("execute_result"), ran.shown()) == ("asks\n", ["'me'"], [])
+    assert (ran.stream(), ran.shown("execute_result"), ran.shown()) == ("forked\nasks\n", ["'me'"], [])
     ran = browser.collect(last)
     assert (ran.status, ran.shown("execute_result")) == ("ok", ["42"])
     assert ask(browser, "fastgpu_deliver_request")["messages"] == 0
