@@ -26,6 +26,7 @@ from ..messages import render, say, text_of
 from ..messages.help import CommandApp
 from ..messages.language import ENGLISH
 from ..text import printable
+from ..wire.detach import detach
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from ..wire.variables import without_lease
@@ -163,12 +164,12 @@ class FastGPUPool(CommandApp):
         os.umask(0o077)
         _raise_descriptor_limit()
         gc.disable()  # until the state is recovered
-        report: Callable[[str, int], None] = _detach() if self.on_demand else lambda *_: None
+        report: Callable[[int, str], None] = detach(_show_failure) if self.on_demand else lambda *_: None
         try:
             self._serve_alone(report)
         except FastGPUError as error:
             status = ALREADY_RUNNING if isinstance(error, Conflict) else 1
-            report(text_of(error), status)
+            report(status, text_of(error))
             self._exit(error, status)
 
     def _exit(self, error: FastGPUError, status: int) -> None:
@@ -178,7 +179,7 @@ class FastGPUPool(CommandApp):
             print(f"jupyter fastgpu pool: {printable(text_of(error))}", file=sys.stderr)
         sys.exit(status)
 
-    def _serve_alone(self, report: Callable[[str, int], None]) -> None:
+    def _serve_alone(self, report: Callable[[int, str], None]) -> None:
         """Take the locks of the state folder and the socket, recover, and serve."""
         self._require_valid_settings()
         clock = SystemClock()
@@ -337,7 +338,7 @@ class FastGPUPool(CommandApp):
         )
 
     async def _serve(
-        self, services: PoolServices, clock: SystemClock, socket_path: Path, report: Callable[[str, int], None]
+        self, services: PoolServices, clock: SystemClock, socket_path: Path, report: Callable[[int, str], None]
     ) -> bool:
         """Serve until the end, and return whether the settings are kept for a successor."""
         accounting, boot_id = self.settings.accounting, clock.boot_id()
@@ -364,7 +365,7 @@ class FastGPUPool(CommandApp):
         collect_garbage_seldom()
         message = services.inventory.message
         log.info("Serving at %s. %s", socket_path, render(message, ENGLISH) if message else "")
-        report("", 0)
+        report(0, "")
         timeout_s = self.idle_timeout_s
         end = ShutdownMonitor(
             service, socket_path, socket_inode, timeout_s, shutdown, for_leases=bool(self.carried_over)
@@ -401,31 +402,10 @@ def collect_garbage_seldom() -> None:
     gc.enable()
 
 
-def _detach() -> Callable[[str, int], None]:
-    """Continue in a child process that init adopts; the caller's process waits for the child's report.
-
-    Returns the function by which the child reports: an empty text and 0 if it serves, else why it does not and the exit
-    status of the caller's process.
-    """
-    reader, writer = os.pipe()
-    if os.fork():
-        os.close(writer)
-        with os.fdopen(reader) as pipe:
-            status, _, sentence = pipe.read().partition(" ")
-        if status != "0":
-            print(printable(sentence) or say("pool_start.ended"), file=sys.stderr, flush=True)
-        os._exit(int(status or 1))
-    os.close(reader)
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-
-    def report(sentence: str, status: int) -> None:
-        with suppress(OSError):
-            os.write(writer, f"{status} {sentence}".encode())
-            os.close(writer)
-
-    return report
+def _show_failure(status: int, sentence: str) -> None:
+    """Print in the process that was started why the pool manager does not serve."""
+    if status:
+        print(printable(sentence) or say("pool_start.ended"), file=sys.stderr, flush=True)
 
 
 def main(argv: Any = None) -> None:

@@ -8,72 +8,46 @@ left to do is no failure: what it said last stays true until the next one serves
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import DispatcherUnreachable, FastGPUError, Message
 from ..messages import render
 from ..wire.job_states import UNFINISHED, JobState
+from ..wire.stream_follower import StreamFollower
 from . import language
 from .jobs_connector import has_jobs
 
-if TYPE_CHECKING:
-    from ..jobs.client import JobStream
-
 StreamMessage = dict[str, Any]
 PAUSE_FIRST_S = 0.2
-PAUSE_MOST_S = 5.0
 #: How often the reader looks for a dispatcher that another process has started.
 LOOK_S = 1.0
 
 
-class JobsReader(threading.Thread):
+class JobsReader(StreamFollower):
     """A reader that hands each message to ``receive``, in the thread of the event loop, until :meth:`stop`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Callable[[JobsReader, StreamMessage], None]) -> None:
-        super().__init__(name="fastgpu-jobs", daemon=True)
-        self._loop = loop
+        super().__init__("fastgpu-jobs", loop, PAUSE_FIRST_S)
         self._receive = receive
-        self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._stream: JobStream | None = None
         #: Whether the list of jobs has come once, and those in it that are not over.
         self._listed = False
         self._unfinished: set[int] = set()
         self._received_at: int | None = None
 
-    def stop(self) -> None:
-        """End the thread, also while it reads."""
-        self._stopped.set()
-        with self._lock:
-            if self._stream is not None:
-                self._stream.close()
-
-    def run(self) -> None:
-        """Follow the dispatchers, one after the other, until stopped."""
-        pause_s = PAUSE_FIRST_S
-        while not self._stopped.is_set():
-            needed = self._is_needed()
-            if not needed and not self._listed:
-                self._hand_over({"type": "jobs", "jobs": [], "gone": [], "queue": [], "reset": True})
-            try:
-                heard = self._follow(start=needed)
-            except (FastGPUError, OSError, ValueError) as error:
-                self._report(error)
-                self._stopped.wait(pause_s)
-                pause_s = min(pause_s * 2, PAUSE_MOST_S)
-            else:
-                pause_s = PAUSE_FIRST_S
-                if not (heard and self._is_needed()):
-                    self._stopped.wait(LOOK_S)
+    def follow(self) -> float:
+        """Follow one dispatcher, which is started if one is needed; return when to look for the next."""
+        needed = self._is_needed()
+        if not needed and not self._listed:
+            self._hand_over({"type": "jobs", "jobs": [], "gone": [], "queue": [], "reset": True})
+        heard = self._read(start=needed)
+        return 0.0 if heard and self._is_needed() else LOOK_S
 
     def _is_needed(self) -> bool:
         return bool(self._unfinished) if self._listed else has_jobs()
 
-    def _follow(self, *, start: bool) -> bool:
+    def _read(self, *, start: bool) -> bool:
         """Read until the dispatcher ends; return whether it has said anything. Starts one if ``start``."""
         if not (start or has_jobs()):
             return False
@@ -82,12 +56,8 @@ class JobsReader(threading.Thread):
         if start:
             ensure_dispatcher().close()
         heard = False
-        stream = JobsClient(starts=False).follow()
-        with self._lock:
-            self._stream = stream
+        stream = self.opened(JobsClient(starts=False).follow())
         try:
-            if self._stopped.is_set():
-                stream.close()
             for event in stream:
                 heard = True
                 self._note(event)
@@ -109,7 +79,8 @@ class JobsReader(threading.Thread):
         self._unfinished.difference_update(event["gone"])
         self._received_at = round(1000 * time.time())
 
-    def _report(self, error: Exception) -> None:
+    def lost(self, error: Exception | None) -> None:
+        """Hand over that the jobs cannot be followed, and why."""
         reason = Message.of("jobs.not_followed", reason=str(error))
         if isinstance(error, FastGPUError):
             reason = error.message
@@ -119,7 +90,5 @@ class JobsReader(threading.Thread):
     def _hand_over(self, message: StreamMessage) -> None:
         if message["type"] == "jobs":
             self._listed = True
-        if self._stopped.is_set():
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the server has stopped
-            self._loop.call_soon_threadsafe(self._receive, self, message)
+        if not self.is_stopped():
+            self.hand_over(self._receive, self, message)

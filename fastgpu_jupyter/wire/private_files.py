@@ -1,4 +1,4 @@
-"""Files of one user: replaced as a whole, readable only by their owner, and locked by one process at a time."""
+"""Files of one user: replaced as a whole, readable only by their owner, locked by one process at a time, durable."""
 
 from __future__ import annotations
 
@@ -37,3 +37,12 @@ def lock(path: Path) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable: a synced file can lose its name in a power cut without it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -56,6 +56,27 @@ def short_address(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def listen(path: Path, private: Path, mode: int, backlog: int) -> socket.socket:
+    """Return a listening socket at ``path`` with that file mode, in place of one that is there. Raises OSError.
+
+    It is bound under the name ``private``, in the same folder, and renamed, so that no client finds one that does not
+    listen yet. A socket with that name, which a killed process left, is removed.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        private.unlink(missing_ok=True)
+        with short_address(private) as address:
+            sock.bind(address)
+        private.chmod(mode)
+        sock.listen(backlog)
+        sock.settimeout(0)
+        private.rename(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 class TimedSocket(socket.socket):
     """A socket whose calls together end at a deadline, if one is set; a timeout limits each call by itself."""
 

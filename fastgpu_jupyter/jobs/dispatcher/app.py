@@ -16,6 +16,7 @@ from pathlib import Path
 from ...errors import FastGPUError, Message, StoreFault
 from ...messages import text_of, view_of
 from ...wire.client import PoolClient
+from ...wire.detach import detach
 from ...wire.process_identity import boot_id
 from ...wire.spawn import ALREADY_RUNNING, ensure_pool
 from .. import places, settings
@@ -41,7 +42,7 @@ _CHECK_S = 1.0
 
 def main() -> None:
     """Serve until the dispatcher is stopped or idle; exit with a refusal on standard error where that cannot be."""
-    report = detach()
+    report = detach(_show)
     os.umask(0o077)
     try:
         folder, socket_path = places.jobs_dir(), places.socket_path()
@@ -161,31 +162,11 @@ class Dispatcher:
         await self.server.close()
 
 
-def detach() -> Callable[[int, str], None]:
-    """Continue in a child process that init adopts; the caller's process waits for the child's report and exits.
-
-    Returns the function by which the child reports its exit status and what to print on standard error.
-    """
-    reader, writer = os.pipe()
-    if os.fork():
-        os.close(writer)
-        with os.fdopen(reader) as pipe:
-            status, _, text = pipe.read().partition(" ")
-        if text:
-            sys.stderr.write(f"{text}\n")
-            sys.stderr.flush()
-        os._exit(int(status) if status else 1)
-    os.close(reader)
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-
-    def report(status: int, text: str) -> None:
-        with suppress(OSError):
-            os.write(writer, f"{status} {text}".encode())
-            os.close(writer)
-
-    return report
+def _show(_: int, text: str) -> None:
+    """Print in the process that was started what the dispatcher says."""
+    if text:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def _log_to(path: Path) -> None:

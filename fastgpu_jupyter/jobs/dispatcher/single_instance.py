@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import HostFault, Message
+from ...wire import unixsocket
 from ...wire.private_files import lock
-from ...wire.unixsocket import short_address
 
 _BACKLOG = 256
 
@@ -44,24 +44,11 @@ def only_dispatcher(folder: Path, socket_path: Path) -> list[int] | None:
 
 
 def listen(path: Path) -> socket.socket:
-    """Return a listening socket at ``path``, in place of one that a killed dispatcher left.
-
-    It is bound under another name and renamed, so that no client finds one that does not listen yet.
-    """
-    private = path.with_name(f".{path.name}.new")
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    """Return a listening socket at ``path``, in place of one that a killed dispatcher left. Raises HostFault."""
     try:
-        private.unlink(missing_ok=True)
-        with short_address(private) as address:
-            sock.bind(address)
-        private.chmod(0o600)
-        sock.listen(_BACKLOG)
-        sock.settimeout(0)
-        private.rename(path)
+        return unixsocket.listen(path, path.with_name(f".{path.name}.new"), 0o600, _BACKLOG)
     except OSError as error:
-        sock.close()
         raise HostFault(Message.of("jobs.folder_unusable", path=str(path), reason=str(error))) from error
-    return sock
 
 
 def remove_socket(path: Path) -> None:

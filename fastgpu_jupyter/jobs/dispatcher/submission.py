@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from ...errors import InvalidRequest, LimitReached, Message, NotFound
+from ...wire.private_files import sync_folder
 from ...wire.schemas.common import PRIORITIES
 from ...wire.schemas.jobs import CellProgram, CommandProgram, FunctionProgram, JobBody, NotebookProgram
 from .. import places
 from ..model import CacheOutcome, JobKind, JobState
-from ..results import sync_names
 from ..settings import RETENTIONS, Jobs
 from .record import JobRecord
 from .table import JobTable
@@ -159,8 +159,8 @@ class JobFolder:
             if self._draft is not None:
                 self._draft.rename(self.path / places.PAYLOAD)
                 if synced:
-                    sync_names(self.path)
-                    sync_names(self.path.parent)
+                    sync_folder(self.path)
+                    sync_folder(self.path.parent)
         except OSError:
             self.undo()
             raise

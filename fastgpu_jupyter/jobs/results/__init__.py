@@ -7,7 +7,7 @@ or whose checksum differs is never opened as a pickle.
 from __future__ import annotations
 
 from .eviction import Evicted, StoreUsage
-from .files import open_own, private_opener, sync_names
+from .files import open_own, private_opener
 from .manifest import Manifest, Stored, StoredValue
 from .store import ResultStore
 
@@ -20,5 +20,4 @@ __all__ = [
     "StoredValue",
     "open_own",
     "private_opener",
-    "sync_names",
 ]

@@ -78,15 +78,6 @@ def digest_of(descriptor: int) -> str:
     return checksum.hexdigest()
 
 
-def sync_names(folder: Path) -> None:
-    """Make the names in ``folder`` durable: a synced file can lose its name in a power cut without it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _require_own(path: Path, found: os.stat_result, is_kind: object) -> None:
     own = found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE
     if not own or not (callable(is_kind) and is_kind(found.st_mode)):

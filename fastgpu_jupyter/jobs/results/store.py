@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import InvalidRequest, Message, NotFound, StoreFault, VersionMismatch
+from ...wire.private_files import sync_folder
 from .eviction import Evicted, StoreUsage, evict, usage_of
-from .files import CHUNK_BYTES, digest_of, open_own, opened_regular, private_folder, sync_names
+from .files import CHUNK_BYTES, digest_of, open_own, opened_regular, private_folder
 from .manifest import Manifest, Stored
 from .sessions import Session, locked, reading_session
 from .values import damaged, read_value, write_value
@@ -199,7 +200,7 @@ class ResultStore:
                 # A damaged object of the same name is replaced, too.
                 draft.replace(target)
             if self._synced:
-                sync_names(target.parent)
+                sync_folder(target.parent)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ...wire.private_files import sync_folder
 from .. import places
-from ..results import open_own, sync_names
+from ..results import open_own
 
 if TYPE_CHECKING:
     from ...wire.schemas.jobs import HandOver, JobOutcome
@@ -67,7 +68,7 @@ def write_outcome(folder: Path, outcome: JobOutcome, *, synced: bool = True) -> 
         file.flush()
         os.fsync(file.fileno())
     (folder / _RESERVE).replace(path)
-    sync_names(folder)
+    sync_folder(folder)
 
 
 def write_durably(path: Path, value: Mapping[str, Any], *, synced: bool = True) -> None:
@@ -85,7 +86,7 @@ def write_durably(path: Path, value: Mapping[str, Any], *, synced: bool = True) 
             new.unlink()
         raise
     if synced:
-        sync_names(path.parent)
+        sync_folder(path.parent)
 
 
 def _private(path: Path) -> Any:

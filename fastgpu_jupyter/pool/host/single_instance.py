@@ -21,8 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import Conflict, HostFault, Message
+from ...wire import unixsocket
 from ...wire.spawn import LOCKS_VARIABLE
-from ...wire.unixsocket import connect, short_address
 
 _BACKLOG = 512
 #: How the text in a lock begins, see :func:`write_owner`.
@@ -75,7 +75,7 @@ def require_replaceable(path: Path) -> None:
     if not require_socket_or_nothing(path):
         return
     try:
-        connect(path, 0).close()
+        unixsocket.connect(path, 0).close()
     except (ConnectionRefusedError, FileNotFoundError):
         return
     except OSError as error:
@@ -149,21 +149,11 @@ def owner_of_socket(path: Path) -> tuple[int, Path | None]:
 def listen(path: Path, mode: int) -> socket.socket:
     """Return a listening socket at ``path`` with that file mode. The caller holds the socket's lock."""
     require_replaceable(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    private = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         _remove_leftovers(path)
-        private.unlink(missing_ok=True)
-        with short_address(private) as address:
-            sock.bind(address)
-        private.chmod(mode)
-        sock.listen(_BACKLOG)
-        sock.settimeout(0)
-        private.rename(path)
+        return unixsocket.listen(path, path.with_name(f".{path.name}.{os.getpid()}"), mode, _BACKLOG)
     except OSError as error:
-        sock.close()
         raise HostFault(Message.of("pool_start.socket_not_made", path=str(path), reason=str(error))) from error
-    return sock
 
 
 def _remove_leftovers(path: Path) -> None:

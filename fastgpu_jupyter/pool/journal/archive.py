@@ -19,8 +19,8 @@ from typing import NamedTuple
 import msgspec
 
 from ...errors import StoreFault
+from ...wire.private_files import sync_folder
 from .chain import seal as seal_after
-from .files import sync_folder
 
 #: Records of one part: writing it delays other writes for some milliseconds.
 PART_RECORDS = 1000

@@ -1,4 +1,4 @@
-"""Files of the journal: durable names, and copies."""
+"""Files of the journal: their names, and copies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from ...wire.private_files import sync_folder
 from .chain import head_of
 
 #: The name of the lock of a state folder.
@@ -20,15 +21,6 @@ def log_of(path: Path) -> Path:
 def lock_of(path: Path) -> Path:
     """Return the path of the lock that the pool manager holds while it uses a journal."""
     return path.with_name(LOCK)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the file names in ``path`` durable: without it a synced file can lose its name in a power cut."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def copy_journal(path: Path, target: Path) -> None:

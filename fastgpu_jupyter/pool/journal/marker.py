@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from ...errors import StoreFault
-from .files import sync_folder
+from ...wire.private_files import sync_folder
 
 
 class _Content(msgspec.Struct):

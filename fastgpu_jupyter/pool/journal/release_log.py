@@ -20,7 +20,7 @@ import msgspec
 
 from ...core.model.entities import EndReason, Instant
 from ...errors import StoreFault
-from .files import sync_folder
+from ...wire.private_files import sync_folder
 from .store import Entry
 
 RECORD_BYTES = 256
