@@ -103,6 +103,30 @@ def call_after_subscription(manager: Any, subscribed: Callable[[], None]) -> Non
     manager.connect_iopub = connect_and_watch
 
 
+def call_after_client_start(manager: Any, started: Callable[[], None]) -> None:
+    """Call ``started`` whenever a client that ``manager`` makes has opened its channels.
+
+    It is for websockets that are not those of Jupyter Server. The public methods of the objects are wrapped.
+    """
+    make_client = manager.client
+
+    @wraps(make_client)
+    def make_and_watch(*arguments: Any, **named: Any) -> Any:
+        client = make_client(*arguments, **named)
+        start_channels = client.start_channels
+
+        @wraps(start_channels)
+        def start_and_call(*arguments: Any, **named: Any) -> Any:
+            result = start_channels(*arguments, **named)
+            started()
+            return result
+
+        client.start_channels = start_and_call
+        return client
+
+    manager.client = make_and_watch
+
+
 def _call_at_first_message(stream: Any, received: Callable[[], None]) -> None:
     set_callback = stream.on_recv
     is_first = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Any
 
 from jupyter_server.gateway.managers import GatewayMappingKernelManager
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
 from tornado.web import HTTPError
 
@@ -79,7 +81,28 @@ def set_kernel_info(manager: Any, info: Mapping[str, Any]) -> None:
 async def restore_session(
     session_manager: Any, session_id: str, kernel_id: str, *, path: str | None, name: str | None, type_: str | None
 ) -> None:
-    """Save a session of an earlier server under its id, unless its database has been kept."""
+    """Create a session of an earlier server under its id, unless its database has been kept.
+
+    A session manager that other extensions bring may do more than save it, in ``create_session``. That has no parameter
+    for the id, which it takes from a public method. Where it fails, as for a notebook that is gone, it is only saved.
+    """
+    with suppress(HTTPError):
+        await session_manager.get_session(session_id=session_id)
+        return
+    new_session_id = session_manager.new_session_id
+
+    def take_id() -> str:
+        session_manager.new_session_id = new_session_id
+        return session_id
+
+    session_manager.new_session_id = take_id
+    try:
+        await session_manager.create_session(path=path, name=name, type=type_, kernel_id=kernel_id)
+        return
+    except Exception:
+        logging.getLogger(__name__).exception("The session %s is saved only", session_id)
+    finally:
+        session_manager.new_session_id = new_session_id
     with suppress(HTTPError):
         await session_manager.get_session(session_id=session_id)
         return
@@ -104,3 +127,23 @@ def send_messages_at_once(settings: MutableMapping[str, Any]) -> None:
     settings["kernel_websocket_connection_class"] = type(configured)(
         configured.__name__, (configured,), {"connect": connect}
     )
+
+
+def call_before_listening(server: Any, function: Callable[[], None]) -> None:
+    """Call ``function`` when all extensions of ``server`` are loaded, and before it accepts connections.
+
+    There is no event for that: the public method of this object that binds the port is wrapped.
+    """
+    init_httpserver = server.init_httpserver
+
+    @wraps(init_httpserver)
+    def call_and_init() -> None:
+        function()
+        init_httpserver()
+
+    server.init_httpserver = call_and_init
+
+
+def has_stock_websockets(server: Any) -> bool:
+    """Return whether the websockets of kernels are those of Jupyter Server, which call ``connect_iopub``."""
+    return issubclass(server.kernel_websocket_connection_class, ZMQChannelsWebsocketConnection)

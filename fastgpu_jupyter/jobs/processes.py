@@ -6,16 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
+from ..wire.process_identity import pids_started_with, was_started_with
 from .places import MARK_VARIABLE
 
 
 def processes_of(mark: str) -> Iterator[int]:
     """Yield this user's processes whose environment at their start had the mark of a job."""
-    for entry in os.scandir("/proc"):
-        if entry.name.isdecimal() and _has_mark(int(entry.name), mark):
-            yield int(entry.name)
+    return pids_started_with(MARK_VARIABLE, mark)
 
 
 def kill_processes_of(mark: str) -> int:
@@ -28,16 +26,9 @@ def kill_processes_of(mark: str) -> int:
         with suppress(OSError):
             pidfd = os.pidfd_open(pid)
             try:
-                if _has_mark(pid, mark):
+                if was_started_with(pid, MARK_VARIABLE, mark):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                     killed += 1
             finally:
                 os.close(pidfd)
     return killed
-
-
-def _has_mark(pid: int, mark: str) -> bool:
-    wanted = f"{MARK_VARIABLE}={mark}".encode()
-    with suppress(OSError):  # it has ended, or belongs to another user
-        return wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return False

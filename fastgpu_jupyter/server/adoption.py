@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from ..compat import jupyter_client as compat_client
 from ..compat import jupyter_server as compat_server
 from ..text import printable
 from .kernel_link import ask
-from .kernel_records import KernelRecords
+from .kernel_records import HUB_PREFIX, KernelRecords
 from .notebook_name import SESSION_VARIABLE
 from .provisioner import FastGPUProvisioner
 from .threads import in_thread
@@ -31,23 +30,22 @@ if TYPE_CHECKING:
     from ..wire.kept_kernels import Found
     from ..wire.process_identity import ProcessIdentity
 
-#: A kernel whose server was killed before it knew the kernel's process says within this time which one it is.
-STARTS_WITHIN_S = 60.0
 #: Between two looks for such kernels, for kernels that did not answer, and for the end of the cell of an adopted one.
 LOOK_S, ASK_AGAIN_S, BUSY_S = 1.0, 2.0, 10.0
 #: The longest delay of a server's start by kernels that do not answer, in seconds.
 START_S = 3.0
+#: How long a client of another kind needs at most, in seconds, until it receives what a kernel publishes.
+SUBSCRIBED_S = 1.0
 
 
 class Adoption:
     """Adopts the kernels of earlier servers for one server."""
 
-    def __init__(
-        self, kernels: Any, sessions: Any, records: KernelRecords, log: logging.Logger | logging.LoggerAdapter[Any]
-    ) -> None:
-        """Take the server's multi-kernel manager and its session manager."""
-        self._kernels = kernels
-        self._sessions = sessions
+    def __init__(self, server: Any, records: KernelRecords, log: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        """Take the server application and the records of its kernels."""
+        self._kernels = server.kernel_manager
+        self._sessions = server.session_manager
+        self._has_stock_websockets = compat_server.has_stock_websockets(server)
         self._records = records
         self._log = log
         #: Records of kernels that may still be starting.
@@ -82,17 +80,25 @@ class Adoption:
         kernel_id = found.record.kernel_id
         try:
             process = await in_thread(found.kernel)
-            if process is None and time.time_ns() // 1_000_000 - found.record.created_at < STARTS_WITHIN_S * 1000:
+            if process is None and await in_thread(found.may_start):
                 self._awaited.append(found)
             elif process is None or await in_thread(process.has_ended):
-                await in_thread(self._drop, found)
-            elif found.record.root == self._records.root:
+                claimed = await in_thread(self._drop, found)
+                if claimed is not None and claimed.record.restarting and self._is_for_this_server(claimed):
+                    await self._start(claimed)
+            elif self._is_for_this_server(found):
                 await self._adopt(found, process)
         except Exception as error:  # noqa: BLE001 (of one kernel, which runs on; the others are adopted)
             self._log.warning("FastGPU: the kernel %s was not adopted: %s", kernel_id, printable(repr(error)))
 
-    def _drop(self, found: Found) -> None:
-        """Remove what is left of a kernel that has ended; the pool manager ends its lease by itself."""
+    def _is_for_this_server(self, found: Found) -> bool:
+        return found.record.root == self._records.root and found.record.hub_prefix == HUB_PREFIX
+
+    def _drop(self, found: Found) -> Found | None:
+        """Remove what is left of a kernel that has ended; the pool manager ends its lease by itself.
+
+        Return its record, None if another process was first.
+        """
         from ..wire import kept_kernels
 
         claimed = kept_kernels.claim(found)
@@ -100,6 +106,15 @@ class Adoption:
             self._log.info("FastGPU: the kernel %s%s has ended without its server.", *_named(found))
             kept_kernels.remove_with_connection(claimed)
             remove_token_file(found.record.kernel_id)
+        return claimed
+
+    async def _start(self, found: Found) -> None:
+        """Start the kernel whose server was killed while it restarted the kernel."""
+        record = found.record
+        arguments = {**self._launch_arguments(found), "kernel_name": record.kernelspec, "kernel_id": record.kernel_id}
+        await self._kernels.start_kernel(**arguments)
+        await self._restore_sessions(found)
+        self._log.info("FastGPU: started the kernel %s%s, whose restart was not finished.", *_named(found))
 
     async def _adopt(self, found: Found, process: ProcessIdentity) -> None:
         from ..wire import kept_kernels
@@ -125,13 +140,21 @@ class Adoption:
         compat_client.watch_running_kernel(manager)
         state = await self._connect(manager)
         await compat_server.register_running_kernel(self._kernels, record.kernel_id, manager, state)
-        for session in record.sessions:
-            await compat_server.restore_session(
-                self._sessions, session.id, record.kernel_id, path=session.path, name=session.name, type_=session.type
-            )
+        await self._restore_sessions(claimed)
         # The server may have been killed before the kernel was the lease's holder.
         self._in_background(provisioner.bind_adopted())
         self._log.info("FastGPU: adopted the kernel %s%s, process %d.", *_named(found), process.pid)
+
+    async def _restore_sessions(self, found: Found) -> None:
+        for session in found.record.sessions:
+            await compat_server.restore_session(
+                self._sessions,
+                session.id,
+                found.record.kernel_id,
+                path=session.path,
+                name=session.name,
+                type_=session.type,
+            )
 
     def _launch_arguments(self, found: Found) -> dict[str, Any]:
         """Return the arguments of a later restart, with the environment that a new kernel of this server has."""
@@ -151,7 +174,10 @@ class Adoption:
     async def _connect(self, manager: Any) -> str:
         """Let the kernel know its new server; return its execution state."""
         link = _Link(manager, self._log)
-        compat_client.call_after_subscription(manager, lambda: self._in_background(link.deliver()))
+        if self._has_stock_websockets:
+            compat_client.call_after_subscription(manager, lambda: self._in_background(link.deliver()))
+        else:
+            compat_client.call_after_client_start(manager, lambda: self._in_background(link.deliver(SUBSCRIBED_S)))
         try:
             await asyncio.wait_for(link.greet(), START_S)
         except TimeoutError:
@@ -214,11 +240,12 @@ class _Link:
             if not self._delivered:
                 await self._greet()
 
-    async def deliver(self) -> None:
-        """Let the kernel publish what it kept, now that a browser receives it."""
+    async def deliver(self, after_s: float = 0.0) -> None:
+        """Let the kernel publish what it kept, now that a browser receives it, or will after that time."""
         if self._delivered:
             return
         self._delivered = True
+        await asyncio.sleep(after_s)
         await self.greet()
         if await ask(self._manager, "fastgpu_deliver_request", {}) is None:
             self._delivered = False  # with the next connection

@@ -19,7 +19,7 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Enum, Float, Int
 
 from ..compat import jupyterlab_server
-from ..compat.jupyter_server import call_after_session_changes, send_messages_at_once
+from ..compat.jupyter_server import call_after_session_changes, call_before_listening, send_messages_at_once
 from ..core.model.lifecycle import LeaseState
 from ..errors import FastGPUError
 from ..messages import render
@@ -99,7 +99,7 @@ class FastGPUExtension(ExtensionApp):
         self._changes: set[asyncio.Task[None]] = set()
 
     def initialize_settings(self) -> None:
-        """Create the objects that the handlers share, and adopt the kernels of an earlier server."""
+        """Create the objects that the handlers share."""
         assert self.serverapp is not None
         connector = PoolConnector(start_pool=self.start_pool)
         self.settings["fastgpu_pool"] = connector
@@ -119,10 +119,7 @@ class FastGPUExtension(ExtensionApp):
         call_after_session_changes(self.serverapp.session_manager, self._session_changed)
         self._records = KernelRecords(self.keep_kernels, self.orphan_after_s, self.serverapp.root_dir, self.log)
         set_records(self.serverapp.kernel_manager, self._records)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # the server does not listen yet
-            self.serverapp.io_loop.run_sync(self._adopt_kernels)
+        call_before_listening(self.serverapp, self._adopt_before_listening)
 
     def _session_changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
         """Record the session, and give the kernel's lease the name of its notebook, as after a rename."""
@@ -148,12 +145,18 @@ class FastGPUExtension(ExtensionApp):
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
 
+    def _adopt_before_listening(self) -> None:
+        assert self.serverapp is not None
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self.serverapp.io_loop.run_sync(self._adopt_kernels)
+
     async def _adopt_kernels(self) -> None:
         """Adopt once; a failure must not keep the server from starting."""
         if self._adoption is not None or self._records is None or self.serverapp is None:
             return
-        server = self.serverapp
-        self._adoption = Adoption(server.kernel_manager, server.session_manager, self._records, self.log)
+        self._adoption = Adoption(self.serverapp, self._records, self.log)
         try:
             await self._adoption.run()
         except Exception:
@@ -166,7 +169,7 @@ class FastGPUExtension(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
         """Start the pool manager and remove stale token files, in the background."""
-        await self._adopt_kernels()  # where the server was initialized in an event loop
+        await self._adopt_kernels()  # where the server was initialized in an event loop, or does not listen
         jupyterlab_server.translate_schemas(__package__.partition(".")[0], LOCALES)
         self._start = asyncio.create_task(self._prepare_pool())
         self._start_jobs = asyncio.create_task(self._prepare_jobs())

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from ..wire.kept_kernels import Found
     from ..wire.schemas.kept_kernel import KeptKernel
 
+#: Where a user may have several servers of the same root folder, each has its kernels.
+HUB_PREFIX = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
 NEVER, CRASH, ALWAYS = "never", "crash", "always"
 KEEP = (NEVER, CRASH, ALWAYS)
+#: Older sessions of one kernel are not restored.
+SESSIONS_MAX = 64
 SESSION_FIELDS = ("id", "path", "name", "type")
 
 
@@ -64,7 +68,7 @@ class KernelRecords:
         launch = {"cmd": cmd, "cwd": cwd, "session_name": session_name, "arguments": arguments}
         try:
             path = await in_thread(self._begin, manager, launch, fields)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._log.warning("FastGPU: the kernel %s will end with this server: %s", kernel_id, printable(str(error)))
             return {}
         keep_connection_file(manager)
@@ -84,7 +88,7 @@ class KernelRecords:
         from ..wire.kept_kernels import recorded
 
         if kernel_id in self._records:
-            await in_thread(lambda: self._change(kernel_id, {"kernel": recorded(pid), **fields}))
+            await in_thread(lambda: self._change(kernel_id, {"kernel": recorded(pid), "restarting": False, **fields}))
 
     async def ended(self, kernel_id: str) -> None:
         """Remove the record and the connection file of a kernel that was shut down or not started."""
@@ -109,16 +113,13 @@ class KernelRecords:
         for number, kernel_id in enumerate(dict.fromkeys(kernel_ids)):
             record = self._records.get(kernel_id)
             if record is not None:
-                others = [one for one in record.sessions if one.id != session.id]
+                others = [one for one in record.sessions if one.id != session.id][1 - SESSIONS_MAX :]
                 await self.changed(kernel_id, sessions=others if number else [*others, session])
 
     def _begin(self, manager: Any, launch: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
         from ..wire import kept_kernels
         from ..wire.schemas.kept_kernel import KeptKernel, RecordedLaunch
 
-        server = kept_kernels.recorded(os.getpid())
-        if server is None:
-            raise OSError("this process is not in /proc")
         with self._lock:
             before = self._records.get(manager.kernel_id)
             record = KeptKernel(
@@ -126,9 +127,11 @@ class KernelRecords:
                 kernelspec=manager.kernel_name,
                 user=os.getuid(),
                 root=self.root,
+                hub_prefix=HUB_PREFIX,
+                restarting=before is not None,
                 keep="always" if self.keep == ALWAYS else "crash",
                 orphan_after_s=self.orphan_after_s,
-                server=server,
+                server=kept_kernels.this_process(),
                 connection_file=os.path.realpath(manager.connection_file),
                 launch=RecordedLaunch(**launch),
                 sessions=[] if before is None else before.sessions,
@@ -151,7 +154,7 @@ class KernelRecords:
             found = kept_kernels.Found(kept_kernels.record_path(kernel_id), record)
             try:
                 self._records[kernel_id] = kept_kernels.replaced(found, **fields).record
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self._log.warning("FastGPU: the record of the kernel %s is old: %s", kernel_id, printable(str(error)))
 
     def _end(self, kernel_id: str) -> None:

@@ -448,7 +448,13 @@ class FastGPUProvisioner(LocalProvisioner):
         await super().shutdown_requested(restart=restart)
         if restart:
             self._restart_requested = True
+            await self._note_restart()
             await self._hold_lease()
+
+    async def _note_restart(self) -> None:
+        """Let a server that follows this one start the kernel, should this one end before it does."""
+        if self._records is not None:
+            await self._records.changed(self.kernel_id, restarting=True)
 
     async def kill(self, restart: bool = False) -> None:
         """End the kernel at once. ``restart`` is ignored because it is False on restarts as well."""
@@ -467,6 +473,8 @@ class FastGPUProvisioner(LocalProvisioner):
             self._binding.stop()
             await in_thread(self._lease.release)
             await self._remove_record()
+        else:
+            await self._note_restart()
         await super().cleanup(restart=restart)
 
     # ---- adoption ------------------------------------------------------------------------------------------------

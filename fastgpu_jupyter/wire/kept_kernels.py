@@ -8,6 +8,7 @@ or in another container.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,9 @@ import msgspec
 
 from . import private_files
 from .locate import kernel_file_stem, user_runtime_dir
-from .process_identity import ProcessIdentity, identify, read_identity
+from .process_identity import ProcessIdentity, identify, pids_started_with, read_identity
 from .schemas.kept_kernel import VERSION, KeptKernel, RecordedProcess
+from .variables import KEPT
 
 _SUFFIX = ".json"
 #: Larger files are no records, and of more files the rest is not looked at.
@@ -28,6 +30,8 @@ RECORD_BYTES_MAX = 2**18
 RECORDS_MAX = 4096
 #: How long a change of a record waits for another process, which needs milliseconds.
 LOCK_S = 3.0
+#: A process that was handed over to a kernel, or is being started as one, says within this time that it is the kernel.
+STARTS_WITHIN_S = 10.0
 #: A file younger than this may be in use by the process that writes it.
 UNFINISHED_S = 60.0
 
@@ -43,6 +47,11 @@ class Found(NamedTuple):
         if self.record.kernel is not None:
             return identity_of(self.record.kernel)
         return read_identity(identity_path(self.path))
+
+    def may_start(self) -> bool:
+        """Return whether the kernel's process, of which nothing is known, may be starting."""
+        age_ms = time.time_ns() // 1_000_000 - self.record.created_at
+        return age_ms < STARTS_WITHIN_S * 1000 or any(pids_started_with(KEPT, str(self.path)))
 
     def is_orphaned(self) -> bool:
         """Return whether the server of the kernel has ended; False where that is not known."""
@@ -79,10 +88,23 @@ def recorded(pid: int) -> RecordedProcess | None:
     return None if found is None else RecordedProcess(**found._asdict())
 
 
+def this_process() -> RecordedProcess:
+    """Return this process as a record names it. Raises :class:`OSError` where ``/proc`` does not have it."""
+    own = recorded(os.getpid())
+    if own is None:
+        raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return own
+
+
 def write(record: KeptKernel) -> Path:
-    """Store ``record`` in place of the one before, and return its path; the caller is the server that it names."""
-    path = record_path(record.kernel_id)
-    private_files.write_private(path, msgspec.json.encode(record))
+    """Store ``record`` in place of the one before, and return its path; the caller is the server that it names.
+
+    Raises :class:`OSError` where that fails, and :class:`ValueError` for what JSON cannot hold.
+    """
+    path, content = record_path(record.kernel_id), msgspec.json.encode(record)
+    if len(content) > RECORD_BYTES_MAX:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    private_files.write_private(path, content)
     return path
 
 
@@ -128,9 +150,7 @@ def claim(found: Found) -> Found | None:
 
     Raises :class:`OSError` if the record cannot be changed, or this process not be identified.
     """
-    server = recorded(os.getpid())
-    if server is None:
-        raise OSError("this process is not in /proc")
+    server = this_process()
     with _locked(found.path.parent) as is_locked:
         if not is_locked:
             return None

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import select
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +74,20 @@ def identify(pid: int) -> ProcessIdentity | None:
     """Return the identity of process ``pid`` now; None if there is none. Raises :class:`OSError` as above."""
     started = start_time(pid)
     return None if started is None else ProcessIdentity(boot_id(), pid, started)
+
+
+def was_started_with(pid: int, name: str, value: str) -> bool:
+    """Return whether a process was started with that variable; False where that cannot be seen."""
+    with suppress(OSError):  # it has ended, or belongs to another user
+        return os.fsencode(f"{name}={value}") in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False
+
+
+def pids_started_with(name: str, value: str) -> Iterator[int]:
+    """Yield the processes of this user that were started with that variable."""
+    for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]:  # noqa: PTH208 (there are thousands)
+        if was_started_with(pid, name, value):
+            yield pid
 
 
 def write_own_identity(path: Path) -> None:

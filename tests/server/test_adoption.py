@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastgpu_jupyter.wire import kept_kernels
+from fastgpu_jupyter.wire.kept_kernels import Found
 from tests.helpers import ServerProcess, alive
 from tests.server.conftest import Running
 from tests.server.kernel_socket import KernelSocket, kernel_socket
@@ -61,6 +62,8 @@ def test_kernels_outlive_servers_that_are_killed_and_stopped(running: Running) -
 
     # A server that is stopped leaves its kernels only where it is configured to, and those of others never.
     other = jupyter.start_session("b.ipynb")["kernel"]["id"]
+    restarting = jupyter.start_session("d.ipynb")
+    restarted = restarting["kernel"]["id"]
     stock = jupyter.start_session("c.ipynb", "python3")
     stock_pid = int(jupyter.kernel(stock).value("__import__('os').getpid()"))
     with kernel_socket(jupyter, kernel_id, "browser") as socket:
@@ -71,21 +74,28 @@ def test_kernels_outlive_servers_that_are_killed_and_stopped(running: Running) -
         jupyter.terminate()
     assert not alive(stock_pid)
     records = {found.record.kernel_id: found for found in kept_kernels.records()}
-    assert {kernel_id: found.record.detached for kernel_id, found in records.items()} == {kernel_id: True, other: True}
-    ended = records[other].kernel()
-    assert ended is not None
-    os.kill(ended.pid, signal.SIGKILL)
-    wait_until(ended.has_ended, "the other kernel ends")
+    assert records.keys() == {kernel_id, other, restarted}
+    assert all(found.record.detached for found in records.values())
+    _end(records[other])
+    # As if the server had been killed while it restarted this one.
+    _end(records[restarted])
+    kept_kernels.replaced(records[restarted], restarting=True)
     log_bytes = len(jupyter.log)
     jupyter.start()
-    assert _sessions(jupyter) == [(session["id"], "a.ipynb", kernel_id)]
+    assert sorted(_sessions(jupyter)) == sorted(
+        [(session["id"], "a.ipynb", kernel_id), (restarting["id"], "d.ipynb", restarted)]
+    )
+    jupyter.kernel(restarting)  # it answers
     lines = [line for line in jupyter.log[log_bytes:].splitlines() if other in line]
     assert len(lines) == 1
     assert "has ended without its server" in lines[0]
     with kernel_socket(jupyter, kernel_id, "browser") as socket:
         _expect_complete(socket, cell)
-    assert [view["id"] for view in pool.live()] == [lease["id"]]
-    assert jupyter.call("DELETE", f"api/sessions/{session['id']}")[0] == 204
+    kernels = {view["holder"]["kernel_id"]: view["id"] for view in pool.live()}
+    assert set(kernels) == {kernel_id, restarted}
+    assert kernels[kernel_id] == lease["id"]
+    for one in (session, restarting):
+        assert jupyter.call("DELETE", f"api/sessions/{one['id']}")[0] == 204
     wait_until(lambda: not pool.live(), "the lease ends")
     assert not alive(pid)
     assert list(kept_kernels.records()) == []
@@ -112,6 +122,13 @@ def _restart(jupyter: ServerProcess, kernel_id: str, socket: KernelSocket, pid: 
     assert socket.wait(cell, "execute_reply")["ename"] == "KeyboardInterrupt"
     assert jupyter.call("POST", f"api/kernels/{kernel_id}/restart")[0] == 200
     assert not alive(pid)
+
+
+def _end(found: Found) -> None:
+    process = found.kernel()
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    wait_until(process.has_ended, "the kernel ends")
 
 
 def _other_process(kernel_id: str, pid: int) -> bool:

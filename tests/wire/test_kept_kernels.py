@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,8 @@ from fastgpu_jupyter.wire import kept_kernels
 from fastgpu_jupyter.wire.kept_kernels import Found, claim, identity_path, records, write
 from fastgpu_jupyter.wire.process_identity import ProcessIdentity, identify, write_own_identity
 from fastgpu_jupyter.wire.schemas.kept_kernel import KeptKernel, RecordedProcess
+from fastgpu_jupyter.wire.variables import KEPT
+from tests.waiting import wait_until
 
 GONE = RecordedProcess(boot_id="an-earlier-boot", pid=1, start_time=1)
 
@@ -66,6 +69,37 @@ def test_kernel_of_a_starting_server_is_known_by_its_own_file() -> None:
     assert identity_path(path).stat().st_mode & 0o777 == 0o600
     kept_kernels.remove(path)
     assert not identity_path(path).exists()
+
+
+def test_process_that_is_being_started_is_waited_for() -> None:
+    path = write(record())
+    (old,) = records()
+    assert not old.may_start()
+    assert Found(path, msgspec.structs.replace(record(), created_at=time.time_ns() // 1_000_000)).may_start()
+    environment = {**os.environ, KEPT: str(path)}
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment) as child:
+        wait_until(old.may_start, "the process is seen")
+        child.kill()
+    assert not old.may_start()
+
+
+def test_record_that_is_too_large_is_not_written() -> None:
+    large = msgspec.structs.replace(record(), notebook="x" * kept_kernels.RECORD_BYTES_MAX)
+    with pytest.raises(OSError, match="too large"):
+        write(large)
+    assert list(records()) == []
+
+
+def test_files_of_processes_that_were_killed_are_removed() -> None:
+    path = write(record())
+    left = [path.with_name(f".{path.name}.1.new"), identity_path(kept_kernels.record_path("gone"))]
+    for one in [*left, path.with_name(".another.json.2.new"), identity_path(path)]:
+        one.write_bytes(b"{")
+    for one in left:
+        os.utime(one, (1, 1))
+    kept_kernels.remove_unfinished()
+    assert not any(one.exists() for one in left)
+    assert len(list(path.parent.iterdir())) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1}', b" " * (kept_kernels.RECORD_BYTES_MAX + 1)])

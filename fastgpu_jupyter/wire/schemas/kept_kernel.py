@@ -13,7 +13,6 @@ import msgspec
 
 from .common import one_of
 
-Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 #: The number of this format; a record with a higher one is left as it is.
 VERSION = 1
@@ -22,7 +21,7 @@ VERSION = 1
 class RecordedProcess(msgspec.Struct, frozen=True, kw_only=True):
     """A process that is identified also after its number is used again."""
 
-    boot_id: Text
+    boot_id: str
     pid: Count
     start_time: Count  #: in clock ticks since boot
 
@@ -30,19 +29,19 @@ class RecordedProcess(msgspec.Struct, frozen=True, kw_only=True):
 class RecordedSession(msgspec.Struct, frozen=True, kw_only=True):
     """A session of the Jupyter server: what a browser has open with the kernel."""
 
-    id: Text
-    path: Text | None = None
-    name: Text | None = None
-    type: Text | None = None
+    id: str
+    path: str | None = None
+    name: str | None = None
+    type: str | None = None
 
 
 class RecordedLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """What a later restart of the kernel needs beside the environment of the server that restarts it."""
 
-    cmd: Annotated[list[Text], msgspec.Meta(max_length=256)] = []
-    cwd: Text | None = None
+    cmd: list[str] = []
+    cwd: str | None = None
     #: The value of ``JPY_SESSION_NAME``.
-    session_name: Text | None = None
+    session_name: str | None = None
     #: The arguments of ``KernelManager.start_kernel`` that JSON can hold, but for the environment and the kernel's id.
     arguments: dict[str, Any] = {}
 
@@ -50,7 +49,7 @@ class RecordedLaunch(msgspec.Struct, frozen=True, kw_only=True):
 class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the user chose for the kernel, which a later launch requests again."""
 
-    size: Text | None = None
+    size: str | None = None
     options: dict[str, Any] = {}
 
 
@@ -58,22 +57,26 @@ class KeptKernel(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one kernel that may outlive its server."""
 
     version: Count = VERSION
-    kernel_id: Text
-    kernelspec: Text
+    kernel_id: str
+    kernelspec: str
     user: Count  #: the number of the user
-    root: Text  #: the server's root folder, without symbolic links
+    root: str  #: the server's root folder, without symbolic links
+    #: The address of the server at its JupyterHub, where a user may have several of the same root folder.
+    hub_prefix: str | None = None
     keep: Literal["crash", "always"]
     orphan_after_s: Annotated[float, msgspec.Meta(ge=0)]
     server: RecordedProcess
     #: None while the process is being started; then the kernel's own file says which process it is, if it runs.
     kernel: RecordedProcess | None = None
     pgid: Count | None = None
-    connection_file: Text
+    connection_file: str
     launch: RecordedLaunch = RecordedLaunch()
     chosen: RecordedRequest = RecordedRequest()
-    lease_id: Text | None = None
-    notebook: Text | None = None
-    sessions: Annotated[list[RecordedSession], msgspec.Meta(max_length=64)] = []
+    lease_id: str | None = None
+    notebook: str | None = None
+    sessions: list[RecordedSession] = []
+    #: The kernel ends because it is being restarted: a server that finds no process starts one.
+    restarting: bool = False
     #: The server was stopped and left the kernel to the next one, as opposed to a server that was killed.
     detached: bool = False
     created_at: Count  #: in milliseconds since the epoch
