@@ -59,6 +59,8 @@ class Pool:
         self._scheduler = Scheduler(state)
         #: Active leases on devices that can park; without any, no room can be made.
         self._parkable = self._find_parkable()
+        self._room_changed = False  #: whether the present command changed what of the devices is free
+        self._parked = {one.id: None for one in state.leases.values() if one.state is LeaseState.PARKED}
 
     def _find_parkable(self) -> dict[str, None]:
         active = (lease for lease in self.state.leases.values() if lease.state is LeaseState.ACTIVE)
@@ -70,9 +72,11 @@ class Pool:
         Raises a :class:`~fastgpu_jupyter.errors.CallerError` and changes nothing where the command is refused.
         """
         events = decide(self.state, command, at)
+        self._room_changed = False
         self._apply(events, at)
         if type(command) is c.Tick:
             self._scheduler.reconsider()
+            self._room_changed = True  # or leases have become idle
         decided = len(events)
         make_room = _may_give_rights(self.state, command, events)
         while more := self.advance(at, make_room=make_room):
@@ -129,14 +133,23 @@ class Pool:
         return plan
 
     def _make_room(self, at: Instant) -> list[Event]:
-        if not self._parkable or not self.state.queue:
+        if not self._parkable:
             return []
+        if not self.state.queue:
+            return self._park_ahead(at)
         waiting = self._scheduler.unserved(at.ms)
         found = preemption.plan_preemptions(
             self.state, waiting, self._scheduler.highest_priority(), self._parkable, at.ms
         )
         if not found and self.state.policy.defragments:
             return self._move(at)
+        return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
+
+    def _park_ahead(self, at: Instant) -> list[Event]:
+        if self.state.policy.ahead_ms is None or not self._parked or not self._room_changed:
+            return []
+        self._room_changed = False
+        found = self._scheduler.plan_ahead(self._parkable, self._parked, at.ms)
         return [e.LeaseParking(parked.lease.id, parked.reason) for parked in found]
 
     def _move(self, at: Instant) -> list[Event]:
@@ -174,8 +187,13 @@ class Pool:
             after is not before and (after in RELEASING_CAPACITY) != (before in RELEASING_CAPACITY)
         ):
             scheduler.devices_changed(_devices_of(held, holds))
+            self._room_changed = True
         if held is not None and (holds is not held or lease.tenant != tenant):
             scheduler.usage_decreased(tenant)
+        if after is LeaseState.PARKED:
+            self._parked[lease.id] = None
+        elif before is LeaseState.PARKED:
+            self._parked.pop(lease.id, None)
         if after is LeaseState.ACTIVE and parkability.can_park(self.state, lease):
             self._parkable[lease.id] = None
         elif self._parkable:

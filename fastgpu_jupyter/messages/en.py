@@ -378,6 +378,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "park.health": "It moves to another GPU, because its own is unhealthy or is being emptied.",
     "park.restart": "It moves to another GPU without its memory, because its kernel is restarted.",
     "park.idle_policy": "No cell had run and its GPU had not been used for as long as the idle policy allows.",
+    "park.ahead": "No cell had run for a while, and parked notebooks need room to resume at once.",
     # -- the idle policy ---------------------------------------------------------------------------------------------
     "idle.notified": (
         "No cell has run and its GPU has not been used for {idle_ms}. It is billed all the same: park it or release it "

@@ -414,6 +414,7 @@ MESSAGES: dict[str, str] = {
     "end.idle_released": "已释放，因为 {idle_ms} 内没有单元格运行，其 GPU 也未被使用。",
     "end.idle_shut_down": "其内核已关闭，因为 {idle_ms} 内没有单元格运行，其 GPU 也未被使用。",
     "park.idle_policy": "在空闲策略允许的时间内没有单元格运行，其 GPU 也未被使用。",
+    "park.ahead": "一段时间内没有单元格运行，且已挂起的笔记本需要空间以便立即恢复。",
     "idle.notified": "{idle_ms} 内没有单元格运行，其 GPU 也未被使用，但仍在计费：如果现在不需要，请挂起或释放。",
     "idle.park_ahead": "{idle_ms} 内没有单元格运行，其 GPU 也未被使用。如果没有单元格运行，将在 {left_ms} 后挂起；变量和显存内容保留。`%fastgpu snooze` 可推迟。",
     "idle.release_ahead": "{idle_ms} 内没有单元格运行，其 GPU 也未被使用。如果没有单元格运行，将在 {left_ms} 后释放：显存内容将丢失，其他变量保留。`%fastgpu snooze` 可推迟。",

@@ -64,6 +64,7 @@ TEXTS: dict[str, str] = {
     "Move a lease to another device, by parking it, if that lets a waiting request fit.": "如果能让等待中的请求得到容量，则通过挂起将租约移到另一个设备。",
     "Host memory that all parked leases together may take, like '64GiB'. Default: half of what the host has.": "所有已挂起的租约合计可占用的主机内存，例如 '64GiB'。默认：主机内存的一半。",
     "While requests wait, park a lease in which no cell has run for so many seconds; 0 never does. Leases with retention hold, and devices that cannot park, are left alone.": "有请求等待时，挂起已有此秒数没有运行单元格的租约；0 表示不挂起。保留方式为 hold 的租约和不能挂起的设备不受影响。",
+    "Park a lease in which no cell has run for so many seconds before a request waits, as long as a parked lease of some size could not resume at once; 0 never does.": "只要某种规格的已挂起租约不能立即恢复，就在有请求等待之前，挂起已有此秒数没有运行单元格的租约；0 表示不这样做。",
     "While a tenant waits that has been served less, park also a lease that has computed for so many seconds; 0 never does.": "有得到服务较少的租户等待时，也挂起已计算达此秒数的租约；0 表示不挂起。",
     "Other times for leases of some sizes, like {'full': {'park_s': 900, 'release_s': 7200}}; steps that are not named are as above.": "某些规格的租约使用其他时间，例如 {'full': {'park_s': 900, 'release_s': 7200}}；未指明的步骤同上。",
     "Notify the user of a lease that is idle for so many seconds.": "租约空闲达此秒数时通知其用户。",

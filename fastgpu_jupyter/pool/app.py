@@ -330,6 +330,7 @@ class FastGPUPool(CommandApp):
         return Policy(
             idle_ms=round(1000 * parking.idle_s) or None,
             quantum_ms=round(1000 * parking.time_slice_s) or None,
+            ahead_ms=round(1000 * parking.ahead_s) or None,
             parked_bytes_max=parking.host_memory_bytes(),
             defragments=parking.defragment,
             over_limit=OverLimit(sharing.over_limit_action),

@@ -83,6 +83,12 @@ class Parking(Configurable):
         help="While requests wait, park a lease in which no cell has run for so many seconds; 0 never does. "
         "Leases with retention hold, and devices that cannot park, are left alone.",
     ).tag(config=True)
+    ahead_s = Float(
+        0.0,
+        min=0,
+        help="Park a lease in which no cell has run for so many seconds before a request waits, as long as a parked "
+        "lease of some size could not resume at once; 0 never does.",
+    ).tag(config=True)
     time_slice_s = Float(
         0.0,
         min=0,

@@ -164,10 +164,17 @@ class PoolMachine(RuleBasedStateMachine):
             generation = gpu.generation - stale
             self._try(c.ResumeSucceeded(name, generation) if ok else c.ResumeFailed(name, generation, NO))
 
-    @rule(idle_ms=st.sampled_from([None, 0, 5000]), quantum_ms=st.sampled_from([None, 60_000]), moves=st.booleans())
-    def policy(self, idle_ms: int | None, quantum_ms: int | None, moves: bool) -> None:
+    @rule(
+        idle_ms=st.sampled_from([None, 0, 5000]),
+        quantum_ms=st.sampled_from([None, 60_000]),
+        moves=st.booleans(),
+        ahead_ms=st.sampled_from([None, 0, 60_000]),
+    )
+    def policy(self, idle_ms: int | None, quantum_ms: int | None, moves: bool, ahead_ms: int | None) -> None:
         times = IdleTimes(60_000, 120_000, 3 * 60_000, 4 * 60_000)
-        self._try(c.SetPolicy(Policy(idle_ms, quantum_ms, 100 * GIB, moves, idle_policy=IdlePolicy(times))))
+        self._try(
+            c.SetPolicy(Policy(idle_ms, quantum_ms, 100 * GIB, moves, idle_policy=IdlePolicy(times), ahead_ms=ahead_ms))
+        )
 
     @rule(data=st.data(), ago_ms=st.none() | st.integers(0, 10**6), stale=st.integers(0, 1))
     def gpu_use(self, data: st.DataObject, ago_ms: int | None, stale: int) -> None:

@@ -65,8 +65,10 @@ def _reraise(error: Exception) -> None:
     raise error
 
 
-#: Steps of the idle policy come soon, so that a simulation has them.
-POLICY = Policy(idle_policy=IdlePolicy(IdleTimes(10_000, 20_000, 60_000), window_ms=3000, warning_ms=5000))
+#: Steps of the idle policy and parking ahead come soon, so that a simulation has them.
+POLICY = Policy(
+    idle_policy=IdlePolicy(IdleTimes(10_000, 20_000, 60_000), window_ms=3000, warning_ms=5000), ahead_ms=8000
+)
 
 
 class Simulation(HostEvents):

@@ -110,6 +110,7 @@ class ParkReason(StrEnum):
     HEALTH = "health"  #: it goes to another device, because its own is unhealthy or drained
     RESTART = "restart"  #: the same, but without its memory, because its kernel is restarted
     IDLE_POLICY = "idle_policy"  #: nothing used it for as long as the idle policy allows
+    AHEAD = "ahead"  #: no cell ran for long, and a parked lease could not have resumed at once
 
 
 #: Reasons for which a lease is parked only to go on elsewhere.

@@ -34,6 +34,7 @@ class Policy:
     over_limit: OverLimit = OverLimit.PARK
     over_limit_grace_ms: int = 30_000  #: the time from the message to parking, and from there to the end
     idle_policy: IdlePolicy = ONLY_NOTIFY  #: what happens to leases that nothing uses, whether requests wait or not
+    ahead_ms: int | None = None  #: a lease idle for so long may be parked ahead, so that a parked one resumes at once
 
 
 @dataclass(slots=True)

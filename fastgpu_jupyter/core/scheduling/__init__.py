@@ -31,6 +31,7 @@ Algorithms:
 - *Aging*: an overdue request is served before all others, so that every request that fits somewhere is served.
 - *Preemption* follows the order of the queue and takes the least disruptive option for each request
   (:mod:`.claims`, :mod:`.preemption_planner`).
+- *Parking ahead* makes room for parked leases while nothing waits (:mod:`.parking_ahead`).
 
 The decision is the same for every number of hosts. What depends on it is how often reservations are made again: in a
 small pool (:attr:`~..placement.capacity_index.CapacityIndex.small`) after every change and for all first requests; in a

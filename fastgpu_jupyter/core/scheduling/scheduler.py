@@ -16,8 +16,9 @@ from ..accounting.reservations import ReservationGuard
 from ..model.entities import Lease, Priority, Requirements, State
 from ..placement.demand import Exclusion, Placement
 from ..placement.device_share import Devices
+from ..placement.parkability import ParkDecision
 from ..placement.placer import SHADOW_PRICES_EVERY, Placer
-from . import defragmentation, tenant_limits
+from . import defragmentation, parking_ahead, tenant_limits
 from .backfill import RESERVATIONS_MAX, BackfillReservation, BackfillReservations
 from .beside_reservations import other_devices
 from .candidates import Candidates
@@ -219,6 +220,11 @@ class Scheduler:
         """Return a lease to migrate so that a waiting request fits; ``None`` where there is none."""
         unserved = (lease for lease, _ in self.unserved(now_ms))
         return defragmentation.select_lease_to_migrate(self._state, self._placer, unserved, parkable, now_ms)
+
+    def plan_ahead(self, parkable: Iterable[str], parked: Iterable[str], now_ms: int) -> list[ParkDecision]:
+        """Return the leases to park so that the largest parked one could resume at once."""
+        self._begin_decision(now_ms)
+        return parking_ahead.plan_ahead(self._state, self._placer, parkable, parked, now_ms)
 
     # -- questions, which change nothing that a decision depends on ---------------------------------------------------
 

@@ -286,6 +286,7 @@ export const MESSAGES = {
   'mps.too_old': 'it is older than Volta',
   'nested.held': 'The kernel that started this one holds a GPU. If its cell waits for this notebook, neither goes on: stop that cell, run `%fastgpu release` in its notebook, and run this notebook again.',
   'nested.held_by_notebook': 'The kernel that started this one, of {notebook}, holds a GPU. If its cell waits for this notebook, neither goes on: stop that cell, run `%fastgpu release` in its notebook, and run this notebook again.',
+  'park.ahead': 'No cell had run for a while, and parked notebooks need room to resume at once.',
   'park.budget': 'Its budget is spent.',
   'park.defragmentation': 'It moves to another GPU, so that a waiting request fits.',
   'park.fairness': 'Its turn was over, and a tenant that was served less needed the GPU.',
