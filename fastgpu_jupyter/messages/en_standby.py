@@ -21,8 +21,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "standby.cpu_busy": "Processes wait for a processor; one is started when the machine is quiet.",
     "standby.launching": "A kernel is starting; a standby kernel is started after it.",
     "standby.own_limit": (
-        "The pool manager does not answer, or knows no standby kernels. Until it does, this Jupyter server has one "
-        "at most, and only with {percent} % of the memory or less."
+        "The pool manager does not answer, is older, or does not see this Jupyter server's processes. Until it does, "
+        "the server has one standby kernel at most, and only with {percent} % of the memory or less."
     ),
     # -- why a module is not imported ahead ----------------------------------------------------------------------------
     "standby.preload": "{module} is not imported ahead for {kernelspec}: {reason} {detail}",
@@ -40,4 +40,41 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "preload.seeds": "its import seeds or uses a global generator of random numbers.",
     "preload.hangs": "its import does not end.",
     "preload.ends_process": "the process ended during its import.",
+    # -- doctor -------------------------------------------------------------------------------------------------------
+    "standby.doctor_kernels": "standby kernels",
+    "standby.doctor_count": (
+        "{count} of yours with {own_bytes} of memory; on this host {host_count} with {host_bytes}. {budget}"
+    ),
+    "standby.doctor_budget": "All together may have {limit_bytes}.",
+    "standby.doctor_unbounded": (
+        "{count} of yours; their memory is not known, because no pool manager answers that counts them. Until one "
+        "does, each Jupyter server has one at most."
+    ),
+    "standby.doctor_pressure": "memory pressure",
+    "standby.doctor_pressure_unknown": (
+        "not known: this system has no /proc/pressure/memory. Standby kernels end when little memory is available."
+    ),
+    "standby.doctor_starts": "starts of server {pid}",
+    "standby.doctor_used": "{hits} of {starts} used a standby kernel. Cold ones: {reasons}.",
+    "standby.doctor_all_used": "All {starts} used a standby kernel.",
+    "standby.doctor_reason": "{times} of {kernelspec}: {reason} {what}",
+    "standby.doctor_preload": "preload of server {pid}",
+    # -- why a start was cold ------------------------------------------------------------------------------------------
+    "cold.off": "standby kernels are off",
+    "cold.first_use": "the first one in use",
+    "cold.none_ready": "none was ready",
+    "cold.command": "another command",
+    "cold.environment": "another environment",
+    "cold.interpreter": "another interpreter",
+    "cold.system": "libraries of the system have changed",
+    "cold.distributions": "installed packages have changed",
+    "cold.modules": "imported modules have changed",
+    "cold.folder": "the folder of the notebook",
+    "cold.process": "limits, groups or signals of the server have changed",
+    "cold.preload": "other modules to import ahead",
+    "cold.unknown": "not understood",
+    "cold.too_old": "too old",
+    "cold.not_answering": "it did not answer",
+    "cold.died": "it had ended",
+    "cold.budget": "none may be started",
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import Message
 from ..wire.preload import Refusal, RefusalReason
 
 
@@ -41,14 +40,6 @@ class PreloadRefusals:
 
 #: Those of this process.
 refusals = PreloadRefusals()
-
-
-def sentence(kernelspec: str, refusal: Refusal) -> Message:
-    """Return why a module is not imported ahead, for the log and for ``doctor``."""
-    reason = Message(f"preload.{refusal.reason}")
-    return Message.of(
-        "standby.preload", kernelspec=kernelspec, module=refusal.module, reason=reason, detail=refusal.detail
-    )
 
 
 def read_refusal(message: Any) -> Refusal | None:

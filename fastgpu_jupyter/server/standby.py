@@ -21,8 +21,9 @@ from traitlets.config import LoggingConfigurable
 from ..messages import render
 from ..text import printable
 from ..wire.process_identity import start_time
+from ..wire.standby_status import refused_sentence
 from .launches import launches
-from .preload_refusals import PreloadRefused, refusals, sentence
+from .preload_refusals import PreloadRefused, refusals
 from .standby_budget import StandbyBudget, StandbyRules, Waiting, at_low_priority
 from .standby_process import LaunchDetails, NotTaken, StandbyProcess, server_attributes
 from .standby_status_file import StandbyStatusFile
@@ -198,7 +199,7 @@ class StandbyKernels(LoggingConfigurable):
         """End the standby kernels that no launch will take, and those that may not stay; report the others."""
         for standby in self._ready:
             if standby.has_ended:
-                self.budget.died(standby.start.kernelspec, "it ended by itself")
+                self.budget.died(standby.start.kernelspec, MissReason.DIED)
         attributes = server_attributes()
         useful = [one for one in self._ready if await self._is_useful(one, attributes)]
         reported = [
@@ -242,7 +243,7 @@ class StandbyKernels(LoggingConfigurable):
             await self._end([standby])
         except PreloadRefused as error:
             refusals.add(start.kernelspec, error.refusal)
-            self.log.warning("FastGPU: %s", printable(render(sentence(start.kernelspec, error.refusal))))
+            self.log.warning("FastGPU: %s", printable(render(refused_sentence(start.kernelspec, error.refusal))))
             allowed = start._replace(preload=refusals.allowed(start.kernelspec, start.preload))
             self._recent = [allowed if _same(recent, start) else recent for recent in self._recent]
             await self._end([standby])

@@ -1,9 +1,9 @@
 """Whether this server may have and start standby kernels now, by the pool manager's budget and by rules of its own.
 
-The pool manager shares the memory of the host out between the Jupyter servers. Where it does not answer, or is older,
-a bound of this server's own holds: one standby kernel, if it is small. The other rules need no pool manager: a standby
-kernel that is too old ends, a server that is not used has none, one is started when the machine is quiet, and kernels
-that end by themselves are started again after growing pauses.
+The pool manager shares the memory of the host out between the Jupyter servers. Where it does not answer, is older, or
+does not see the processes of this server, a bound of this server's own holds: one standby kernel, if it is small. The
+other rules need no pool manager: a standby kernel that is too old ends, a server that is not used has none, one is
+started when the machine is quiet, and kernels that end by themselves are started again after growing pauses.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ CPU_PRESSURE_PERCENT, CPU_PRESSURE_PERCENT_AFTER_WAIT = 20.0, 80.0
 QUIET_WAIT_S = 60.0
 #: The pause after a standby kernel that ended by itself, and the longest: it doubles each time.
 PAUSE_FIRST_S, PAUSE_MOST_S = 10.0, 3600.0
+#: The pool manager's refusal of a process that it does not see.
+NOT_SEEN = "standby.not_seen"
 #: How long a standby kernel starts at a low priority. Where the processors are never idle it would not get ready.
 LOW_PRIORITY_MAX_S = 5.0
 #: How often, and how long after one another, a priority is set back.
@@ -104,6 +106,7 @@ class StandbyBudget:
         self._wanted: tuple[int, float] | None = None
         self._allowed: frozenset[int] = frozenset()  #: by the last answer of a pool manager
         self._answered_at_s: float | None = None
+        self._unseen = False  #: the pool manager does not see the processes of this server, as those of a container
         self._quiet_awaited_since_s: float | None = None
         self._deaths: dict[str, _Deaths] = {}
         self.refusals: dict[str, Message] = {}  #: why there is none of a kernelspec, as it was when that was last asked
@@ -134,7 +137,7 @@ class StandbyBudget:
         if refusal is not None:
             return refusal
         answer = await self._report(wanted_bytes)
-        if answer is None:
+        if answer is None or self._unseen:
             refusal = await in_thread(own_refusal, wanted_bytes, len(self._kernels), os.getpid())
         elif answer["refusal"] is not None:
             refusal = ReceivedMessage.from_view(answer["refusal"])
@@ -155,9 +158,12 @@ class StandbyBudget:
             if now_s - kernel.since_s >= SURVIVED_S:
                 self._deaths.pop(kernel.kernelspec, None)
         answer = await self._report(None if self._wanted is None else self._wanted[0])
-        if answer is not None:
+        if answer is not None and kernels:
+            refused = [one["refusal"] for one in answer["kernels"] if one["refusal"] is not None]
+            self._unseen = [one["code"] for one in refused] == [NOT_SEEN] * len(kernels)
+        if answer is not None and not self._unseen:
             self._allowed = frozenset(one["pid"] for one in answer["kernels"] if one["refusal"] is None)
-        elif self._answered_at_s is None or now_s - self._answered_at_s > ANSWER_VALID_S:
+        elif self._unseen or self._answered_at_s is None or now_s - self._answered_at_s > ANSWER_VALID_S:
             self._allowed = await in_thread(own_kernels, self._kernels, os.getpid())
         if self._idle() is not None:
             return frozenset()
@@ -327,7 +333,7 @@ def restore_priority(pid: int) -> None:
             _set_autogroup(pid, 0)
             return
         time.sleep(PRIORITY_PAUSE_S)
-    raise BlockingIOError(errno.EAGAIN, "its priority could not be restored")
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def _set_autogroup(pid: int, niceness: int) -> None:

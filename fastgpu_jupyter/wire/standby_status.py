@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import Message
 from .locate import user_runtime_dir
 from .preload import Refusal, RefusalReason
 from .private_files import write_private
@@ -39,6 +40,14 @@ class StandbyStatus(NamedTuple):
     hits: int
     cold: tuple[ColdStarts, ...]
     refused: tuple[tuple[str, Refusal], ...]  #: with the kernelspec
+
+
+def refused_sentence(kernelspec: str, refusal: Refusal) -> Message:
+    """Return why a module is not imported ahead, for the log and for ``doctor``."""
+    reason = Message(f"preload.{refusal.reason}")
+    return Message.of(
+        "standby.preload", kernelspec=kernelspec, module=refusal.module, reason=reason, detail=refusal.detail
+    )
 
 
 def folder() -> Path:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from fastgpu_jupyter.wire import kept_kernels
 from tests.browser.conftest import LabProcess
 from tests.browser.lab_page import LabPage
 from tests.server.test_adoption import OUTLIVES
+from tests.server.test_kept_list import write_orphan
 
 #: JupyterLab tries again 10 to 30 seconds after it found no server.
 RECONNECTED_MS = 60_000
@@ -36,6 +39,22 @@ def test_open_tab_goes_on_by_itself_after_its_server_was_killed(page: Page, lab:
     user.wait_until_idle()
     page.screenshot(path=screenshots / "kept-kernel.png")
     expect(user.run("x + 1000")).to_contain_text("1041")
+    _end_in_panel(user, screenshots)
+
+
+def _end_in_panel(user: LabPage, screenshots: Path) -> None:
+    """A kernel of another root folder, which this server does not adopt, is listed in the panel and ended there."""
+    with subprocess.Popen(["sleep", "1000"]) as kernel:
+        write_orphan("elsewhere.ipynb", kept_kernels.recorded(kernel.pid))
+        user.panel()
+        group = user.page.get_by_role("group", name="Kernels without a server")
+        expect(group).to_contain_text("what it does is unknown")
+        user.page.screenshot(path=screenshots / "kept-kernel-in-panel.png")
+        group.get_by_role("button", name="End the kernel of elsewhere.ipynb").click()
+        user.dialog().get_by_role("button", name="End", exact=True).click()
+        expect(group.get_by_role("status")).to_contain_text("has ended")
+        expect(group).to_be_focused()
+        assert kernel.wait(10) != 0
 
 
 def _session(page: Page) -> Any:

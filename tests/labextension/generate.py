@@ -26,7 +26,7 @@ OUTPUT = LABEXTENSION / "src/generated"
 ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
     "LeaseView", "HistoryView", "QuotaView", "SizeOptions", "AdviceView",
-    "SpendingView", "IntentView",
+    "SpendingView", "IntentView", "KeptKernelList",
     "JobsMessage", "JobsUnreachableMessage", "JobLog", "JobExplanation", "JobDetailsView", "JobsUsage", "PruneReport",
 )  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.

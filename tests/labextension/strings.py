@@ -27,7 +27,7 @@ SOURCE = LABEXTENSION / "locale/zh_CN.json"
 NOT_IN_BROWSER = frozenset({
     "config", "http", "intent", "kernelspec", "launch", "lease", "option", "rates", "request", "size", "tenant",
     "transfer", "units", "users", "version",
-    "call", "cell", "cli", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "progress",
+    "call", "cell", "cli", "cold", "column", "device_state", "enforced", "history", "label", "magic", "note", "profile", "progress",
     "size_effect", "state", "summary", "title", "value", "widget",
     "compare", "job", "job_cell", "job_state", "job_view", "job_words",
     "device_access", "doctor", "doctor_state", "fsck", "help", "kept", "mig_mode", "pool_process", "pool_start", "standby",

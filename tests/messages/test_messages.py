@@ -23,6 +23,7 @@ from fastgpu_jupyter.core.scheduling.next_to_yield import YieldState
 from fastgpu_jupyter.errors import Conflict, HostFault, Message
 from fastgpu_jupyter.messages import Plural, catalogue, joined, language, render, sentence_of, text_of, view_of, zh_CN
 from fastgpu_jupyter.pool.devices.diagnosis import FindingState
+from fastgpu_jupyter.server.start_match import MissReason
 from fastgpu_jupyter.wire.job_states import JobState
 from fastgpu_jupyter.wire.preload import RefusalReason
 from fastgpu_jupyter.wire.schemas.kept_kernel import KEPT_STATES
@@ -40,6 +41,7 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"size_effect.{effect.value}": frozenset() for effect in SizeEffect},
     **{f"enforced.{enforcement.value}": frozenset() for enforcement in Enforcement},
     **{f"preload.{reason.value}": frozenset() for reason in RefusalReason},
+    **{f"cold.{reason.value}": frozenset() for reason in MissReason},
     **{f"kept_state.{state}": frozenset() for state in KEPT_STATES},
     **{f"holder.{state.value}": frozenset({"holder"}) for state in YieldState if state is not YieldState.NOT_PARKABLE},
 }

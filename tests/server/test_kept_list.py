@@ -17,14 +17,14 @@ from tests.server.conftest import Running
 KERNEL = "00000000-0000-4000-8000-00000000000{}"
 
 
-def record(number: int, kernel: RecordedProcess | None) -> Path:
-    """Write the record of a kernel whose server has ended."""
+def write_orphan(notebook: str, kernel: RecordedProcess | None, number: int = 9) -> Path:
+    """Write the record of a kernel whose server, of another root folder, has ended; return its path."""
     with subprocess.Popen(["true"]) as server:
         gone = kept_kernels.recorded(server.pid)
     assert gone is not None
     kept = KeptKernel(
         kernel_id=KERNEL.format(number), kernelspec="fastgpu", user=os.getuid(), root="/elsewhere", keep="crash",
-        orphan_after_s=60, server=gone, kernel=kernel, connection_file="/nowhere.json", notebook=f"{number}.ipynb",
+        orphan_after_s=60, server=gone, kernel=kernel, connection_file="/nowhere.json", notebook=notebook,
         created_at=0,
     )  # fmt: skip
     return kept_kernels.write(kept)
@@ -42,11 +42,11 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 def test_kernels_without_a_server_are_listed_and_ended(running: Running, sleeper: subprocess.Popen[bytes]) -> None:
     jupyter = running.jupyter
     assert jupyter.call("GET", "fastgpu/api/kept_kernels") == (200, {"kernels": []})
-    path = record(1, kept_kernels.recorded(sleeper.pid))
+    path = write_orphan("1.ipynb", kept_kernels.recorded(sleeper.pid), 1)
     stated = json.dumps({"boot_id": "", "pid": 1, "start_time": 1, "orphaned_at": 17, "ends_at": True}).encode()
     kept_kernels.identity_path(path).write_bytes(stated)
-    ended = record(2, RecordedProcess(boot_id="another", pid=sleeper.pid, start_time=1))
-    starting = record(3, None)
+    ended = write_orphan("2.ipynb", RecordedProcess(boot_id="another", pid=sleeper.pid, start_time=1), 2)
+    starting = write_orphan("3.ipynb", None, 3)
 
     _, answer = jupyter.call("GET", "fastgpu/api/kept_kernels")
     first, second = answer["kernels"]

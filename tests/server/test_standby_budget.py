@@ -33,12 +33,13 @@ GIB = 2**30
 
 
 class FakePool:
-    """A pool manager that refuses what it is told to, and notes what was reported."""
+    """A pool manager that refuses what a test wants, and notes what was reported."""
 
     def __init__(self) -> None:
         self.reports: list[tuple[list[int], int | None]] = []
         self.refused_pids: set[int] = set()
         self.refusal: str | None = None
+        self.code = "standby.budget"  #: of refused kernels
         self.error: FastGPUError | None = None
 
     def report_standby(self, kernels: Any, wanted_bytes: int | None) -> Any:
@@ -50,15 +51,15 @@ class FakePool:
                 {
                     "pid": one["pid"],
                     "memory_bytes": 1,
-                    "refusal": self.view() if one["pid"] in self.refused_pids else None,
+                    "refusal": self.view(self.code) if one["pid"] in self.refused_pids else None,
                 }
                 for one in kernels
             ],
-            "refusal": None if self.refusal is None else self.view(),
+            "refusal": None if self.refusal is None else self.view(self.refusal),
         }
 
-    def view(self) -> dict[str, Any]:
-        return {"code": self.refusal or "standby.budget", "params": {}, "text": ""}
+    def view(self, code: str) -> dict[str, Any]:
+        return {"code": code, "params": {}, "text": ""}
 
 
 class World:
@@ -191,7 +192,7 @@ def test_server_of_a_silent_or_older_pool_has_one_small_standby_kernel(
     assert world.report(world.kernel(1)) == set()
 
 
-def test_answer_of_a_pool_holds_for_a_minute_after_it_went_away(memory: list[MemoryDomain]) -> None:
+def test_answer_of_a_pool_holds_for_a_minute_after_its_end(memory: list[MemoryDomain]) -> None:
     world = World()
     assert world.report(world.kernel(1), world.kernel(2)) == {1, 2}
     world.pool.error = PoolSilent("restarts")
@@ -199,6 +200,17 @@ def test_answer_of_a_pool_holds_for_a_minute_after_it_went_away(memory: list[Mem
     assert world.report(world.kernel(1), world.kernel(2)) == {1, 2}
     world.now_s += 1
     assert world.report(world.kernel(1), world.kernel(2)) == {1}
+
+
+def test_server_whose_processes_the_pool_does_not_see_has_one_small_standby_kernel(memory: list[MemoryDomain]) -> None:
+    world = World()
+    world.pool.refused_pids = {1, 2}
+    world.pool.code = "standby.not_seen"
+    assert world.report(world.kernel(1), world.kernel(2)) == {1}
+    assert world.refusal() == "standby.own_limit"
+    world.pool.refused_pids = {1}  # it has ended just now, and the other one is seen
+    assert world.report(world.kernel(1), world.kernel(2)) == {2}
+    assert world.refusal() is None
 
 
 def test_own_bound_without_known_memory_or_under_pressure_is_none(memory: list[MemoryDomain]) -> None:

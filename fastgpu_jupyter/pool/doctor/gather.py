@@ -14,6 +14,7 @@ from ...wire.server_end import end_with_server, running_servers
 from ..devices.diagnosis import HostFacts
 from ..devices.registry import DRIVERS, AllDeviceFiles
 from ..host import lease_groups, machine, pid_namespace
+from . import standby
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class MachineFacts:
     host: HostFacts
     drivers: Mapping[str, Any]  #: each driver's own facts, by its name
     servers: Sequence[ServerFacts] = ()  #: this user's Jupyter servers
+    standby: standby.StandbyFacts | None = None  #: ``None``: not looked for
 
 
 def gather(root: Path = Path("/")) -> MachineFacts:
@@ -47,7 +49,8 @@ def gather(root: Path = Path("/")) -> MachineFacts:
         device_access_refusal=lease_groups.unsupported_reason(AllDeviceFiles()),
     )
     servers = tuple(ServerFacts(pid, folder, end_with_server(pid)) for pid, folder in running_servers())
-    return MachineFacts(host, {driver.name: driver.doctor.gather(root) for driver in DRIVERS}, servers)
+    drivers = {driver.name: driver.doctor.gather(root) for driver in DRIVERS}
+    return MachineFacts(host, drivers, servers, standby.gather())
 
 
 def _cgroup_version(mounted: Path) -> int | None:

@@ -8,6 +8,7 @@ from ...errors import Message
 from ...units import GIB
 from ..devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts, command
 from ..devices.registry import DRIVERS
+from . import standby
 from .gather import MachineFacts, ServerFacts
 
 
@@ -18,7 +19,8 @@ def examine(machine: MachineFacts) -> list[DoctorFinding]:
         findings += driver.doctor.findings(machine.host, machine.drivers[driver.name])
     if verdict(machine) is DoctorVerdict.SERVES:
         findings += [*_device_access(machine.host), *_processes(machine.host)]
-    return [*findings, *map(_kept_kernels, machine.servers)]
+    findings += map(_kept_kernels, machine.servers)
+    return findings if machine.standby is None else [*findings, *standby.findings(machine.standby)]
 
 
 def verdict(machine: MachineFacts) -> DoctorVerdict:

@@ -500,6 +500,32 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     }
   },
   KeepaliveMessage: { type: 'object', properties: { type: { enum: ['keepalive'] } } },
+  KeptKernelList: {
+    type: 'object',
+    properties: { kernels: { type: 'array', items: { $ref: 'KeptKernelView' } } }
+  },
+  KeptKernelView: {
+    type: 'object',
+    properties: {
+      ends_at: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      kernel_id: { type: 'string' },
+      kernelspec: { type: 'string' },
+      lease_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      memory_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      root: { type: 'string' },
+      since: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      state: {
+        enum: ['starting', 'running', 'waiting', 'idle', 'unknown'],
+        type: 'string'
+      }
+    }
+  },
   LeaseEnforcementView: {
     type: 'object',
     properties: {

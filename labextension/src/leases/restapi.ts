@@ -8,6 +8,7 @@ import type {
   HistoryView,
   IntentBody,
   IntentView,
+  KeptKernelList,
   LeaseView,
   QuotaView,
   SizeOptions,
@@ -25,6 +26,7 @@ import {
   readAdvice,
   readHistory,
   readIntent,
+  readKeptKernels,
   readLease,
   readMessage,
   readQuota,
@@ -142,6 +144,16 @@ export class LeaseAPI extends ServerAPI implements ILeaseAPI, IQuotaAPI, ISpendi
 
   requestLease(kernelId: string, body: object, key: string): Promise<LeaseView> {
     return this._requestLease(`kernels/${encodeURIComponent(kernelId)}/lease`, post(body, key));
+  }
+
+  /** Return the kernels that run on without a server and that this one has not adopted. */
+  keptKernels(): Promise<KeptKernelList> {
+    return this.requestJSON('kept_kernels', { method: 'GET', cache: 'no-store' }, readKeptKernels);
+  }
+
+  /** End such a kernel, and return those that are left. */
+  endKept(kernelId: string): Promise<KeptKernelList> {
+    return this.requestJSON(`kept_kernels/${encodeURIComponent(kernelId)}`, { method: 'DELETE' }, readKeptKernels);
   }
 
   /** Return the sizes that a lease, or a new request, can have. */

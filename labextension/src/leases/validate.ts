@@ -15,6 +15,7 @@ import type {
   JobLog,
   JobsUsage,
   JobView,
+  KeptKernelList,
   LeaseView,
   PruneReport,
   QuotaView,
@@ -369,6 +370,11 @@ export function readPermission(value: any, resource: string, action: string): bo
 /** Return the validated amounts of what the user has spent. */
 export function readSpending(value: unknown): SpendingView {
   return read(SCHEMAS.SpendingView, value, 'spending');
+}
+
+/** Return a validated list of kernels without a server. */
+export function readKeptKernels(value: unknown): KeptKernelList {
+  return read(SCHEMAS.KeptKernelList, value, 'kept kernels');
 }
 
 /** Return a validated history, whose series must have the same length. */

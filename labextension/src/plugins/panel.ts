@@ -27,6 +27,9 @@ import type { IPanelChoices } from '../views/panelsections';
 import { DEFAULT_CHOICES, SECTIONS } from '../views/panelsections';
 import { saveFile } from '../views/savefile';
 
+/** Loaded when the panel is first shown. */
+const KeptKernels = React.lazy(async () => ({ default: (await import('../views/keptkernels')).KeptKernels }));
+
 const PLUGIN_ID = 'fastgpu-jupyter:panel';
 
 const PANEL_ID = 'fastgpu-panel';
@@ -82,6 +85,12 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
         trans,
         language: used.languageCode
       }),
+      renderKept: canAct =>
+        React.createElement(
+          React.Suspense,
+          { fallback: null },
+          React.createElement(KeptKernels, { api, canAct, trans, language: used.languageCode })
+        ),
       trans,
       language: used.languageCode,
       onRelease: lease => {

@@ -43,6 +43,8 @@ export interface ILeasesProps extends ITextContext, ILeaseCallbacks {
   readonly now: number;
   readonly choices: IListChoices;
   readonly onChoose: (choices: IListChoices) => void;
+  /** Draw the kernels that run on without a server. */
+  readonly renderKept?: (canAct: boolean) => React.JSX.Element;
 }
 
 /** The content of the section *My leases*. */
@@ -65,6 +67,7 @@ export function LeasesSection(props: ILeasesProps): React.JSX.Element {
           ))}
         </ul>
       )}
+      {props.renderKept?.(props.canAct)}
       {!leases.some(isOpen) && (
         <div className="fg-Empty">
           <p>

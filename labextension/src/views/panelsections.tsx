@@ -51,7 +51,7 @@ export const DEFAULT_CHOICES: IPanelChoices = {
 export interface ISectionCallbacks
   extends Pick<
       ILeasesProps,
-      'onRelease' | 'onAction' | 'onResize' | 'onOpenNotebook' | 'onOpenLauncher' | 'onLoadHistory'
+      'onRelease' | 'onAction' | 'onResize' | 'onOpenNotebook' | 'onOpenLauncher' | 'onLoadHistory' | 'renderKept'
     >,
     Pick<ISpendingProps, 'onStatement' | 'onDashboard' | 'advice'>,
     IJobCallbacks,

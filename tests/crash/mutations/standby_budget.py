@@ -85,6 +85,6 @@ MUTATIONS = (
         "a server has as many standby kernels as it likes while no pool manager answers",
         Guarantee.ENFORCEMENT,
         (Edit(of_server.own_kernels, "small[:1]", "small"),),
-        Fails(test_server.test_answer_of_a_pool_holds_for_a_minute_after_it_went_away),
+        Fails(test_server.test_answer_of_a_pool_holds_for_a_minute_after_its_end),
     ),
 )
