@@ -85,9 +85,10 @@ def configurable_classes() -> list[type[Configurable]]:
     from fastgpu_jupyter.pool.app import FastGPUPool
     from fastgpu_jupyter.server.extension import FastGPUExtension
     from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
+    from fastgpu_jupyter.server.standby import StandbyKernels
 
     own = [cls for cls in FastGPUPool.classes if cls.__module__.startswith("fastgpu_jupyter")]
-    return [FastGPUPool, *own, FastGPUProvisioner, FastGPUExtension, Jobs]
+    return [FastGPUPool, *own, FastGPUProvisioner, FastGPUExtension, StandbyKernels, Jobs]
 
 
 def own_traits(cls: type[Configurable]) -> Iterator[tuple[str, Any]]:

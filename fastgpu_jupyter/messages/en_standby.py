@@ -77,4 +77,13 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cold.not_answering": "it did not answer",
     "cold.died": "it had ended",
     "cold.budget": "none may be started",
+    "cold.cpu_busy": "processes waited for a processor",
+    "cold.launching": "another kernel was starting",
+    "cold.low_memory": "little memory was available",
+    "cold.not_seen": "the pool manager does not see this server's processes",
+    "cold.own_limit": "no pool manager answered that counts them",
+    "cold.pressure": "processes waited for memory",
+    "cold.server_idle": "the server had not been used",
+    "cold.too_many_servers": "too many servers have them",
+    "cold.unknown_memory": "the memory of this host is not known",
 }

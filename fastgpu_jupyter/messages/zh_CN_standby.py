@@ -62,4 +62,13 @@ MESSAGES: dict[str, str] = {
     "cold.not_answering": "没有应答",
     "cold.died": "已结束",
     "cold.budget": "不允许启动",
+    "cold.cpu_busy": "有进程在等待处理器",
+    "cold.launching": "另一个内核正在启动",
+    "cold.low_memory": "可用内存不足",
+    "cold.not_seen": "资源池管理器看不到此服务器的进程",
+    "cold.own_limit": "没有会统计备用内核的资源池管理器响应",
+    "cold.pressure": "有进程在等待内存",
+    "cold.server_idle": "服务器未被使用",
+    "cold.too_many_servers": "拥有备用内核的服务器过多",
+    "cold.unknown_memory": "此主机的内存大小未知",
 }

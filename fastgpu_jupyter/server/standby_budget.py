@@ -39,11 +39,11 @@ ANSWER_VALID_S = 60.0
 START_MAX_S, WANTED_S = 60.0, 30.0
 #: What the standby kernel of a server may take whose pool manager does not answer, of the memory of host or group.
 OWN_PERCENT = 1
-#: Percentages of the time in which processes wait: for memory, from which there are no standby kernels; for a
-#: processor, from which none is started, at first and after one was awaited for so long.
+#: Percentage of the time in which processes wait for memory from which there are no standby kernels.
 MEMORY_PRESSURE_PERCENT = 5.0
-CPU_PRESSURE_PERCENT, CPU_PRESSURE_PERCENT_AFTER_WAIT = 20.0, 80.0
-QUIET_WAIT_S = 60.0
+#: For how long a quiet machine has been awaited, and the percentage of the time in which processes wait for a processor
+#: from which none is started then. A machine that computes all the time gets one after five minutes each.
+CPU_PRESSURE_PERCENT = ((0.0, 20.0), (60.0, 80.0), (300.0, 101.0))
 #: The pause after a standby kernel that ended by itself, and the longest: it doubles each time.
 PAUSE_FIRST_S, PAUSE_MOST_S = 10.0, 3600.0
 #: The pool manager's refusal of a process that it does not see.
@@ -287,7 +287,7 @@ def busy(cpu: Pressure | None, load: float | None, launches: int, waited_s: floa
     """
     if launches:
         return Message.of("standby.launching")
-    limit = CPU_PRESSURE_PERCENT if waited_s < QUIET_WAIT_S else CPU_PRESSURE_PERCENT_AFTER_WAIT
+    limit = next(percent for since_s, percent in reversed(CPU_PRESSURE_PERCENT) if waited_s >= since_s)
     # Without the pressure: a load of 1 for each processor is about where processes begin to wait.
     waits = cpu.avg10 if cpu is not None else 0.0 if load is None else 100.0 * max(0.0, 1.0 - 1.0 / max(load, 1.0))
     return Message.of("standby.cpu_busy") if waits >= limit else None

@@ -23,6 +23,7 @@ from fastgpu_jupyter.core.scheduling.next_to_yield import YieldState
 from fastgpu_jupyter.errors import Conflict, HostFault, Message
 from fastgpu_jupyter.messages import Plural, catalogue, joined, language, render, sentence_of, text_of, view_of, zh_CN
 from fastgpu_jupyter.pool.devices.diagnosis import FindingState
+from fastgpu_jupyter.pool.doctor.standby import BOUNDS
 from fastgpu_jupyter.server.start_match import MissReason
 from fastgpu_jupyter.wire.job_states import JobState
 from fastgpu_jupyter.wire.preload import RefusalReason
@@ -42,6 +43,7 @@ OF_ENUMERATIONS: Mapping[str, frozenset[str]] = {
     **{f"enforced.{enforcement.value}": frozenset() for enforcement in Enforcement},
     **{f"preload.{reason.value}": frozenset() for reason in RefusalReason},
     **{f"cold.{reason.value}": frozenset() for reason in MissReason},
+    **{f"cold.{bound}": frozenset() for bound in BOUNDS},
     **{f"kept_state.{state}": frozenset() for state in KEPT_STATES},
     **{f"holder.{state.value}": frozenset({"holder"}) for state in YieldState if state is not YieldState.NOT_PARKABLE},
 }

@@ -236,7 +236,8 @@ def test_machine_is_busy_while_kernels_start_or_processes_wait() -> None:
     assert code(busy(Pressure(19.9, 90.0), 50.0, 0, 0.0)) is None  # the last 10 seconds, not the load
     assert code(busy(Pressure(20.0, 0.0), 0.0, 0, 0.0)) == "standby.cpu_busy"
     assert code(busy(Pressure(20.0, 0.0), 0.0, 0, 60.0)) is None
-    assert code(busy(Pressure(80.0, 0.0), 0.0, 0, 600.0)) == "standby.cpu_busy"
+    assert code(busy(Pressure(80.0, 0.0), 0.0, 0, 299.0)) == "standby.cpu_busy"
+    assert code(busy(Pressure(100.0, 0.0), 0.0, 0, 300.0)) is None
 
 
 def test_machine_without_known_pressure_is_busy_by_its_load() -> None:

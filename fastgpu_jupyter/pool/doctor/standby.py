@@ -16,6 +16,18 @@ from ..devices.diagnosis import DoctorFinding, FindingState
 
 #: How long the pool manager may take to answer.
 ANSWER_S = 2.0
+#: The bounds because of which there was none, beside those that are reasons themselves.
+BOUNDS = (
+    "cpu_busy",
+    "launching",
+    "low_memory",
+    "not_seen",
+    "own_limit",
+    "pressure",
+    "server_idle",
+    "too_many_servers",
+    "unknown_memory",
+)
 #: The reasons of cold starts that are shown, the most frequent first.
 REASONS_MAX = 6
 
@@ -95,10 +107,12 @@ def _starts(server: StandbyStatus) -> Iterator[DoctorFinding]:
 
 
 def _reason(cold: ColdStarts) -> Message:
+    bound = cold.what.removeprefix("standby.")
+    is_bound = bound in BOUNDS and bound != cold.what
     return Message.of(
         "standby.doctor_reason",
         times=cold.times,
         kernelspec=cold.kernelspec,
-        reason=Message(f"cold.{cold.reason}"),
-        what=f"({cold.what})" if cold.what else "",
+        reason=Message(f"cold.{bound if is_bound else cold.reason}"),
+        what="" if is_bound or not cold.what else f"({cold.what})",
     )

@@ -22,7 +22,7 @@ from ...units import MICRO
 from ..devices.driver import DeviceUsage, Sample
 from ..standby_budget import StandbyRefusal
 from ..supervisor import TASKS
-from .standby import StandbyReading
+from .standby import NO_STANDBY_KERNELS, StandbyReading
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -64,7 +64,7 @@ class MetricsSnapshot(NamedTuple):
     at: Instant
     foreign: Mapping[str, int]  #: processes without a lease, by device
     failures: Mapping[str, int]  #: internal errors of background tasks, by task
-    standby: StandbyReading
+    standby: StandbyReading = NO_STANDBY_KERNELS
 
 
 class Metrics:

@@ -89,6 +89,10 @@ class StandbyReading(NamedTuple):
     refusals: Mapping[StandbyRefusal, int]
 
 
+#: The reading of a host without standby kernels.
+NO_STANDBY_KERNELS = StandbyReading(Totals(0, 0, 0, None), Counter())
+
+
 class _Seen(NamedTuple):
     """A reported kernel that is a child of the server."""
 

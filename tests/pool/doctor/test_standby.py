@@ -61,5 +61,9 @@ def test_doctor_lists_cold_starts_by_reason_and_refused_preloads() -> None:
     )
     assert finding["preload of server 7"].state == "off"
     assert finding["preload of server 7"].detail.startswith("torch is not imported ahead for fastgpu:")
+    busy = SERVER._replace(cold=(ColdStarts("fastgpu", "budget", 2, "standby.cpu_busy"),))
+    assert found(StandbyFacts(listed(), [busy]))["starts of server 7"].detail == (
+        "0 of 2 used a standby kernel. Cold ones: 2 of fastgpu: processes waited for a processor."
+    )
     newer = SERVER._replace(cold=(ColdStarts("fastgpu", "of_a_newer_version", 1, ""),))
     assert "of_a_newer_version" in found(StandbyFacts(listed(), [newer]))["starts of server 7"].detail

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 
 import pytest
 from prometheus_client.metrics_core import Metric
@@ -16,7 +15,6 @@ from fastgpu_jupyter.core.scheduling.queue_report import QueueReport
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.pool.devices.driver import DeviceUsage, Sample
 from fastgpu_jupyter.pool.monitors.metrics import BUCKETS_S, Histogram, Metrics, MetricsSnapshot
-from fastgpu_jupyter.pool.monitors.standby import StandbyReading, Totals
 from fastgpu_jupyter.wire.client import new_token
 from tests.core.world import World, spec
 from tests.pool.conftest import Serve
@@ -36,7 +34,6 @@ def now(state: State, usage: Sample | None = None) -> MetricsSnapshot:
         at=state.last,
         foreign={},
         failures={},
-        standby=StandbyReading(Totals(0, 0, 0, None), Counter()),
     )
 
 
