@@ -30,7 +30,7 @@ class PreloadRefusals:
         self._refused[kernelspec, refusal.module] = refusal
 
     def allowed(self, kernelspec: str, modules: Sequence[str]) -> tuple[str, ...]:
-        """Return those of ``modules`` that were not refused, and not those after one that might need it."""
+        """Return those of ``modules`` that were not refused."""
         return tuple(name for name in modules if (kernelspec, name) not in self._refused)
 
     def all(self) -> dict[tuple[str, str], Refusal]:

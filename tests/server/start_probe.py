@@ -83,7 +83,8 @@ def of_process() -> dict[str, Any]:
         "cgroup", "cmdline", "comm", "coredump_filter", "limits", "oom_score_adj", "personality", "timerslack_ns",
     )}  # fmt: skip
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
-    for name in (*(name for name in status if name.startswith(("Vm", "Rss", "Huge", "NS"))), "State", "Pid", "Tgid",
+    of_moment = ("Vm", "Rss", "Huge", "NS", "SigQ")
+    for name in (*(name for name in status if name.startswith(of_moment)), "State", "Pid", "Tgid",
                  "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"):  # fmt: skip
         status.pop(name, None)
     mask = os.umask(0o22)

@@ -80,7 +80,7 @@ def test_launch_is_cold_where_the_standby_kernel_does_not_answer(host: StandbyHo
 
 #: What users have set up to run at the start of each kernel.
 USER_FILES = {
-    "startup.py": "note('PYTHONSTARTUP')",
+    "startup.py": "note('PYTHONSTARTUP')\nraise ValueError('from PYTHONSTARTUP')",
     "ipython/profile_default/startup/00-first.py": "note('startup file')\nimport os\nstarted = os.getcwd()",
     "ipython/profile_default/startup/01-fails.py": "raise ValueError('from a startup file')",
     "ipython/profile_default/ipython_config.py": """
@@ -118,14 +118,18 @@ def test_kernel_from_standby_equals_a_cold_one(host: StandbyHost, tmp_path: Path
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(NOTE.format(log=str(log)) + code)
+    home = tmp_path / "home"
     variables = {
+        "HOME": str(home),  # it is there only while the standby kernel starts
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "PYTHONSTARTUP": str(tmp_path / "startup.py"),
         "PYTHONHASHSEED": "0",  # else sets have another order
     }
     _, cold = seen_by(host, folder, **variables)
     ran_at_start = ["configuration", "PYTHONSTARTUP", "startup file"]
+    home.mkdir()
     ready = host.ready(**variables)
+    home.rmdir()
     assert log.read_text().split("\n")[:-1] == ran_at_start  # nothing of it has run in the standby kernel
     pid, standby = seen_by(host, folder, **variables)
     assert pid == ready.pid
