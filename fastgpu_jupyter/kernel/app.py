@@ -65,6 +65,13 @@ class IPKernelApp(kernelapp.IPKernelApp):
         ipykernel: Any = super()
         ipykernel.load_config_file(*args, **named)
 
+    def init_shell(self) -> None:
+        """Take the shell of the kernel, with modules that were imported before it."""
+        ipykernel: Any = super()
+        ipykernel.init_shell()
+        if (preload_modules := sys.modules.get(f"{__package__}.preload_modules")) is not None:
+            preload_modules.finish()
+
     def init_heartbeat(self) -> None:
         """Bind the last of the sockets."""
         ipykernel: Any = super()

@@ -13,6 +13,7 @@ import random
 import resource
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -31,6 +32,8 @@ GENERATORS: Mapping[str, Callable[[Any], str]] = {
     "numpy.random": lambda module: repr(module.get_state(legacy=False)),
     "torch.random": lambda module: repr(module.get_rng_state().tolist()),
 }
+#: Filters of warnings that the modules have set.
+_filters: list[Any] = []
 
 
 def run(
@@ -41,6 +44,7 @@ def run(
     ``launch_variables`` are set at the hand-over only. ``begins`` is called with each name, because the import of a
     module may end the process or never end.
     """
+    before = list(warnings.filters)
     # It asks for the working directory, where processes that it spawns begin; the hand-over tells it that.
     import_module("multiprocessing.process")
     for name in names:
@@ -48,7 +52,23 @@ def run(
         refusal = _import(name, launch_variables)
         if refusal is not None:
             return refusal
+    _filters[:] = [one for one in warnings.filters if one not in before]
     return None
+
+
+def finish() -> None:
+    """Do again what the shell, which a notebook's import comes after, has changed since: before any code of the user's.
+
+    The filters of the modules go before those of IPython, and other processes find the notebook's ``__main__``.
+    """
+    for action, message, category, module, line in reversed(_filters):
+        warnings.filterwarnings(action, _pattern(message), category, _pattern(module), line)
+    _filters.clear()
+    sys.modules["__mp_main__"] = sys.modules["__main__"]
+
+
+def _pattern(expression: Any) -> str:
+    return "" if expression is None else str(expression.pattern)
 
 
 def _import(name: str, launch_variables: Collection[str]) -> Refusal | None:

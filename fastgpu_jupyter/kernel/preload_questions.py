@@ -52,7 +52,7 @@ def questions(launch_variables: Collection[str]) -> Iterator[list[Question]]:
             for name in ("start_new_thread", "start_new")
         ),
     ]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in replaced]
     named: Any = builtins
     named.get_ipython = get_ipython
     for owner, name, value in replaced:
@@ -63,7 +63,10 @@ def questions(launch_variables: Collection[str]) -> Iterator[list[Question]]:
         preview.compare()
         asked.is_over = True
         for owner, name, value in before:
-            setattr(owner, name, value)
+            if value is None:  # IPython finds it when it is asked for
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
         with contextlib.suppress(AttributeError):
             del named.get_ipython
 

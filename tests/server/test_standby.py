@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import isolate
-from tests.helpers import PoolProcess, alive
+from tests.helpers import Kernel, PoolProcess, alive
 from tests.server import start_probe
 from tests.server.standby_host import StandbyHost
 from tests.waiting import wait_until
@@ -100,15 +100,22 @@ def note(what):
 def seen_by(host: StandbyHost, folder: Path, **variables: str) -> tuple[int, Any]:
     """The process of a new kernel, and what its first cell finds, without the names of this launch."""
     kernel_id = host.start(cwd=folder, **variables)
-    kernel, pid, manager = host.kernel(kernel_id), host.pid(kernel_id), host.of(kernel_id)
-    out = folder.parent / "seen.json"
+    kernel, pid = host.kernel(kernel_id), host.pid(kernel_id)
+    seen = probed(host, kernel_id, kernel, folder.parent / "seen.json")
+    host.shut_down(kernel_id)
+    return pid, seen
+
+
+def probed(host: StandbyHost, kernel_id: str, kernel: Kernel, out: Path) -> Any:
+    """What the next cell of a kernel finds, without the names of its launch; ``out`` is a file."""
+    pid, manager = host.pid(kernel_id), host.of(kernel_id)
     ran = kernel.run(f"{inspect.getsource(start_probe)}\nsave(get_ipython(), {str(out)!r})")
     assert ran.status == "ok", ran.stream("stderr")
     provisioner: Any = manager.provisioner
     names = [kernel_id, provisioner.lease_id, pid, *manager.ports]
     text = re.sub(rf"\b({'|'.join(re.escape(str(name)) for name in names)})\b", "NAME", out.read_text())
-    host.shut_down(kernel_id)
-    return pid, json.loads(start_probe.THREAD_NUMBER.sub("Thread-N", text))
+    text = re.sub(" at 0x[0-9a-f]+", "", text)
+    return json.loads(start_probe.THREAD_NUMBER.sub("Thread-N", text))
 
 
 def test_kernel_from_standby_equals_a_cold_one(host: StandbyHost, tmp_path: Path) -> None:
