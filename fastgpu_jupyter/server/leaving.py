@@ -29,7 +29,8 @@ async def leave_kernels(server: Any, records: KernelRecords, log: logging.Logger
     with contextlib.suppress(Exception):
         await asyncio.wait_for(server.http_server.close_all_connections(), ANSWER_S)
     await asyncio.gather(*(_leave(manager, records) for manager in kept))
-    log.info("FastGPU: left %d kernels running for the next server; 'jupyter fastgpu kernels' lists them.", len(kept))
+    ids = ", ".join(manager.kernel_id for manager in kept)
+    log.info("FastGPU: left running for the next server ('jupyter fastgpu kernels' lists them): %s", ids)
 
 
 async def _leave(manager: Any, records: KernelRecords) -> None:
