@@ -58,12 +58,12 @@ def kernel_lines(kernels: list[KeptKernelView]) -> list[str]:
         say("column.since"),
         say("column.state"),
         say("column.lease"),
-        say("column.memory"),
+        say("column.host_memory"),
     )
     rows = [
         (
             view["kernel_id"][:ID_WIDTH],
-            purpose(None, view["notebook"]),
+            purpose(None, _in_root(view)),
             word("kept_state", "unknown") if view["since"] is None else format_day_time(view["since"]),
             word("kept_state", view["state"]),
             view["lease_id"] or "-",
@@ -72,6 +72,12 @@ def kernel_lines(kernels: list[KeptKernelView]) -> list[str]:
         for view in kernels
     ]
     return table(head, rows, say("cli.no_kept_kernels"))
+
+
+def _in_root(view: KeptKernelView) -> str | None:
+    """Return the notebook as Jupyter shows it: below the server's root folder."""
+    notebook = view["notebook"]
+    return notebook and notebook.removeprefix(view["root"].rstrip("/") + "/")
 
 
 def _attach(names: list[str]) -> None:

@@ -18,6 +18,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "column.guaranteed": "GUARANTEED",
     "column.health": "HEALTH",
     "column.holds": "HOLDS",
+    "column.host_memory": "HOST MEMORY",
     "column.kernel": "KERNEL",
     "column.lease": "LEASE",
     "column.limit": "LIMIT",

@@ -18,6 +18,7 @@ MESSAGES: dict[str, str] = {
     "column.guaranteed": "保障",
     "column.health": "健康状况",
     "column.holds": "占用",
+    "column.host_memory": "主机内存",
     "column.kernel": "内核",
     "column.lease": "租约",
     "column.limit": "上限",

@@ -40,13 +40,13 @@ def listed() -> list[KeptKernelView]:
 
 
 def found_by(name: str) -> Found:
-    """Return the kept kernel that ``name`` begins the id of, or names the notebook of.
+    """Return the kept kernel that ``name`` begins the id of, or names the notebook of: its path, or a path's end.
 
     Raises :class:`NotFound` if there is none, and :class:`Conflict` if there are several.
     """
     kept = list(_kept())
     found = [one for one in kept if one.record.kernel_id == name]
-    found = found or [one for one in kept if one.record.kernel_id.startswith(name) or one.record.notebook == name]
+    found = found or [one for one in kept if one.record.kernel_id.startswith(name) or _is_notebook(one, name)]
     if not found or not name:
         raise NotFound(Message.of("kept.not_found", kernel=name))
     if len(found) > 1:
@@ -78,6 +78,11 @@ def end(found: Found) -> None:
             process.kill()
             process.wait(END_S)
     kept_kernels.remove_with_connection(claimed)
+
+
+def _is_notebook(found: Found, name: str) -> bool:
+    notebook = found.record.notebook or ""
+    return notebook == name or notebook.endswith(f"/{name}")
 
 
 def _kept() -> list[Found]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastgpu_jupyter.wire import kept_kernels
+from fastgpu_jupyter.errors import Conflict
+from fastgpu_jupyter.wire import kept_kernels, kept_list
 from fastgpu_jupyter.wire.schemas.kept_kernel import KeptKernel, RecordedProcess
 from tests.server.conftest import Running
 
@@ -24,8 +25,8 @@ def write_orphan(notebook: str, kernel: RecordedProcess | None, number: int = 9)
     assert gone is not None
     kept = KeptKernel(
         kernel_id=KERNEL.format(number), kernelspec="fastgpu", user=os.getuid(), root="/elsewhere", keep="crash",
-        orphan_after_s=60, server=gone, kernel=kernel, connection_file="/nowhere.json", notebook=notebook,
-        created_at=0,
+        orphan_after_s=60, server=gone, kernel=kernel, connection_file="/nowhere.json",
+        notebook=f"/elsewhere/{notebook}", created_at=0,
     )  # fmt: skip
     return kept_kernels.write(kept)
 
@@ -53,13 +54,17 @@ def test_kernels_without_a_server_are_listed_and_ended(running: Running, sleeper
     assert first["memory_bytes"] > 0
     known = {"kernelspec": "fastgpu", "root": "/elsewhere", "ends_at": None, "lease_id": None}
     assert first == known | {
-        "kernel_id": KERNEL.format(1), "notebook": "1.ipynb", "state": "unknown", "since": 17,
+        "kernel_id": KERNEL.format(1), "notebook": "/elsewhere/1.ipynb", "state": "unknown", "since": 17,
         "memory_bytes": first["memory_bytes"],
     }  # fmt: skip
     assert second == known | {
-        "kernel_id": KERNEL.format(3), "notebook": "3.ipynb", "state": "starting", "since": None, "memory_bytes": None,
+        "kernel_id": KERNEL.format(3), "notebook": "/elsewhere/3.ipynb", "state": "starting", "since": None,
+        "memory_bytes": None,
     }  # fmt: skip
 
+    assert kept_list.found_by("1.ipynb").path == path
+    with pytest.raises(Conflict):
+        kept_list.found_by(KERNEL.format("")[:20])
     status, answer = jupyter.call("DELETE", f"fastgpu/api/kept_kernels/{KERNEL.format(3)}")
     assert (status, answer["message"].startswith("The kernel ")) == (409, True)
     status, answer = jupyter.call("DELETE", f"fastgpu/api/kept_kernels/{KERNEL.format(2)}")
