@@ -81,6 +81,8 @@ class StandbyKernels(LoggingConfigurable):
         self._ready: list[StandbyProcess] = []
         #: The starts in recent use, the latest last.
         self._recent: list[Start] = []
+        #: Those of them of which there was no launch yet.
+        self._expected: list[Start] = []
         self._launched_at = -REFILL_AFTER_S
         self._status = StandbyStatusFile()
         self._changed = asyncio.Event()
@@ -104,7 +106,8 @@ class StandbyKernels(LoggingConfigurable):
     def expect(self, starts: Sequence[Start]) -> None:
         """Make standby kernels ready for ``starts``, the most likely last, as if there had been launches of them."""
         known = {recent.kernelspec for recent in self._recent}
-        self._recent = [*(start for start in starts if start.kernelspec not in known), *self._recent][-STARTS_MAX:]
+        self._expected = [start for start in starts if start.kernelspec not in known]
+        self._recent = [*self._expected, *self._recent][-STARTS_MAX:]
         self._changed.set()
 
     @property
@@ -170,10 +173,16 @@ class StandbyKernels(LoggingConfigurable):
 
     def note_launch(self, start: Start) -> None:
         """Note that ``start`` is in use, so that a standby kernel for it is made ready again."""
-        self._recent = [*(recent for recent in self._recent if not _same(recent, start)), start][-STARTS_MAX:]
+        others = [recent for recent in self._recent if not _same(recent, start) and not self._was_wrong(recent, start)]
+        self._recent = [*others, start][-STARTS_MAX:]
+        self._expected = [one for one in self._expected if one.kernelspec != start.kernelspec]
         self._launched_at = time.monotonic()
         self._changed.set()
         self._status.used = start
+
+    def _was_wrong(self, recent: Start, start: Start) -> bool:
+        """Whether ``start`` is what was expected as ``recent``."""
+        return recent.kernelspec == start.kernelspec and any(_same(recent, one) for one in self._expected)
 
     # ---- background ----------------------------------------------------------------------------------------------
 
@@ -240,6 +249,7 @@ class StandbyKernels(LoggingConfigurable):
         except NotTaken as error:
             self.log.info("FastGPU: no standby kernels for %s: %s %s", start.kernelspec, *error.miss)
             self._recent = [recent for recent in self._recent if not _same(recent, start)]  # until the next launch
+            self.budget.died(start.kernelspec, error.miss.reason)
             await self._end([standby])
         except PreloadRefused as error:
             refusals.add(start.kernelspec, error.refusal)

@@ -7,9 +7,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from jupyter_client.multikernelmanager import AsyncMultiKernelManager
 
 from fastgpu_jupyter.server import recent_starts
 from fastgpu_jupyter.server.recent_starts import DAYS_MAX, KERNELSPECS_MAX, REPEAT_S
+from fastgpu_jupyter.server.standby import StandbyKernels
+from fastgpu_jupyter.server.start_match import Start
 from fastgpu_jupyter.wire import standby_status
 from fastgpu_jupyter.wire.preload import Refusal, RefusalReason
 from fastgpu_jupyter.wire.standby_status import ColdStarts, StandbyStatus
@@ -82,3 +85,14 @@ def test_server_prepares_what_is_started_most_likely(jupyter: ServerProcess, poo
         assert 'fastgpu_standby_hits_total{kernelspec="fastgpu"} 1.0' in answer.read().decode()
     assert [(one.kernelspec, *one.hidden) for one in recent_starts.read()] == [("fastgpu", "CUDA_VISIBLE_DEVICES")]
     assert jupyter.call("DELETE", f"api/sessions/{session['id']}")[0] == 204
+
+
+def test_an_expectation_that_was_wrong_is_dropped(isolated: Path) -> None:
+    """No standby kernel waits for it any longer; those of other kernelspecs, and of earlier launches, stay."""
+    kernels = StandbyKernels(AsyncMultiKernelManager())
+    expected = [Start(name, ("python",), {"A": "1"}) for name in ("one", "two")]
+    kernels.expect(expected)
+    kernels.note_launch(expected[0]._replace(environment={"A": "2"}))
+    assert [(one.kernelspec, one.environment["A"]) for one in kernels._recent] == [("two", "1"), ("one", "2")]
+    kernels.note_launch(expected[0]._replace(environment={"A": "3"}))
+    assert [one.environment["A"] for one in kernels._recent] == ["1", "2", "3"]

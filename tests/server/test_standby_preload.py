@@ -36,9 +36,10 @@ LOADED = os.getpid()
     "ending": "import os; os._exit(1)",
     "endless": "import time; time.sleep(60)",
 }
-#: What FastGPU's own modules change, which are imported at another moment.
+#: What FastGPU's own threads change at another moment: they import modules, and connect to the pool manager.
 OF_BACKGROUND = re.compile(
-    r"fastgpu_jupyter|/re/_cache/|/modules/(secrets|_?symtable|difflib)|^constants/(secrets|difflib)"
+    r"fastgpu_jupyter|/re/_cache/|/modules/(secrets|difflib)|^constants/(secrets|difflib)"
+    r"|^interpreter/threads|^process/(descriptors|status/Threads)"
 )
 
 
