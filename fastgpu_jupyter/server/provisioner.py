@@ -335,6 +335,10 @@ class FastGPUProvisioner(LocalProvisioner):
             self._standby.give_up()
         if self.process is not None:
             return  # the process runs, and its end will be noticed
+        if self.pid is None and self.parent is not None:
+            self.parent.cleanup_connection_file()  # of a kernel that there never was
+            if self.connection_info:
+                await super().cleanup(restart=False)  # its ports
         # Shielded: a cancelled launch must not leave its lease, which this process would hold until it ends.
         await asyncio.shield(asyncio.ensure_future(in_thread(self._lease.release)))
         await self._remove_record()

@@ -59,11 +59,15 @@ class StandbyHost:
         standby.REFILL_AFTER_S = 0.0
         return wait_until(found, "a standby kernel is ready")
 
-    def start(self, name: str = "fastgpu", cwd: Path | None = None, **variables: str) -> str:
+    def start(
+        self, name: str = "fastgpu", cwd: Path | None = None, encryption: str = "disabled", **variables: str
+    ) -> str:
         """Start a kernel with these variables in its environment; return its id."""
         env = {**os.environ, "JPY_SESSION_NAME": f"{self.folder}/a.ipynb", **variables}
         env.pop("PYTEST_CURRENT_TEST", None)  # another one in each test
         arguments: dict[str, Any] = {"kernel_name": name, "cwd": str(cwd or self.folder), "env": env}
+        if encryption != "disabled":
+            arguments["transport_encryption"] = encryption
         return str(self.call(self.manager.start_kernel(**arguments)))
 
     def kernel(self, kernel_id: str) -> Kernel:

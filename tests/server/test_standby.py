@@ -7,12 +7,17 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from fastgpu_jupyter.errors import Conflict, Message
+from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from tests.conftest import isolate
 from tests.helpers import Kernel, PoolProcess, alive
 from tests.server import start_probe
@@ -48,8 +53,8 @@ def test_launch_takes_the_standby_kernel_which_is_a_kernel_then(host: StandbyHos
     assert kernel.value("(os.getpid(), os.getcwd())") == repr((pid, str(tmp_path)))
     assert kernel.value("os.environ['FASTGPU_SIMULATED'] != '' and 'FASTGPU_STANDBY' not in os.environ") == "True"
     assert host.of(kernel_id).connection_file in Path(f"/proc/{pid}/cmdline").read_text()
-    cell = kernel.send("import time; time.sleep(60)")
-    kernel.client.get_iopub_msg(timeout=10)
+    cell = kernel.send("import time; print('runs', flush=True); time.sleep(60)")
+    kernel.message(cell, "stream")
     host.call(host.of(kernel_id).interrupt_kernel())
     assert kernel.reply(cell)["ename"] == "KeyboardInterrupt"
     host.shut_down(kernel_id)
@@ -76,6 +81,103 @@ def test_launch_is_cold_where_the_standby_kernel_does_not_answer(host: StandbyHo
     wait_until(lambda: not alive(pid), "the process that did not answer has ended")
     assert host.kernel(kernel_id).value("6 * 7") == "42"
     host.shut_down(kernel_id)
+
+
+def test_launch_with_encryption_takes_a_standby_kernel(host: StandbyHost) -> None:
+    pid = host.ready().pid
+    kernel_id = host.start(encryption="required")
+    assert host.pid(kernel_id) == pid
+    assert host.of(kernel_id).curve_publickey
+    assert host.kernel(kernel_id).value("6 * 7") == "42"
+    host.shut_down(kernel_id)
+
+
+def test_launch_that_gets_no_lease_ends_the_standby_kernel(host: StandbyHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, pid = set(connection_files()), host.ready().pid
+
+    def refuse(_: FastGPUProvisioner) -> None:
+        raise Conflict(Message.of("launch.server_stopping"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FastGPUProvisioner, "_acquire", refuse)
+        with pytest.raises(Exception, match="server"):
+            host.start()
+    wait_until(lambda: not alive(pid), "the standby kernel that was taken has ended")
+    assert set(connection_files()) == files
+
+
+def connection_files() -> list[str]:
+    return [path.name for path in Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("kernel-*.json")]
+
+
+#: More starts show leaks of memory, too.
+STARTS = int(os.environ.get("FASTGPU_STANDBY_STARTS", "2"))
+#: What libraries keep of a start once.
+MEMORY_MORE_BYTES = 4 * 2**20
+
+
+def test_starts_and_shutdowns_leave_no_process_descriptor_or_memory(host: StandbyHost) -> None:
+    this = psutil.Process()
+
+    def start_and_shut_down() -> None:
+        kernel_id, pid = host.start(), host.ready().pid
+        assert host.kernel(kernel_id).value("1") == "1"
+        host.shut_down(kernel_id)
+        assert host.ready().pid == pid
+
+    host.ready()
+    start_and_shut_down()  # what the first one keeps
+    descriptors, children, files = this.num_fds(), len(this.children()), len(connection_files())
+    memory = [this.memory_info().rss]
+    for _ in range(STARTS):
+        start_and_shut_down()
+        memory.append(this.memory_info().rss)
+    assert this.num_fds() <= descriptors
+    assert (len(this.children()), len(connection_files())) == (children, files)
+    if STARTS >= 20:
+        half = len(memory) // 2
+        assert memory[-1] - memory[half] < MEMORY_MORE_BYTES, memory
+
+
+#: A server with a standby kernel, whose pid it prints.
+SERVER = """
+import asyncio
+from jupyter_client.multikernelmanager import AsyncMultiKernelManager
+from fastgpu_jupyter.server.standby import StandbyKernels
+
+async def main():
+    manager = AsyncMultiKernelManager()
+    kernels = StandbyKernels(manager, wait_for_quiet=False)
+    kernels.start()
+    await manager.shutdown_kernel(await manager.start_kernel(kernel_name="fastgpu"))
+    while not kernels.waiting:
+        await asyncio.sleep(0.02)
+    print(kernels.waiting[0].pid, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_standby_kernel_ends_with_a_server_that_is_killed(host: StandbyHost) -> None:
+    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True, cwd=host.folder) as server:
+        assert server.stdout is not None
+        pid = int(server.stdout.readline())
+        assert alive(pid)
+        server.kill()
+    wait_until(lambda: not alive(pid), "the standby kernel ends with its server")
+
+
+def test_kernel_without_configuration_equals_a_cold_one(host: StandbyHost, tmp_path: Path) -> None:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    variables = {"IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONHASHSEED": "0"}
+    _, cold = seen_by(host, folder, **variables)
+    ready = host.ready(**variables)
+    pid, standby = seen_by(host, folder, **variables)
+    assert pid == ready.pid
+    assert set(cold["modules"]) <= set(standby["modules"])
+    assert not list(start_probe.differences(cold, standby))
 
 
 #: What users have set up to run at the start of each kernel.
