@@ -31,6 +31,11 @@ HOST_ONLY = 2 * BINS
 CODE_BITS = 11
 CODE_MASK = (1 << CODE_BITS) - 1
 
+# In a bucket, hosts are listed by a number: the kinds that they serve in the high bits, and in the lowest LEVEL_BITS
+# bits the level of their processor cost.
+LEVEL_BITS = 10
+LEVEL_MASK = (1 << LEVEL_BITS) - 1
+
 #: Number of demands of which costs are kept.
 _DEMANDS_MAX = 4096
 
@@ -42,7 +47,8 @@ class BucketCosts:
     device_class: DeviceClass
     units: int
     bins: int
-    #: (lower bound of the cost, code, cost without processors, value taken, kinds used, bucket), cheapest first.
+    #: (lower bound of the cost, code, cost without processors, value taken, kinds used << LEVEL_BITS, bucket), cheapest
+    #: first.
     entries: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
     seen: int = 0  #: number of the class's buckets that have an entry
     by_code: dict[int, tuple[int, int] | None] = field(default_factory=dict)  #: results of :meth:`CostTable.cost`
@@ -109,8 +115,8 @@ class CostTable:
                     )
                 lowest = lost + costs.cheapest_cpu[taken] >> COST_SHIFT
                 free_devices = code - FREE if FREE < code < HOST_ONLY else 0
-                used = self.scarcity.used_by(demand, device_class.number, free_devices)
-                insort(costs.entries, (lowest, code, lost, taken, used, bucket))
+                used = self.scarcity.used_by(demand.devices, device_class.number, free_devices)
+                insort(costs.entries, (lowest, code, lost, taken, used << LEVEL_BITS, bucket))
         costs.seen = len(device_class.buckets)
 
     def cost(self, costs: BucketCosts, code: int, demand: Demand) -> tuple[int, int] | None:

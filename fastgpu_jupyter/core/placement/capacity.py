@@ -30,15 +30,17 @@ class IndexedDevice:
 
 
 class FreeCapacity(NamedTuple):
-    """What is free on the grantable devices of a host, by device class."""
+    """What is free on the grantable devices of a host; pairs begin with the number of a device class."""
 
     value: int  #: packing value of it all
-    values: dict[int, int]
-    devices: dict[int, int]  #: number of devices that are entirely free
-    parts: tuple[tuple[int, int], ...]  #: class and free bins of the devices that are partly used, without repetition
+    values: tuple[tuple[int, int], ...]  #: by class
+    devices: tuple[tuple[int, int], ...]  #: by class, the number of devices that are entirely free
+    parts: tuple[tuple[int, int], ...]  #: free bins of the devices that are partly used, without repetition
 
 
-NOTHING_FREE = FreeCapacity(0, {}, {}, ())
+NOTHING_FREE = FreeCapacity(0, (), (), ())
+#: Kinds of :mod:`.scarcity`, as a set of bits, and the packing value of what could serve each, by its number.
+Several = tuple[int, list[tuple[int, int]]]
 
 
 @dataclass(slots=True)
@@ -53,11 +55,11 @@ class IndexedHost:
     devices: dict[str, IndexedDevice] = field(default_factory=dict)
     rank: int = 0  #: position among all hosts in order of id
     free: FreeCapacity = NOTHING_FREE  #: as of the last look of an index at this host
-    usable: list[tuple[int, int]] = field(default_factory=list)  #: what :mod:`.scarcity` has counted of it
+    several: list[Several] = field(default_factory=list)  #: of it, what serves kinds of several devices
     serves: int = 0  #: the kinds of :mod:`.scarcity` that it serves
-    listed_as: int = 0  #: what its buckets list it by, see :class:`.host_buckets.HostBuckets`
     sort_key: int = 0  #: position of this host within its buckets
-    buckets: list[int] = field(default_factory=list)  #: buckets that list this host
+    #: Buckets that list this host, each with what it is listed by there; see :mod:`.bucket_costs`.
+    buckets: list[tuple[int, int]] = field(default_factory=list)
 
     def has_room(self, demand: Demand, exclusion: Exclusion) -> bool:
         """Return whether the host has the processors and the memory of a demand beside what is excluded."""

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .bucket_costs import COST_SHIFT, HOST_ONLY, BucketCosts, CostTable, DemandCosts
-from .capacity import CPU_MILLI_LIMIT, Capacity, IndexedDevice, IndexedHost, of_one_model
+from .bucket_costs import COST_SHIFT, HOST_ONLY, LEVEL_BITS, LEVEL_MASK, BucketCosts, CostTable, DemandCosts
+from .capacity import CPU_MILLI_LIMIT, NOTHING_FREE, Capacity, IndexedDevice, IndexedHost, of_one_model
 from .cutting_stock import BINS
 from .demand import NO_EXCLUSION, Demand, Exclusion, Placement
 from .device_classes import free_bins, free_capacity
-from .host_buckets import LEVEL_BITS, LEVEL_MASK, RANK_BITS, RANK_MASK, HostBuckets
+from .host_buckets import RANK_BITS, RANK_MASK, HostBuckets
 from .host_filter import HostFilter, HostHeadroom, headroom_of
 from .reference import ReferencePolicy, choices_on
-from .scarcity import SCARCE_COST
 from .shadow_prices import ShadowPrices
 
 #: Number of hosts up to which the reference scan places; ``tests/benchmarks/reference_placement.py`` has its times.
@@ -63,7 +62,11 @@ class CapacityIndex(Capacity):
         buckets = self._updated_buckets()
         if buckets is None:
             return self._policy.place(self._by_rank, demand, excluded)
-        return self._cheapest(buckets, costs, demand, excluded)
+        scarce = self._costs.scarcity.scarce() & costs.others
+        found = self._cheapest(buckets, costs, demand, excluded, avoided=scarce)
+        if found is None and scarce:
+            found = self._cheapest(buckets, costs, demand, excluded, avoided=0)
+        return found
 
     def place_on(self, host_id: str, demand: Demand, exclusion: Exclusion = NO_EXCLUSION) -> Placement | None:
         """Return what :meth:`place` returns where there is no other host."""
@@ -113,15 +116,17 @@ class CapacityIndex(Capacity):
         costs: DemandCosts,
         demand: Demand,
         excluded: Mapping[str, Exclusion] | None,
+        *,
+        avoided: int,
     ) -> Placement | None:
-        """Return the placement in the cheapest bucket that has a suitable host."""
+        """Return the placement in the cheapest bucket that has a suitable host, of which some kinds use nothing."""
         lists, cpu_cost, cpu_relief, cpu = (
             buckets.lists,
             self._prices.cpu_cost,
             self._prices.cpu_relief,
             demand.cpu_milli,
         )
-        scarce = self._costs.scarcity.scarce() & costs.others
+        avoided <<= LEVEL_BITS
         best: tuple[int, int, int] | None = None  # cost, bucket code, sort key: the order of preference
         chosen: BucketCosts | None = None
         limit = 1 << 62
@@ -134,12 +139,12 @@ class CapacityIndex(Capacity):
                 listed = lists.get(bucket)
                 if listed is None:
                     continue
-                kinds = (used & scarce) << LEVEL_BITS
+                uses = used & avoided
                 for listed_as, keys in listed.items():
+                    if uses & listed_as:
+                        continue
                     level = listed_as & LEVEL_MASK
                     cost = lost + cpu_cost[level] * cpu - (cpu_relief[level] * taken >> 30) >> COST_SHIFT
-                    if kinds & listed_as:
-                        cost += SCARCE_COST
                     if cost > limit or (best is not None and (cost, code, keys[0]) >= best):
                         continue
                     key = self._first_suitable(keys, one, code, demand, excluded)
@@ -208,7 +213,7 @@ class CapacityIndex(Capacity):
         for rank, host in enumerate(self._by_rank):
             host.rank = rank
             host.devices = {one.id: one for one in sorted(host.devices.values(), key=_by_order)}
-            host.usable, host.buckets = [], []
+            host.free, host.several, host.serves, host.buckets = NOTHING_FREE, [], self._costs.scarcity.single, []
         self._buckets = None
         if not self.small:
             self._buckets = HostBuckets(self._by_rank, self._prices, self._costs, self._places_on_hosts_only)
@@ -217,8 +222,7 @@ class CapacityIndex(Capacity):
 
     def _update(self, host: IndexedHost) -> None:
         """Take over what is free of a host."""
-        host.free = free_capacity(host, self._prices.packing_value)
-        self._costs.scarcity.count(host)
+        self._costs.scarcity.count(host, free_capacity(host, self._prices.packing_value))
         if self._buckets is not None:
             self._buckets.update(host)
 

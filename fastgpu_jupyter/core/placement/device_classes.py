@@ -78,7 +78,7 @@ def free_capacity(host: IndexedHost, packing_value: Sequence[int]) -> FreeCapaci
             if (number, bins) not in parts:
                 parts.append((number, bins))
         values[number] = values.get(number, 0) + packing_value[bins]
-    return FreeCapacity(sum(values.values()), values, free_devices, tuple(parts))
+    return FreeCapacity(sum(values.values()), tuple(values.items()), tuple(free_devices.items()), tuple(parts))
 
 
 def units_by_class(classes: Iterable[DeviceClass], demand: Demand) -> dict[int, int]:

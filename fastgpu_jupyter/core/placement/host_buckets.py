@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from .bucket_costs import CODE_BITS, FREE, HOST_ONLY, CostTable
+from .bucket_costs import CODE_BITS, FREE, HOST_ONLY, LEVEL_BITS, CostTable
 from .capacity import CPU_MILLI_LIMIT, IndexedHost
 from .cutting_stock import BINS
 from .shadow_prices import ShadowPrices
@@ -19,9 +19,6 @@ from .shadow_prices import ShadowPrices
 #: Bits of a host's rank in its sort key; the bits above are the processors in use.
 RANK_BITS = 24
 RANK_MASK = (1 << RANK_BITS) - 1
-#: Bits of the level of the processor cost in what hosts are listed by; the bits above are the kinds that they serve.
-LEVEL_BITS = 10
-LEVEL_MASK = (1 << LEVEL_BITS) - 1
 
 
 class HostBuckets:
@@ -42,8 +39,8 @@ class HostBuckets:
 
     def update(self, host: IndexedHost) -> None:
         """Move a host from the buckets that list it to the ones where it belongs now."""
-        lists, listed_as, key = self.lists, host.listed_as, host.sort_key
-        for bucket in host.buckets:
+        lists, key = self.lists, host.sort_key
+        for bucket, listed_as in host.buckets:
             alike = lists[bucket]
             keys = alike[listed_as]
             if len(keys) > 1:
@@ -53,10 +50,8 @@ class HostBuckets:
             else:
                 del lists[bucket]
         host.buckets = self._buckets_of(host)
-        level = self._prices.cpu_level(host.free_cpu_milli, host.free.value)
-        listed_as = host.listed_as = host.serves << LEVEL_BITS | level
         key = host.sort_key = CPU_MILLI_LIMIT - host.free_cpu_milli << RANK_BITS | host.rank
-        for bucket in host.buckets:
+        for bucket, listed_as in host.buckets:
             listed = lists.get(bucket)
             if listed is None:
                 lists[bucket] = {listed_as: [key]}
@@ -73,13 +68,16 @@ class HostBuckets:
                 yield from map(self.host, islice(keys, count))
         yield from self.by_rank
 
-    def _buckets_of(self, host: IndexedHost) -> list[int]:
-        """Return the buckets where a host belongs."""
-        buckets: list[int] = []
+    def _buckets_of(self, host: IndexedHost) -> list[tuple[int, int]]:
+        """Return the buckets where a host belongs, each with what the host is listed by there."""
+        level = self._prices.cpu_level(host.free_cpu_milli, host.free.value)
+        buckets: list[tuple[int, int]] = []
+        listed_as = self._costs.scarcity.single << LEVEL_BITS | level  # a part of a device serves no other kinds
         for number, bins in host.free.parts:
-            buckets.append(number << CODE_BITS | bins)
-        for number, count in host.free.devices.items():
-            buckets.append(number << CODE_BITS | FREE + min(count, BINS - 1))
+            buckets.append((number << CODE_BITS | bins, listed_as))
+        listed_as = host.serves << LEVEL_BITS | level
+        for number, count in host.free.devices:
+            buckets.append((number << CODE_BITS | FREE + min(count, BINS - 1), listed_as))
         if self._host_only:
-            buckets.append(self._costs.host_class.number << CODE_BITS | HOST_ONLY)
+            buckets.append((self._costs.host_class.number << CODE_BITS | HOST_ONLY, listed_as))
         return buckets

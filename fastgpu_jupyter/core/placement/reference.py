@@ -23,7 +23,7 @@ from .capacity import IndexedDevice, IndexedHost, of_one_model
 from .cutting_stock import BINS
 from .demand import NO_EXCLUSION, Demand, Exclusion, Placement
 from .device_classes import DeviceClass, free_bins, units_by_class
-from .scarcity import SCARCE_COST, Scarcity
+from .scarcity import Scarcity
 from .shadow_prices import ShadowPrices
 
 #: The devices of one way to serve a demand on a host.
@@ -33,6 +33,7 @@ Choice = list[IndexedDevice]
 class Option(NamedTuple):
     """A way to serve a demand, with everything that options are compared by; the smallest one is chosen."""
 
+    uses_scarce: bool  #: whether it takes what a scarce kind of other demands could use
     cost: int
     fullness: int  #: free bins of a partly used device; a free device counts more, the more of its host are free
     used_cpu: int  #: the negative of the host's free processors
@@ -94,13 +95,12 @@ class ReferencePolicy(NamedTuple):
                 lost = len(chosen) * self.classes[number].value_lost(before, after)
                 taken = len(chosen) * (prices.packing_value[before] - prices.packing_value[after])
                 if device.free == device.capacity:
-                    free_devices = min(host.free.devices[number], BINS - 1)
+                    free_devices = min(dict(host.free.devices)[number], BINS - 1)
                     fullness = FREE + free_devices
             cost = host_cost + lost - (prices.cpu_relief[level] * taken >> 30) >> COST_SHIFT
-            if scarce and scarce & self.scarcity.used_by(demand, number, free_devices):
-                cost += SCARCE_COST
+            uses_scarce = scarce != 0 and scarce & self.scarcity.used_by(demand.devices, number, free_devices) != 0
             placement = Placement(host.id, tuple([device.id for device in chosen]), n)
-            options.append(Option(cost, fullness, -host.free_cpu_milli, host.rank, number, placement))
+            options.append(Option(uses_scarce, cost, fullness, -host.free_cpu_milli, host.rank, number, placement))
         return min(options)
 
 

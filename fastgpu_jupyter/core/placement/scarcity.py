@@ -11,10 +11,11 @@ because requests for one device will fill the other seven; but until then no req
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .capacity import IndexedHost
+from .capacity import FreeCapacity, IndexedHost, Several
 from .demand import Demand
 from .device_classes import DeviceClass, units_by_class
 from .shadow_prices import DEVICE_VALUE, ShadowPrices
@@ -24,8 +25,6 @@ from .shadow_prices import DEVICE_VALUE, ShadowPrices
 MARGIN = 2
 #: Number of kinds at most: those that take most.
 KINDS_MAX = 16
-#: Cost of a placement on what a scarce kind could use. Every other cost is less, so that it decides first.
-SCARCE_COST = 1 << 48
 
 _SHARE_UNIT = 1 << 20  #: parts of a pool are in this unit
 
@@ -65,14 +64,17 @@ class Scarcity:
             for kind in self.kinds
         ]
         self._one_demand = [kind.devices * DEVICE_VALUE * _SHARE_UNIT for kind in self.kinds]
-        self._single = sum(1 << i for i, kind in enumerate(self.kinds) if kind.devices == 1)
+        #: The kinds of one device. Every host serves them as far as its buckets say so.
+        self.single = sum(1 << i for i, kind in enumerate(self.kinds) if kind.devices == 1)
         #: By device class, the kinds of one device that it serves.
         self._single_of = [
             [i for i, kind in enumerate(self.kinds) if kind.devices == 1 and one.number in kind.classes]
             for one in classes
         ]
-        #: Results of :meth:`_several`.
-        self._several_of: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        self._used_by: dict[tuple[int, int, int], int] = {}  #: results of :meth:`used_by`
+        #: The processors that kinds of several devices need, ascending.
+        self._cpu_levels = sorted({kind.cpu_milli for kind in self.kinds if kind.devices > 1})
+        self._several_of: dict[tuple[int, int, int], Several] = {}  #: results of :meth:`_several`
         #: By kind, the packing value of the free capacity that could serve it; the last entry is that of the pool.
         self._usable = [0] * (len(self.kinds) + 1)
         self._scarce: int | None = None
@@ -86,52 +88,56 @@ class Scarcity:
         need = self._need_of(demand)
         return sum(1 << i for i, kind in enumerate(self.kinds) if not kind.covers(need))
 
-    def used_by(self, demand: Demand, class_number: int, free_devices: int) -> int:
+    def used_by(self, devices: int, class_number: int, free_devices: int) -> int:
         """Return the kinds that have less after a placement on devices of a class, on a host that serves them all.
 
         ``free_devices``: number of free devices of that class on the host, or 0 for a device that is partly used. A
         demand without devices uses processors, which every kind of several devices may need.
         """
-        kinds = 0
-        for i, kind in enumerate(self.kinds):
-            if not demand.devices:
-                used = kind.devices > 1
-            elif class_number not in kind.classes:
-                used = False
-            else:
-                after = max(0, free_devices - demand.devices)
-                used = kind.devices == 1 or free_devices // kind.devices > after // kind.devices
-            kinds |= used << i
+        key = devices, class_number, free_devices
+        kinds = self._used_by.get(key)
+        if kinds is None:
+            kinds = self._used_by[key] = sum(
+                1 << i for i, kind in enumerate(self.kinds) if _uses(kind, devices, class_number, free_devices)
+            )
         return kinds
 
-    def count(self, host: IndexedHost) -> None:
-        """Count what is free of a host instead of what was counted before, and note which kinds it serves."""
-        value, values, devices, _ = host.free
-        usable, serves = [(-1, value)], self._single
-        for number, value in values.items():
-            if single := self._single_of[number]:
-                usable += [(i, value) for i in single]
-        for number, count in devices.items():
-            if count < 2:
-                continue
-            several = self._several_of.get((number, count))
-            for i, cpu_milli, value in self._several(number, count) if several is None else several:
-                if host.free_cpu_milli >= cpu_milli:
-                    usable.append((i, value))
-                    serves |= 1 << i
-        for i, value in host.usable:
-            self._usable[i] -= value
-        for i, value in usable:
-            self._usable[i] += value
-        host.usable, host.serves, self._scarce = usable, serves, None
+    def count(self, host: IndexedHost, free: FreeCapacity) -> None:
+        """Count what is free of a host now instead of what was, and note it and the kinds that the host serves."""
+        total, before = self._usable, host.free
+        total[-1] += free.value - before.value
+        if self.single:
+            for number, value in before.values:
+                for i in self._single_of[number]:
+                    total[i] -= value
+            for number, value in free.values:
+                for i in self._single_of[number]:
+                    total[i] += value
+        level = bisect_right(self._cpu_levels, host.free_cpu_milli)
+        several = [self._several(number, count, level) for number, count in free.devices if count > 1]
+        if several != host.several:
+            for kinds, sign in ((host.several, -1), (several, 1)):
+                for _, values in kinds:
+                    for i, value in values:
+                        total[i] += sign * value
+            host.several = several
+            host.serves = self.single
+            for bits, _ in several:
+                host.serves |= bits
+        host.free = free
+        self._scarce = None
 
-    def _several(self, number: int, count: int) -> list[tuple[int, int, int]]:
-        """Return the kinds that so many free devices of a class serve, with processors and packing value of each."""
-        found = self._several_of[number, count] = [
-            (i, kind.cpu_milli, count // kind.devices * kind.devices * DEVICE_VALUE)
-            for i, kind in enumerate(self.kinds)
-            if 1 < kind.devices <= count and number in kind.classes
-        ]
+    def _several(self, number: int, count: int, level: int) -> Several:
+        """Return what so many free devices of a class are for kinds of several devices, on a host of that level."""
+        key = number, count, level
+        found = self._several_of.get(key)
+        if found is None:
+            values = [
+                (i, count // kind.devices * kind.devices * DEVICE_VALUE)
+                for i, kind in enumerate(self.kinds)
+                if 1 < kind.devices <= count and number in kind.classes and kind.cpu_milli in self._cpu_levels[:level]
+            ]
+            found = self._several_of[key] = sum(1 << i for i, _ in values), values
         return found
 
     def scarce_to(self, demand: Demand) -> int:
@@ -150,3 +156,12 @@ class Scarcity:
                 bit += bit
             self._scarce = scarce
         return scarce
+
+
+def _uses(kind: Kind, devices: int, class_number: int, free_devices: int) -> bool:
+    if not devices:
+        return kind.devices > 1
+    if class_number not in kind.classes:
+        return False
+    left = max(0, free_devices - devices)
+    return kind.devices == 1 or free_devices // kind.devices > left // kind.devices

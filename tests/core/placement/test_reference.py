@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fastgpu_jupyter.core.placement.capacity import NOTHING_FREE
 from fastgpu_jupyter.core.placement.capacity_index import CapacityIndex
 from fastgpu_jupyter.core.placement.demand import NO_EXCLUSION, Demand, Exclusion, Placement
 from fastgpu_jupyter.core.placement.scarcity import Scarcity
@@ -127,7 +128,7 @@ class IndexAgainstReference(RuleBasedStateMachine):
         self.reference._updated_buckets()
         recount = Scarcity(self.prices, self.reference._costs.classes)
         for host in self.reference.hosts():
-            recount.count(replace(host, usable=[]))
+            recount.count(replace(host, free=NOTHING_FREE, several=[]), host.free)
         assert recount._usable == self.reference._costs.scarcity._usable
 
 
