@@ -4,6 +4,9 @@ The trace (Alibaba, 2023, as the FGD paper of ATC 2023 uses it) is read from whe
 from the folder that ``FASTGPU_OPENB`` names, and is never copied into it. An experiment is an empty cluster and a list
 of arrivals: the trace shuffled, then topped up with tasks drawn from it with replacement until their GPUs exceed
 ``load`` times the capacity (cut down first where the trace is bigger than that). Nothing leaves.
+
+Traces are derived from those given: ``default+eight`` is the default trace with twice the share of tasks that want
+eight GPUs, ``gpuspec10+bound`` has twice the share of tasks that name a model, and so on.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import random
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +30,11 @@ PUBLISHED = HOME / "published" / "analysis_allo_discrete.csv"
 
 #: A whole GPU in the trace.
 WHOLE = 1000
+#: The tasks of which a derived trace has twice the share, by its suffix.
+DOUBLED: dict[str, Callable[[Demand], bool]] = {
+    "eight": lambda demand: demand.devices == 8,
+    "bound": lambda demand: demand.models is not None,
+}
 
 
 class Node(NamedTuple):
@@ -81,6 +90,30 @@ class Trace:
 def gpu_milli(demand: Demand) -> int:
     """Return the thousandths of a GPU that a task requests."""
     return demand.devices * demand.units_on(WHOLE)
+
+
+def given() -> list[str]:
+    """Return the names of the traces that are given."""
+    return sorted(path.stem.removeprefix("openb_pod_list_") for path in HOME.glob("openb_pod_list_*.csv"))
+
+
+def read_named(name: str, order: str = "file", nodes: Path = NODES) -> Trace:
+    """Return a trace by its name, which may be that of a derived one."""
+    base, *doubled = name.split("+")
+    trace = read(nodes, HOME / f"openb_pod_list_{base}.csv", order)
+    for kind in doubled:
+        trace = double(trace, kind)
+    return trace
+
+
+def double(trace: Trace, kind: str) -> Trace:
+    """Return a trace of as many tasks with twice the share of a kind of them; of the others, some are left out."""
+    if kind not in DOUBLED:
+        sys.exit(f"No trace can be derived by {kind!r}: {', '.join(DOUBLED)}.")
+    doubled = [task for task in trace.tasks if DOUBLED[kind](task)]
+    others = [task for task in trace.tasks if not DOUBLED[kind](task)]
+    left = random.Random(0).sample(others, len(trace.tasks) - 2 * len(doubled))
+    return Trace(f"{trace.name}+{kind}", trace.nodes, (*doubled, *doubled, *left))
 
 
 def read(nodes: Path, pods: Path, order: str = "file") -> Trace:
