@@ -18,6 +18,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from ipykernel.zmqshell import ZMQInteractiveShell
+
 from ..compat import jax as compat_jax
 from ..compat import torch as compat_torch
 from ..compat.import_hook import ImportHook
@@ -27,10 +29,10 @@ from .preload_questions import questions
 
 #: What a refusal quotes of the evidence, in characters.
 DETAIL_MAX = 300
-#: Libraries with a global generator of random numbers, and how its state is read.
+#: Libraries with a global generator of random numbers that is another one in each process, and how its state is read.
+#: That of PyTorch begins with the same seed in all.
 GENERATORS: Mapping[str, Callable[[Any], str]] = {
     "numpy.random": lambda module: repr(module.get_state(legacy=False)),
-    "torch.random": lambda module: repr(module.get_rng_state().tolist()),
 }
 #: Filters of warnings that the modules have set.
 _filters: list[Any] = []
@@ -47,13 +49,32 @@ def run(
     before = list(warnings.filters)
     # It asks for the working directory, where processes that it spawns begin; the hand-over tells it that.
     import_module("multiprocessing.process")
-    for name in names:
-        begins(name)
-        refusal = _import(name, launch_variables)
-        if refusal is not None:
-            return refusal
+    with _environment_of_a_kernel():
+        for name in names:
+            begins(name)
+            refusal = _import(name, launch_variables)
+            if refusal is not None:
+                return refusal
     _filters[:] = [one for one in warnings.filters if one not in before]
     return None
+
+
+@contextlib.contextmanager
+def _environment_of_a_kernel() -> Iterator[None]:
+    """Set, inside the context, the variables that the start of each kernel sets before any cell."""
+    before = dict(os.environ)
+    if not os.environ.get("MPLBACKEND"):
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    shell: Any = ZMQInteractiveShell
+    shell.init_environment(None)
+    set_here = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    try:
+        yield
+    finally:
+        for name, value in set_here.items():
+            if os.environ.get(name) == value:  # else a module has set it
+                os.environ.pop(name)
+                os.environ.update({name: before[name]} if name in before else {})
 
 
 def finish() -> None:

@@ -6,6 +6,7 @@ import _thread
 import builtins
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from IPython.core.formatters import DisplayFormatter
 from ..wire.preload import RefusalReason
 
 Question = tuple[RefusalReason, str]
+#: Modules that look at all variables for those that begin with their own name.
+LOOK_FOR_OWN = frozenset({"tqdm.utils"})
 #: Names of the environment variables that modules have read.
 variables_read: set[str] = set()
 
@@ -29,7 +32,7 @@ def questions(launch_variables: Collection[str]) -> Iterator[list[Question]]:
     getitem, shell = _Environ.__getitem__, getipython.get_ipython
 
     def read_variable(environ: Any, name: str) -> Any:
-        if environ is os.environ:
+        if environ is os.environ and not _goes_through_all():
             variables_read.add(name)
             if name in launch_variables:
                 asked.note(RefusalReason.READS_GRANT, name)
@@ -72,6 +75,12 @@ def questions(launch_variables: Collection[str]) -> Iterator[list[Question]]:
 
 
 _Environ: Any = type(os.environ)
+
+
+def _goes_through_all() -> bool:
+    """Whether a module that is known looks at all variables for those that begin with its own name."""
+    frame = sys._getframe(3)  # noqa: SLF001 (documented) that of the caller of ``os.environ.items()``
+    return frame.f_globals.get("__name__") in LOOK_FOR_OWN
 
 
 class _Asked:

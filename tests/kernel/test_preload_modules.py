@@ -70,6 +70,10 @@ CASES = {
     "path": Case("import sys; sys.path.append('/usr')", R.CHANGES_PROCESS, "sys.path"),
     "reads_grant": Case("import os; A = os.environ.get('GPU_OF_THE_LEASE')", R.READS_GRANT, "GPU_OF_THE_LEASE"),
     "copies_environment": Case("import os; A = os.environ.copy()", R.READS_GRANT, "GPU_OF_THE_LEASE"),
+    "tqdm": Case("", None),  # it goes through all variables for those of its own
+    "reads_of_kernel": Case("import os; A = os.environ['MPLBACKEND']\n"
+                            "def after(): return [A, os.environ.get('FORCE_COLOR')]", None,
+                            ["module://matplotlib_inline.backend_inline", None]),
     "reads_other": Case("import os; A = os.environ.get('PATH')", None),
     "reads_folder": Case("from pathlib import Path; A = Path.cwd()", R.READS_FOLDER, "getcwd"),
     "resolves": Case("import os; A = os.path.abspath('data')", R.READS_FOLDER, "getcwd"),
