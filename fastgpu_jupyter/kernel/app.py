@@ -60,7 +60,9 @@ class IPKernelApp(kernelapp.IPKernelApp):
 
     def load_config_file(self, *args: Any, **named: Any) -> None:
         """Run the configuration, where there is one, in the environment of the kernel."""
-        if self.launch is not None and _has_config_files(self):
+        if self.launch is not None:
+            if not _has_config_files(self):
+                return
             self.launch.go()
         ipykernel: Any = super()
         ipykernel.load_config_file(*args, **named)

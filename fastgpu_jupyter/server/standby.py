@@ -149,16 +149,14 @@ class StandbyKernels(LoggingConfigurable):
                 continue  # another launch has it
             self._ready.remove(standby)
             try:
-                # At once: it hardly ever differs, and what it does first is of no consequence where it does.
-                handing_over = asyncio.ensure_future(in_thread(standby.hand_over, details))
-                found = await in_thread(standby.difference, start, details.folder)
-                await handing_over
-                if found is None:
-                    self.budget.was_used(start.kernelspec)
-                    return standby, None
-                miss = found
+                await in_thread(standby.hand_over, start, details)
+                self.budget.was_used(start.kernelspec)
+                return standby, None
             except NotTaken as error:
                 miss = error.miss
+            except Exception:
+                self.log.exception("FastGPU: a standby kernel of %s was not used", start.kernelspec)
+                miss = Miss(MissReason.UNKNOWN)
             except BaseException:
                 asyncio.get_running_loop().run_in_executor(None, standby.end)  # the launch is given up
                 raise

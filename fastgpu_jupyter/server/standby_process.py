@@ -163,8 +163,11 @@ class StandbyProcess:
             found = Miss(MissReason.PROCESS)
         return found
 
-    def hand_over(self, details: LaunchDetails) -> None:
-        """Let the process begin to be a kernel, as far as that needs no lease. Raises :class:`NotTaken`."""
+    def hand_over(self, wanted: Start, details: LaunchDetails) -> None:
+        """Let the process begin to be a kernel, as far as that needs no lease, unless a cold start would differ.
+
+        Raises :class:`NotTaken`; then the process must be ended.
+        """
         assert self._link is not None
         message = {"placeholder": self._placeholder, **details._asdict()}
         with _failures():
@@ -172,6 +175,10 @@ class StandbyProcess:
             refused = self._link.receive(ACCEPT_S).get("refused")
             if refused is not None:
                 raise NotTaken(Miss(MissReason(refused["reason"]), refused["what"]))
+        # Meanwhile: it hardly ever differs, and what the process does first is of no consequence where it does.
+        miss = self.difference(wanted, details.folder)
+        if miss is not None:
+            raise NotTaken(miss)
 
     def go(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Return the process, which is the kernel from here on, in this environment. Raises :class:`NotTaken`."""
