@@ -59,6 +59,10 @@ class StandbyHost:
         standby.REFILL_AFTER_S = 0.0
         return wait_until(found, "a standby kernel is ready")
 
+    def look(self) -> None:
+        """Look at the standby kernels now, not at the next regular time."""
+        self._loop.call_soon_threadsafe(self.standby._changed.set)
+
     def start(
         self, name: str = "fastgpu", cwd: Path | None = None, encryption: str = "disabled", **variables: str
     ) -> str:

@@ -258,3 +258,29 @@ def test_kernel_from_standby_equals_a_cold_one(host: StandbyHost, tmp_path: Path
     kernel_id = host.start(cwd=folder, **variables)
     assert host.kernel(kernel_id).value("type(get_ipython().kernel).__name__") == "'IPythonKernel'"
     host.shut_down(kernel_id)
+
+
+def test_standby_kernel_ends_while_the_server_is_not_used(host: StandbyHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = host.ready()
+    with monkeypatch.context() as patch:
+        patch.setattr(host.standby.budget, "_idle_s", lambda: 1800.0)
+        host.look()
+        wait_until(lambda: not host.standby.waiting and not alive(ready.pid), "there is none")
+        wait_until(lambda: host.standby.budget.refusals, "it is known why")
+        assert host.standby.budget.refusals["fastgpu"].code == "standby.server_idle"
+    host.look()
+    assert host.ready().pid != ready.pid
+    assert host.standby.budget.refusals == {}
+
+
+def test_standby_kernel_that_is_killed_is_followed_after_a_pause(host: StandbyHost) -> None:
+    ready = host.ready()
+    os.kill(ready.pid, signal.SIGKILL)
+    wait_until(lambda: not alive(ready.pid), "it has ended")
+    host.look()
+    wait_until(lambda: host.standby.budget.refusals, "the next one waits")
+    assert ready not in host.standby.waiting
+    assert host.standby.budget.refusals["fastgpu"].code == "standby.died"
+    host.standby.budget.was_used("fastgpu")
+    host.look()
+    assert host.ready().pid != ready.pid
