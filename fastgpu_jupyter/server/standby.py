@@ -188,7 +188,9 @@ class StandbyKernels(LoggingConfigurable):
         """End what is of no use any more, and start what is missing, one after the other."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), CHECK_S)
+                # Not wait_for, which in Python 3.11 ignores a cancellation that comes with the event.
+                async with asyncio.timeout(CHECK_S):
+                    await self._changed.wait()
             self._changed.clear()
             await self._end_useless()
             counters.waiting, counters.memory_bytes = len(self._ready), self.budget.memory_bytes
