@@ -164,7 +164,7 @@ test-gpu: .make/needs-dev .make/installed
 
 # The long tests in parts, each with its budget; a variable that is set in the environment or on the command line goes
 # before it. `make test-long PART=kill FASTGPU_KILL_CYCLES=500` runs a short one.
-parts := mutations sim kill failpoints jobs processes flips power hangs openapi cache packaging
+parts := mutations sim kill failpoints jobs processes flips power hangs openapi cache packaging adoption
 PART ?= $(parts)
 tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
 tests-of-sim        := -n $(WORKERS) --dist load tests/sim
@@ -180,6 +180,7 @@ tests-of-hangs      := tests/crash/test_stopped_pool.py tests/crash/test_out_of_
 tests-of-openapi    := -n $(WORKERS) --dist load tests/pool/http/test_openapi.py
 tests-of-cache      := tests/jobs/cache tests/jobs/results
 tests-of-packaging  := tests/packaging
+tests-of-adoption   := tests/crash/test_server_kills.py
 FASTGPU_MUTATIONS ?= all
 FASTGPU_CACHE_PROGRAMS ?= 20000
 FASTGPU_SIM_SEEDS ?= 5000
@@ -193,6 +194,7 @@ FASTGPU_PID_REUSES ?= 100
 FASTGPU_STOPPED_S ?= 120
 FASTGPU_FORKS ?= 40
 FASTGPU_STANDBY_STARTS ?= 50
+FASTGPU_SERVER_KILLS ?= 200
 FASTGPU_FLIPS ?= 1000
 FASTGPU_DAMAGED ?= 1000
 FASTGPU_POWER_CUTS ?= 10000
@@ -215,6 +217,7 @@ budgets-of-hangs      := FASTGPU_DESCRIPTORS_S FASTGPU_QUEUE_SEEDS FASTGPU_SIZE_
 budgets-of-openapi    := FASTGPU_OPENAPI_EXAMPLES
 budgets-of-cache      := FASTGPU_CACHE_PROGRAMS
 budgets-of-packaging  := FASTGPU_FROM_CLONE
+budgets-of-adoption   := FASTGPU_SERVER_KILLS
 
 .PHONY: $(parts:%=test-long-%)
 test-long: $(PART:%=test-long-%)
