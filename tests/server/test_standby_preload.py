@@ -26,11 +26,13 @@ pytestmark = pytest.mark.slow
 #: By name: what is fine, what prints, and what ends the process or never ends.
 MODULES = {
     "heavy": """
-import logging, multiprocessing.process, os, random, numpy
+import logging, multiprocessing.process, os, random, warnings, numpy
 handler = logging.StreamHandler()
 logging.getLogger("heavy").addHandler(handler)
 os.environ["HEAVY"] = "1"
 LOADED = os.getpid()
+OF_KERNEL = {name: os.environ.get(name) for name in ("MPLBACKEND", "TERM", "PAGER", "FORCE_COLOR", "CLICOLOR")}
+warnings.filterwarnings("ignore", "of heavy")
 """,
     "loud": "print('hello')",
     "ending": "import os; os._exit(1)",
@@ -87,6 +89,9 @@ def test_standby_kernels_import_what_is_not_refused(host: StandbyHost) -> None:
         kernels[-1].run("import sys, os; already = 'heavy' in sys.modules; import heavy, random, numpy")
         assert kernels[-1].value("(already, heavy.LOADED == os.getpid(), os.environ['HEAVY'])") == "(True, True, '1')"
         assert kernels[-1].value("heavy.multiprocessing.process.ORIGINAL_DIR == os.getcwd()") == "True"
+        assert kernels[-1].value("heavy.OF_KERNEL.items() <= os.environ.items()") == "True"
+        assert kernels[-1].value("heavy.warnings.filters[0][1].pattern") == "'of heavy'"
+        assert kernels[-1].value("sys.modules['__mp_main__'] is sys.modules['__main__']") == "True"
         assert kernels[-1].value("heavy.handler.stream._stream is sys.stderr") == "True"
     for draw in ("random.random()", "numpy.random.random()", "random.getrandbits(64)"):
         assert kernels[0].value(draw) != kernels[1].value(draw)
