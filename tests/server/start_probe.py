@@ -47,6 +47,8 @@ MAY_DIFFER = (
     # Drawn for each process: keys that are not used, and the kernel's identity.
     r"(constants/[\w.]+/\w+_flags|app/traits/flags)/secure\[1\]/Session/key",
     r"kernel/traits/ident",
+    # The ports that the server has chosen.
+    r"(app|kernel)/traits/(_ports|_recorded_ports)/.*|app/traits/\w+_port",
     # One session of the history after the other.
     r"history/session",
 )
