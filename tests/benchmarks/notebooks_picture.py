@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-WIDTH, HEIGHT = 760, 340
+WIDTH, HEIGHT = 760, 350
 #: Colours that are readable on white and on black; dashes and marks tell the lines apart without them.
 STYLES = (("#2f7ed8", "", "circle"), ("#c4641a", "7 4", "square"), ("#2a9152", "2 4", "diamond"))
 STYLE = "font: 13px sans-serif; max-width: 100%; height: auto"
@@ -51,10 +51,12 @@ def draw(rows: Sequence[dict[str, Any]], counted: Sequence[dict[str, Any]], curv
         Line(f"{float(speed):g} GB/s", [(point["gpus"], max(0.001, point["over_5_s_percent"])) for point in curve])
         for speed, curve in curves.items()
     ]
+    every = max(8, (gpus[-1] - gpus[0]) // 32 * 8)
     by_gpus = Axis(
-        "GPUs", {n: f"{n}" for n in gpus[:: max(1, len(gpus) // 4)]},
+        "GPUs",
+        {n: f"{n}" for n in range(gpus[0], gpus[-1] + 1, every)},
         lambda n: 0.04 + 0.92 * (n - gpus[0]) / max(1, gpus[-1] - gpus[0]),
-    )  # fmt: skip
+    )
     late = Axis(
         "percent of cells that wait for over 5 s",
         {0.001: "≤ 0.001", 0.01: "0.01", 0.1: "0.1", 1.0: "1", 10.0: "10"},
@@ -76,7 +78,7 @@ def _means(rows: Sequence[dict[str, Any]]) -> list[Point]:
 
 def _plot(left: int, lines: Sequence[Line], x: Axis, y: Axis, target: float) -> Iterator[str]:
     """Yield the elements of a plot; a thin line marks the target."""
-    width, height, top = 290, 210, 20
+    width, height, top = 290, 210, 30
     bottom = top + height
 
     def place(point: Point) -> Point:
@@ -88,7 +90,7 @@ def _plot(left: int, lines: Sequence[Line], x: Axis, y: Axis, target: float) -> 
     for value, label in y.labels.items():
         yield f'<text x="{left - 6}" y="{bottom - height * y.at(value) + 4:.0f}" text-anchor="end">{label}</text>'
     yield f'<text x="{left + width / 2:.0f}" y="{bottom + 38}" text-anchor="middle">{escape(x.title)}</text>'
-    yield f'<text x="{left - 50}" y="{top - 6}">{escape(y.title)}</text>'
+    yield f'<text x="{left - 50}" y="{top - 16}">{escape(y.title)}</text>'
     level = bottom - height * y.at(target)
     yield f'<path d="M{left} {level:.0f}H{left + width}" stroke="currentColor" stroke-width="0.7" opacity="0.6"/>'
     yield f'<text x="{left + 6}" y="{level - 4:.0f}" opacity="0.8">target</text>'
