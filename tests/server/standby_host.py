@@ -74,13 +74,14 @@ class StandbyHost:
             arguments["transport_encryption"] = encryption
         return str(self.call(self.manager.start_kernel(**arguments)))
 
-    def kernel(self, kernel_id: str) -> Kernel:
-        """Return a client of a kernel, which answers."""
+    def kernel(self, kernel_id: str, *, is_ready: bool = True) -> Kernel:
+        """Return a client of a kernel, which answers, unless ``is_ready`` is false."""
         client = self._clients[kernel_id] = BlockingKernelClient()
         client.load_connection_file(self.of(kernel_id).connection_file)
         client.start_channels()
         kernel = Kernel(client)
-        kernel.wait_ready()
+        if is_ready:
+            kernel.wait_ready()
         return kernel
 
     def of(self, kernel_id: str) -> AsyncKernelManager:

@@ -85,7 +85,7 @@ def of_process() -> dict[str, Any]:
         "cgroup", "cmdline", "comm", "coredump_filter", "limits", "oom_score_adj", "personality", "timerslack_ns",
     )}  # fmt: skip
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
-    of_moment = ("Vm", "Rss", "Huge", "NS", "SigQ")
+    of_moment = ("Vm", "Rss", "Huge", "NS", "SigQ", "Threads")
     for name in (*(name for name in status if name.startswith(of_moment)), "State", "Pid", "Tgid",
                  "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"):  # fmt: skip
         status.pop(name, None)
@@ -140,7 +140,11 @@ def of_interpreter() -> dict[str, Any]:
         "hooks": [plain(each) for each in hooks],
         "streams": [[plain(each), getattr(each, "encoding", None)] for each in streams],
         "locale": [sys.getfilesystemencoding(), locale.setlocale(locale.LC_ALL), time.tzname, time.timezone],
-        "threads": sorted(f"{each.name} {type(each).__name__} {each.daemon}" for each in threading.enumerate()),
+        "threads": sorted(
+            f"{each.name} {type(each).__name__} {each.daemon}"
+            for each in threading.enumerate()
+            if "fastgpu-" not in each.name
+        ),
         "warnings": [plain(each) for each in warnings.filters],
         "garbage": [gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), plain(gc.callbacks), gc.get_debug()],
         "exit": known._ncallbacks(),
@@ -203,6 +207,8 @@ def probe(shell: Any) -> dict[str, Any]:
 
 def save(shell: Any, path: str) -> None:
     """Write what the kernel was started with to a file."""
+    if hasattr(shell.kernel, "gate"):
+        shell.kernel.gate.closed.set()  # its threads import modules soon after the start
     Path(path).write_text(json.dumps(probe(shell), default=str))
 
 

@@ -202,7 +202,7 @@ def note(what):
 def seen_by(host: StandbyHost, folder: Path, **variables: str) -> tuple[int, Any]:
     """The process of a new kernel, and what its first cell finds, without the names of this launch."""
     kernel_id = host.start(cwd=folder, **variables)
-    kernel, pid = host.kernel(kernel_id), host.pid(kernel_id)
+    kernel, pid = host.kernel(kernel_id, is_ready=False), host.pid(kernel_id)
     seen = probed(host, kernel_id, kernel, folder.parent / "seen.json")
     host.shut_down(kernel_id)
     return pid, seen
@@ -210,8 +210,8 @@ def seen_by(host: StandbyHost, folder: Path, **variables: str) -> tuple[int, Any
 
 def probed(host: StandbyHost, kernel_id: str, kernel: Kernel, out: Path) -> Any:
     """What the next cell of a kernel finds, without the names of its launch; ``out`` is a file."""
-    ran = kernel.run(f"{inspect.getsource(start_probe)}\nsave(get_ipython(), {str(out)!r})")
-    assert ran.status == "ok", ran.stream("stderr")
+    reply = kernel.reply(kernel.send(f"{inspect.getsource(start_probe)}\nsave(get_ipython(), {str(out)!r})"))
+    assert reply["status"] == "ok", reply
     provisioner: Any = host.of(kernel_id).provisioner
     text = out.read_text().replace(kernel_id, "KERNEL").replace(provisioner.lease_id, "LEASE")
     text = re.sub(" at 0x[0-9a-f]+", "", text)
