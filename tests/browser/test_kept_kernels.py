@@ -44,7 +44,8 @@ def test_open_tab_goes_on_by_itself_after_its_server_was_killed(page: Page, lab:
 
 def _end_in_panel(user: LabPage, screenshots: Path) -> None:
     """A kernel of another root folder, which this server does not adopt, is listed in the panel and ended there."""
-    with subprocess.Popen(["sleep", "1000"]) as kernel:
+    kernel = subprocess.Popen(["sleep", "1000"])
+    try:
         write_orphan("elsewhere.ipynb", kept_kernels.recorded(kernel.pid))
         user.panel()
         group = user.page.get_by_role("group", name="Kernels without a server")
@@ -55,6 +56,9 @@ def _end_in_panel(user: LabPage, screenshots: Path) -> None:
         expect(group.get_by_role("status")).to_contain_text("has ended")
         expect(group).to_be_focused()
         assert kernel.wait(10) != 0
+    finally:
+        kernel.kill()
+        kernel.wait()
 
 
 def _session(page: Page) -> Any:

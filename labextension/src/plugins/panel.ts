@@ -21,14 +21,20 @@ import { LeaseAPI } from '../leases/restapi';
 import { PageSource } from '../leases/source';
 import { SpendingModel } from '../leases/spending';
 import { ICurrentLease, IJobNotifier, IJobs, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
+import type { IKeptKernelsProps } from '../views/keptkernels';
 import { FastGPUPanel } from '../views/panel';
 import { jobArguments, jobCallbacks } from './jobcommand';
 import type { IPanelChoices } from '../views/panelsections';
 import { DEFAULT_CHOICES, SECTIONS } from '../views/panelsections';
 import { saveFile } from '../views/savefile';
 
-/** Loaded when the panel is first shown. */
-const KeptKernels = React.lazy(async () => ({ default: (await import('../views/keptkernels')).KeptKernels }));
+/** Loaded when the panel is first shown. Where that fails, the leases are shown without them. */
+const KeptKernels = React.lazy<React.ComponentType<IKeptKernelsProps>>(() =>
+  import('../views/keptkernels').then(
+    module => ({ default: module.KeptKernels }),
+    () => ({ default: () => null })
+  )
+);
 
 const PLUGIN_ID = 'fastgpu-jupyter:panel';
 

@@ -13,8 +13,8 @@ import { errorMessage } from '../leases/request';
 import type { LeaseAPI } from '../leases/restapi';
 import { baseName, formatDayTime, formatMemory } from '../texts/format';
 
-/** Such kernels appear when another server ends, which is rare. */
-const REFRESH_MS = 60_000;
+/** They are asked for while the section is shown; the server looks into a folder, which is empty in most cases. */
+const REFRESH_MS = 10_000;
 
 export interface IKeptKernelsProps extends ITextContext {
   readonly api: Pick<LeaseAPI, 'keptKernels' | 'endKept'>;
