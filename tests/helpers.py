@@ -30,6 +30,7 @@ from jupyter_core.application import NoStart
 from fastgpu_jupyter.cli import FastGPUApp
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
+from fastgpu_jupyter.wire import kept_kernels
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
 from tests.waiting import DEADLINE_S, wait_until
@@ -155,6 +156,15 @@ class PoolProcess:
     def live(self) -> list[dict[str, Any]]:
         """The leases that have not ended."""
         return [dict(view) for view in self.client.leases() if view["state"] != "ended"]
+
+
+def end_kept_kernels() -> None:
+    """End the kernels that were left without a server, as by a test that failed after a kill."""
+    for found in kept_kernels.records():
+        process = found.kernel()
+        if process is not None and found.is_orphaned() and not process.has_ended():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
 
 
 def end_pool_at(path: Path) -> None:
@@ -485,7 +495,7 @@ class ServerProcess:
             raise AssertionError(f"The server does not stop; its last words: {self.log[-3000:]}") from None
 
     def end(self) -> None:
-        """Stop it, and the pool that it may have started."""
+        """Stop it, the kernels that it or an earlier one has left, and the pool that it may have started."""
         for client in self._clients:
             client.stop_channels()
         if self._process is not None and self._process.poll() is None:
@@ -494,4 +504,5 @@ class ServerProcess:
             if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
+        end_kept_kernels()
         end_pool_at(user_socket())
