@@ -38,7 +38,7 @@ from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
 from ..wire.pidfd_process import PidfdProcess
 from ..wire.process_identity import start_time
 from ..wire.variables import ANCESTOR_LEASES, SIZE
-from . import language, standby_launch
+from . import language
 from .caller import current_caller
 from .cell_timeout import explain_timeout, timeout_in_progress
 from .holder_binding import HolderBinding
@@ -269,8 +269,10 @@ class FastGPUProvisioner(LocalProvisioner):
 
     def _begin_standby(self, launch: Mapping[str, Any]) -> StandbyLaunch | None:
         """Ask for a standby kernel, which begins to start while the lease is requested."""
-        if not self.gate or GATE_MODULE not in launch["cmd"]:
+        if not self._in_server or not self.gate or GATE_MODULE not in launch["cmd"]:
             return None
+        from . import standby_launch  # late: a program that runs one notebook does not need it
+
         return standby_launch.begin(self.parent, launch, self.preload)
 
     async def _take_standby(self, command: list[str], environment: Mapping[str, str]) -> bool:
@@ -288,6 +290,8 @@ class FastGPUProvisioner(LocalProvisioner):
 
         No module is imported ahead where it is not known what hides the devices.
         """
+        from . import standby_launch
+
         manager: Any = self.parent
         env = dict(os.environ)
         language.set_for_kernel(env)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .host_identity import BOOT_ID_FILE
+from . import host_identity
 from .private_files import write_private
 
 #: Errors that say that there is no process with a number; any other error, as for lack of descriptors, does not.
@@ -51,7 +51,7 @@ class ProcessIdentity(NamedTuple):
 def boot_id() -> str:
     """Return the name of the running boot of this machine; empty where the system does not tell it."""
     with suppress(OSError, UnicodeDecodeError):
-        return BOOT_ID_FILE.read_text().strip()
+        return host_identity.BOOT_ID_FILE.read_text().strip()
     return ""
 
 

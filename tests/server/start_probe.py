@@ -110,7 +110,7 @@ def _descriptors() -> Iterator[str]:
             flags = Path(f"/proc/self/fdinfo/{entry.name}").read_text().split("flags:")[1].split()[0]
         except OSError:
             continue  # that of the folder
-        if not target.endswith(PASSING_FILES):
+        if not target.removesuffix(" (deleted)").endswith(PASSING_FILES):
             yield f"{target if target[0] == '/' else target.partition(':')[0]} {flags}"
 
 

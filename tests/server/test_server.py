@@ -38,7 +38,7 @@ def test_dead_kernel_is_restarted_with_another_lease(pool: PoolProcess, jupyter:
 
 
 def test_killed_server_ends_its_kernels_and_leases(pool: PoolProcess, jupyter: ServerProcess) -> None:
-    jupyter.start()
+    jupyter.start("--FastGPUExtension.keep_kernels=never")
     for name in "ab":
         jupyter.start_session(f"{name}.ipynb")
     live = pool.live()
