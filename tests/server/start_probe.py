@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import builtins
+import contextlib
 import gc
 import json
 import locale
@@ -16,11 +17,13 @@ import os
 import re
 import resource
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,8 +102,20 @@ def of_process() -> dict[str, Any]:
         "group": [os.getpid() - os.getpgid(0), os.getpid() - os.getsid(0), os.getppid()],
         "scheduling": [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), sorted(os.sched_getaffinity(0))],
         "executable": [str(Path(f"/proc/self/{name}").readlink()) for name in ("exe", "root", "cwd")],
-        "descriptors": sorted(_descriptors()),
+        "descriptors": sorted(_lasting_descriptors().elements()),
     }
+
+
+def _lasting_descriptors() -> Counter[str]:
+    """The open files, as soon as they stay the same: threads open some for a moment, also at their end."""
+    deadline, since = time.monotonic() + 10.0, time.monotonic()
+    found = Counter(_descriptors())
+    while time.monotonic() < min(since + 0.4, deadline):
+        time.sleep(0.02)
+        now = Counter(_descriptors())
+        if now != found:
+            found, since = now, time.monotonic()
+    return found
 
 
 def _descriptors() -> Iterator[str]:
@@ -110,8 +125,16 @@ def _descriptors() -> Iterator[str]:
             flags = Path(f"/proc/self/fdinfo/{entry.name}").read_text().split("flags:")[1].split()[0]
         except OSError:
             continue  # that of the folder
-        if not target.removesuffix(" (deleted)").endswith(PASSING_FILES):
+        if not (target.removesuffix(" (deleted)").endswith(PASSING_FILES) or _is_connected(entry.name, target)):
             yield f"{target if target[0] == '/' else target.partition(':')[0]} {flags}"
+
+
+def _is_connected(descriptor: str, target: str) -> bool:
+    """Whether it is a connection to a client or to the pool manager, which come when they like."""
+    if target.startswith("socket:"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(descriptor))) as found:
+            return bool(found.getpeername())
+    return False
 
 
 def of_signals() -> dict[str, Any]:
