@@ -20,6 +20,7 @@ from fastgpu_jupyter.pool.journal.fsck import examine
 from fastgpu_jupyter.pool.journal.marker import marker_paths
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.locate import user_socket, user_state_dir
+from fastgpu_jupyter.wire.schemas import LeaseView
 from tests.crash.conftest import KillablePool
 from tests.views import value_of
 from tests.waiting import wait_until
@@ -30,22 +31,39 @@ COMMANDS = (
     "StartPool", "RequestLease", "BindHolder", "ResizeLease", "TransferLease", "SetTenant", "DrainDevice",
     "ReleaseLease", "HolderEnded", "PrepareSucceeded", "DrainSucceeded",
 )  # fmt: skip
-IN_A_COMMAND = ("apply", "append", "insert", "commit", "answer")
+IN_A_COMMAND = ("apply", "make", "append", "insert", "key", "commit", "answer")
+#: Commands without an idempotency key.
+WITHOUT_KEY = {"HolderEnded", "DrainSucceeded"}
+#: Decided in recovery, which answers no caller.
+IN_RECOVERY = {"apply", "append", "insert", "commit"}
+#: The changes that are requested: the answers to the first three are written with the command, the others after it.
+REPLIES = (
+    "POST /v1/leases", "POST /v1/leases/{lease_id}/resize", "DELETE /v1/leases/{lease_id}",
+    "POST /v1/leases/{lease_id}/bind", "POST /v1/leases/{lease_id}/transfer", "PUT /v1/tenants/{tenant}",
+    "PUT /v1/devices/{device_id}",
+)  # fmt: skip
 SIDES = ("before", "after")
 
 
 def _points() -> Iterator[str]:
+    every = os.environ.get("FASTGPU_FAILPOINTS") == "all"
     for number, command in enumerate(COMMANDS):
         for other, point in enumerate(IN_A_COMMAND):
             for side, when in enumerate(SIDES):
-                every = os.environ.get("FASTGPU_FAILPOINTS") == "all"
-                if command == "StartPool":
-                    if point in {"append", "commit"}:  # it is decided in recovery, which answers no caller
-                        yield f"{when}-{point}"
-                elif every or (number + other + side) % 3 == 0 or command in {"RequestLease", "ReleaseLease"}:
+                reached = (
+                    point in IN_RECOVERY if command == "StartPool" else point != "key" or command not in WITHOUT_KEY
+                )
+                often = command in {"StartPool", "RequestLease", "ReleaseLease"}
+                if reached and (every or often or (number + other + side) % 3 == 0):
                     yield f"{when}-{point}@{command}"
+    for number, operation in enumerate(REPLIES):
+        yield from (f"{when}-reply@{operation}" for side, when in enumerate(SIDES) if every or (number + side) % 2)
     for effect in ("WatchHolder", "Prepare", "Drain", "UnwatchHolder"):
         yield from (f"{when}-effect@{effect}" for when in SIDES)
+    for point in ("dictionary", "give-up", "keep", "update"):
+        yield from (f"{when}-{point}" for when in SIDES)
+    for write in ("keep", "snapshot", "archive"):
+        yield from (f"{when}-commit@{write}" for when in SIDES)
     for point in ("prepare", "drain", "snapshot", "create", "archive", "part", "recover", "bind", "rename"):
         yield from (f"{when}-{point}" for when in SIDES)
     yield "before-snapshot:2"
@@ -84,10 +102,12 @@ def run_commands(caller: RetryingClient, child: subprocess.Popen[bytes]) -> None
     client, token = caller.pool.client, new_token()
     keys = [uuid.uuid4().hex for _ in range(3)]
 
-    def request(profile: str, number: int) -> str:
-        return str(caller.call(client.request, profile, token=token, key=keys[number])["id"])
+    def request_all() -> list[LeaseView]:
+        sizes = ("half", "full", "quarter")
+        return [caller.call(client.request, size, token=token, key=key) for size, key in zip(sizes, keys, strict=True)]
 
-    released, retained, orphan = request("half", 0), request("full", 1), request("quarter", 2)
+    answers = request_all()
+    released, retained, orphan = (answer["id"] for answer in answers)
     caller.call(client.bind, orphan, token, child.pid)
     for lease_id in (released, retained, orphan):
         caller.wait_for(lease_id, "active")
@@ -110,11 +130,7 @@ def run_commands(caller: RetryingClient, child: subprocess.Popen[bytes]) -> None
     assert (found[retained]["state"], found[retained]["holder"]["pid"]) == ("active", os.getpid())
     assert caller.call(client.devices)[-1]["drained"]
     assert {tenant["tenant"]["name"]: tenant["weight"] for tenant in caller.call(client.tenants)}["other-tenant"] == 7
-    assert [request(profile, n) for n, profile in enumerate(("half", "full", "quarter"))] == [
-        released,
-        retained,
-        orphan,
-    ]
+    assert request_all() == answers, "a repeated request has the answer that was acknowledged"
 
 
 def remove_state() -> None:

@@ -341,16 +341,11 @@ class SimulatedHost:
                 if sql.startswith("SELECT seq, seal") and host.faults.unread and not host.faults.late:
                     host.faults.unread = False
                     raise sqlite3.OperationalError("disk I/O error")
-                if sql != "COMMIT":
-                    return super().execute(sql, *args)
-                host.at("commit")
+                if sql == "COMMIT":
+                    host.at("commit")
                 done = super().execute(sql, *args)
-                host.at("committed")
-                return done
-
-            def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:
-                done = super().executemany(sql, *args)
-                host.at("insert")
+                if sql.startswith(("COMMIT", "INSERT INTO record", "INSERT INTO answer")):
+                    host.at("committed" if sql == "COMMIT" else "insert")
                 return done
 
         def connect(path: Any, **how: Any) -> sqlite3.Connection:

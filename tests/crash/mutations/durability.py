@@ -11,6 +11,7 @@ from fastgpu_jupyter.pool.journal.marker import Markers
 from fastgpu_jupyter.pool.journal.release_log import PreallocatedReleaseLog
 from fastgpu_jupyter.pool.journal.store import Journal
 from fastgpu_jupyter.pool.loop import degraded_mode, recovery
+from fastgpu_jupyter.pool.loop.answers import Answers
 from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
 from fastgpu_jupyter.pool.loop.degraded_mode import DegradedMode
 from fastgpu_jupyter.pool.loop.first_answers import FirstAnswers
@@ -233,6 +234,12 @@ MUTATIONS = (
         D,
         (Edit(FirstAnswers.find, "return await _1", "return None"),),
         Fails(test_first_answers.test_repeated_request_gets_the_first_answer_after_everything_has_changed),
+    ),
+    Mutation(
+        "an answer is sent that is not written with its command",
+        D,
+        (Edit(Answers.entries, "entry._replace(answer=answer.first)", "entry"),),
+        Fails(test_first_answers.test_first_answer_is_written_with_its_command),
     ),
     Mutation(
         "a command about no lease is carried out again when it is repeated",
