@@ -30,7 +30,7 @@ import logging, multiprocessing.process, os, random, warnings, numpy
 handler = logging.StreamHandler()
 logging.getLogger("heavy").addHandler(handler)
 os.environ["HEAVY"] = "1"
-LOADED = os.getpid()
+class Loaded: by = os.getpid()  # not a constant, which the probe would compare
 OF_KERNEL = {name: os.environ.get(name) for name in ("MPLBACKEND", "TERM", "PAGER", "FORCE_COLOR", "CLICOLOR")}
 warnings.filterwarnings("ignore", "of heavy")
 """,
@@ -87,7 +87,7 @@ def test_standby_kernels_import_what_is_not_refused(host: StandbyHost) -> None:
         assert host.pid(kernel_id) == pid
         assert counters.hits["ahead"] == hits + 1
         kernels[-1].run("import sys, os; already = 'heavy' in sys.modules; import heavy, random, numpy")
-        assert kernels[-1].value("(already, heavy.LOADED == os.getpid(), os.environ['HEAVY'])") == "(True, True, '1')"
+        assert kernels[-1].value("(already, heavy.Loaded.by == os.getpid(), os.environ['HEAVY'])") == "(True, True, '1')"
         assert kernels[-1].value("heavy.multiprocessing.process.ORIGINAL_DIR == os.getcwd()") == "True"
         assert kernels[-1].value("heavy.OF_KERNEL.items() <= os.environ.items()") == "True"
         assert kernels[-1].value("heavy.warnings.filters[0][1].pattern") == "'of heavy'"
