@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -283,9 +284,13 @@ def test_kept_worker_does_not_go_before_the_requests_of_others(folder: Path, tmp
     first = executor.submit(touch_and_wait, str(tmp_path / "1"), str(tmp_path / "end"))
     wait_until((tmp_path / "1").exists, "the first call runs on the other device")
     second = executor.submit(touch_and_wait, str(tmp_path / "2"), str(tmp_path / "late"))
-    waiting = pool.request("full", token=tokens[1], options={"priority": "low"})["id"]
+    with closing(pool.events()) as stream:
+        events = iter(stream)
+        next(events)  # what the queue is now
+        waiting = pool.request("full", token=tokens[1], options={"priority": "low"})["id"]
+        # The dispatcher learns of it when this stream does, which is later than the pool manager's own answers.
+        next(event for event in events if waiting in {entry["lease_id"] for entry in event.get("queue") or ()})
     try:
-        wait_until(lambda: pool.lease(waiting)["state"] == "waiting", "another request waits")
         (tmp_path / "end").touch()
         wait_until(lambda: pool.lease(waiting)["state"] == "active", "the other request is granted")
         assert first.result(DEADLINE_S)

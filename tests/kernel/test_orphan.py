@@ -262,9 +262,7 @@ def test_kernel_whose_server_was_killed_before_it_bound_the_lease_gets_another(s
     kernel_id = pool.lease(started.lease_id)["holder"]["kernel_id"]
     live = wait_until(
         lambda: [
-            view
-            for view in pool.live()
-            if view["holder"]["kernel_id"] == kernel_id and view["id"] != started.lease_id
+            view for view in pool.live() if view["holder"]["kernel_id"] == kernel_id and view["id"] != started.lease_id
         ],
         "the kernel has another lease",
     )

@@ -87,7 +87,9 @@ def test_standby_kernels_import_what_is_not_refused(host: StandbyHost) -> None:
         assert host.pid(kernel_id) == pid
         assert counters.hits["ahead"] == hits + 1
         kernels[-1].run("import sys, os; already = 'heavy' in sys.modules; import heavy, random, numpy")
-        assert kernels[-1].value("(already, heavy.Loaded.by == os.getpid(), os.environ['HEAVY'])") == "(True, True, '1')"
+        assert (
+            kernels[-1].value("(already, heavy.Loaded.by == os.getpid(), os.environ['HEAVY'])") == "(True, True, '1')"
+        )
         assert kernels[-1].value("heavy.multiprocessing.process.ORIGINAL_DIR == os.getcwd()") == "True"
         assert kernels[-1].value("heavy.OF_KERNEL.items() <= os.environ.items()") == "True"
         assert kernels[-1].value("heavy.warnings.filters[0][1].pattern") == "'of heavy'"
