@@ -73,7 +73,6 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cold.process": "limits, groups or signals of the server have changed",
     "cold.preload": "other modules to import ahead",
     "cold.unknown": "not understood",
-    "cold.too_old": "too old",
     "cold.not_answering": "it did not answer",
     "cold.died": "it had ended",
     "cold.budget": "none may be started",

@@ -58,7 +58,6 @@ MESSAGES: dict[str, str] = {
     "cold.process": "服务器的限制、组或信号已更改",
     "cold.preload": "要预先导入的模块不同",
     "cold.unknown": "无法识别",
-    "cold.too_old": "过旧",
     "cold.not_answering": "没有应答",
     "cold.died": "已结束",
     "cold.budget": "不允许启动",

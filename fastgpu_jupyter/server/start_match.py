@@ -34,9 +34,6 @@ LAUNCH_VARIABLES = frozenset(
         "JPY_PARENT_PID",
         SOCKET_VARIABLE,
         variables.PYTHON,
-        "FASTGPU_KEEP",
-        "FASTGPU_KEPT",
-        "FASTGPU_ORPHAN_AFTER_S",
         language.VARIABLE,
         *variables.OF_A_LEASE,
         *MEMORY_FRACTIONS,
@@ -65,7 +62,6 @@ class MissReason(StrEnum):
     PROCESS = "process"  #: limits, groups or signals of the server
     PRELOAD = "preload"
     UNKNOWN = "unknown"  #: the standby kernel's report was not understood
-    TOO_OLD = "too_old"
     NOT_ANSWERING = "not_answering"
     DIED = "died"
     BUDGET = "budget"
