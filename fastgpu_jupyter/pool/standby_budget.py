@@ -171,11 +171,7 @@ class StandbyRegistry:
             # One that got a kernel, or used one, wants another one from now on.
             waits = before is not None and before.wanted_bytes is not None and _pids(before) == _pids(server)
             server.waiting_since_s = before.waiting_since_s if before and waits else now_s
-            # What was allowed is not more than what was wanted then.
-            same = before is not None and _pids(server) <= _pids(before)
-            server.allowed = bool(
-                before and same and before.allowed and server.wanted_bytes <= (before.wanted_bytes or 0)
-            )
+            server.allowed = _was_allowed(server, before)
         self._domains.update(domains)
         self._servers[name] = server
         decision = decide(self._servers, self._domains)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..units import KIB
 from .pressure import Pressure, read_pressure
 
-KIB = 1024
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 #: The name of the host among the domains of memory; a control group has its path.
 HOST = ""
