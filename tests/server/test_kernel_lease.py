@@ -82,7 +82,7 @@ def test_kernel_that_released_its_lease_gets_another_with_its_variables(running:
     # A kernel that has a lease keeps it.
     assert jupyter.call("POST", url, {"size": "half"})[1]["id"] == first["id"]
     kernel.run("%fastgpu release")
-    assert pool.live() == []
+    wait_until(lambda: not pool.live(), "the lease has ended")  # it drains first
 
     status, lease = jupyter.call("POST", url, {"size": "half"})
     assert (status, lease["state"], lease["request"]["size"]) == (200, "active", "half")
