@@ -9,9 +9,11 @@ from ..core.model.lifecycle import BLOCKING_CELLS
 from ..errors import Message
 from ..messages import render, sentences_of
 from ..wire.lease_view import explanation_of, position_of
+from .threads import in_thread
 
 if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
+    from .kernel_lease import KernelLease
 
 
 def timeout_in_progress() -> TimeoutError | None:
@@ -34,3 +36,11 @@ def explain_timeout(error: TimeoutError, view: LeaseView) -> None:
         else Message.of("timeout.in_preparation")
     )
     error.add_note(render(note))
+
+
+async def explain_timeout_in_progress(lease: KernelLease) -> None:
+    """Let the error of a cell whose time has run out say that it waited for its GPU."""
+    error = timeout_in_progress()
+    view = None if error is None else await in_thread(lease.view)
+    if error is not None and view is not None:
+        explain_timeout(error, view)

@@ -132,5 +132,6 @@ def _end(found: Found) -> None:
 
 
 def _other_process(kernel_id: str, pid: int) -> bool:
-    record = next(found.record for found in kept_kernels.records() if found.record.kernel_id == kernel_id)
-    return record.kernel is not None and record.kernel.pid != pid
+    # The record is absent for a moment when a launch replaces it.
+    records = [found.record for found in kept_kernels.records() if found.record.kernel_id == kernel_id]
+    return any(record.kernel is not None and record.kernel.pid != pid for record in records)

@@ -14,6 +14,7 @@ from jupyter_client.kernelspec import KernelSpec
 
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, NoSuchDevice, PoolUnreachable
 from fastgpu_jupyter.server import kernel_lease, repeat
+from fastgpu_jupyter.server.ancestor_warning import warn_of_ancestor
 from fastgpu_jupyter.server.launches import launches
 from fastgpu_jupyter.server.provisioner import FastGPUProvisioner
 from fastgpu_jupyter.server.token_files import token_path
@@ -300,9 +301,8 @@ def above(**changes: Any) -> dict[str, Any]:
 def test_launch_warns_where_the_gpu_is_held_by_a_kernel_above(
     own: Any, views: Any, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    provisioner, client = make(), Ancestors(views)
-    provisioner.log = logging.getLogger("test-ancestors")
-    asyncio.run(provisioner._warn_of_ancestor(client, own, {ANCESTOR_LEASES: "outer"}))  # type: ignore[arg-type]
+    client: Any = Ancestors(views)
+    asyncio.run(warn_of_ancestor(client, own, {ANCESTOR_LEASES: "outer"}, logging.getLogger("test-ancestors")))
     assert says in caplog.text
     assert bool(says) == bool(caplog.records)
 
