@@ -37,6 +37,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # An activated environment or a PYTHONPATH of somebody else must not leak into ours.
 unexport PYTHONPATH VIRTUAL_ENV
+# Without bytecode each process that a test starts compiles the package again, and each worker all tests.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
