@@ -15,6 +15,7 @@
     │       └── OutcomeUnknown     a change was sent to it and may have been done
     ├── DispatcherUnreachable  no dispatcher of jobs serves the socket, or the wrong one does
     ├── HostFault          a device, a driver or a process did not do what it should
+    │   └── EngineUnavailable  the engine of the cluster does not answer
     ├── StoreFault         the journal cannot be read or written
     └── InternalError      a bug: an invariant does not hold
 
@@ -202,6 +203,12 @@ class HostFault(FastGPUError):
 
     code = "host_fault"
     status = 502
+
+
+class EngineUnavailable(HostFault):
+    """The engine of the cluster does not answer: nothing is known of its jobs, and nothing changes."""
+
+    code = "engine_unavailable"
 
 
 class StoreFault(FastGPUError):

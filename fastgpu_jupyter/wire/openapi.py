@@ -31,7 +31,7 @@ _TEXTS = {
     409: "The state of the lease or of the device does not allow it",
     422: "No device of this pool could ever serve it",
     429: "A limit is reached; `Retry-After` says when to try again",
-    502: "The driver of the device does not answer, or failed",
+    502: "The driver of the device, the engine of the cluster or the host of the lease does not answer, or failed",
     507: "The journal cannot be written",
 }
 _JUPYTER_TEXTS = {**_TEXTS, 503: "The pool manager does not answer"}

@@ -54,7 +54,8 @@ export const pool: PoolView = {
   message: null,
   accepting: true,
   counters_silent_since: null,
-  carried_over: null
+  carried_over: null,
+  cluster: null
 };
 
 export function device(changes: Changes<DeviceView> = {}): DeviceView {
@@ -99,7 +100,7 @@ export function lease(changes: Changes<LeaseView> = {}): LeaseView {
       notes: [],
       environment: {},
       hidden_environment: {},
-      holder: { kernel_id: 'k1', notebook: '/home/ada/train.ipynb', job: null, pid: 4711 },
+      holder: { kernel_id: 'k1', notebook: '/home/ada/train.ipynb', job: null, pid: 4711, orphaned_at: null },
       request: {
         size: 'half',
         priority: 'normal',
@@ -145,6 +146,7 @@ export function lease(changes: Changes<LeaseView> = {}): LeaseView {
         snoozed_until: null,
         message: null
       },
+      cluster: null,
       times: { requested_at: 10_000, granted_at: 11_000, ended_at: null }
     },
     changes

@@ -84,7 +84,7 @@ def lease_view(**changes: Any) -> dict[str, Any]:
     view: dict[str, Any] = {
         "id": "lease-1", "version": 1, "state": "waiting", "tenant": {"key": "ada", "name": "ada"}, "end_reason": None,
         "notes": [], "environment": {}, "hidden_environment": {"CUDA_VISIBLE_DEVICES": ""},
-        "holder": {"kernel_id": "kernel-1", "notebook": "a.ipynb", "job": None, "pid": 1},
+        "holder": {"kernel_id": "kernel-1", "notebook": "a.ipynb", "job": None, "pid": 1, "orphaned_at": None},
         "request": {
             "size": "full", "isolation": "none", "priority": "normal", "cpu_milli": 0, "host_memory_bytes": 0
         },
@@ -107,6 +107,7 @@ def lease_view(**changes: Any) -> dict[str, Any]:
             "cells_idle_since": None, "gpu_idle_since": None, "next": None, "steps": [], "taken": None,
             "snoozed_until": None, "message": None,
         },
+        "cluster": None,
         "times": {"requested_at": 0, "granted_at": None, "ended_at": None},
     }  # fmt: skip
     return changed(view, **changes)

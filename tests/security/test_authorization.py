@@ -123,6 +123,8 @@ def body_of(operation: Operation) -> Any:
         "POST /v1/leases": {"size": "eighth", "token_sha256": "0" * 64},
         "POST /v1/leases/{lease_id}/bind": {"pid": None},
         "POST /v1/leases/{lease_id}/resize": {"size": "eighth"},
+        "POST /v1/leases/{lease_id}/kernel": {"argv": ["a"], "env": {}, "cwd": None, "restart": False, "key": "k"},
+        "POST /v1/leases/{lease_id}/kernel/signal": {"signum": 2},
         "POST /v1/leases/{lease_id}/transfer": {"tenant": "root"},
         "PUT /v1/devices/{device_id}": {"drained": True},
         "PUT /v1/devices/{device_id}/mig": {"on": False},
@@ -178,8 +180,10 @@ def test_each_caller_is_answered_as_documented(pool: ServedPool, held: Held, ope
     found = [call_as(pool, uid, [one])[0][0] for uid, one in tries]
     other_user, without, wrong, right, root = found
     wanted = [operation.status if code is None else code for code in ANSWERS[TABLE[operation.name]]]
-    # Its GPU is healthy and there, and it is not idle: callers that may migrate it, give it up or end it are refused.
-    if operation.path.endswith(("/migrate", "/end_idle")) or operation.name == "DELETE /v1/devices/{device_id}":
+    # Its GPU is healthy, there and of this machine, and it is not idle: callers that may migrate it, give it up, end it
+    # or start a kernel on another host are refused.
+    refused = ("/migrate", "/end_idle", "/kernel", "/kernel/signal")
+    if operation.path.endswith(refused) or operation.name == "DELETE /v1/devices/{device_id}":
         wanted = [409 if code == operation.status else code for code in wanted]
     if operation.path.endswith("/bind"):
         # The lease ends with the caller that bound itself: after the right one there is nothing left to bind.

@@ -58,6 +58,16 @@ def lease_request(body: dict[str, Any]) -> LeaseRequest:
     )
 
 
+def require_no_cluster(body: dict[str, Any]) -> None:
+    """Raise :class:`InvalidRequest` for options that only an engine understands."""
+    given = body.get("cluster")
+    if given is not None and not isinstance(given, dict):
+        raise InvalidRequest(Message.of("request.body_not_object"))
+    if any(given.values() if given else ()):
+        raise InvalidRequest(Message.of("cluster.not_configured"))
+    integer(body, "keep_ms")  # which means nothing for a lease of this machine
+
+
 class SizeQuery(NamedTuple):
     """A query of the sizes of a lease, or of a request with these options."""
 

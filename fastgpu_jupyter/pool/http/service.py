@@ -13,6 +13,7 @@ from .handlers.accounting import AccountingHandlers
 from .handlers.advice import AdviceHandlers
 from .handlers.base import HandlerContext, HandlerTable
 from .handlers.devices import DeviceHandlers
+from .handlers.kernels import KernelHandlers
 from .handlers.leases import LeaseHandlers
 from .handlers.pool import PoolHandlers
 from .handlers.sizes import SizeHandlers
@@ -60,6 +61,7 @@ class PoolService:
         context = HandlerContext(backend, self.facts, self.reader, self.permissions, self.publisher, names, discounts)
         self.leases = LeaseHandlers(context)
         self.pool = PoolHandlers(context, self.open_streams)
+        self._kernels = KernelHandlers(context)
         self._devices = DeviceHandlers(context)
         self._accounting = AccountingHandlers(context)
         self._sizes = SizeHandlers(context, limits)
@@ -71,6 +73,7 @@ class PoolService:
         return {
             **self.pool.table(),
             **self.leases.table(),
+            **self._kernels.table(),
             **self._devices.table(),
             **self._accounting.table(),
             **self._sizes.table(),

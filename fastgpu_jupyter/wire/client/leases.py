@@ -12,7 +12,21 @@ from .tokens import token_digest
 from .transport import Transport
 
 if TYPE_CHECKING:
-    from ..schemas import AdviceView, HistoryView, LeaseView, SizeOptions
+    from ..schemas import AdviceView, HistoryView, KernelConnectionView, LeaseView, SizeOptions
+
+#: The longest time of a call that starts or ends a kernel on another host, in seconds; imports take long on a shared
+#: file system.
+KERNEL_TIMEOUT_S = 120.0
+
+
+class ClusterOptions(TypedDict, total=False):
+    """The options of a request in the words of a cluster's engine; an empty text is the pool's default."""
+
+    partition: str
+    account: str
+    qos: str
+    constraint: str
+    time_limit_ms: int
 
 
 class LeaseOptions(TypedDict, total=False):
@@ -32,6 +46,8 @@ class LeaseOptions(TypedDict, total=False):
     idle_park_ms: int
     idle_release_ms: int
     idle_shut_down_ms: int
+    keep_ms: int
+    cluster: ClusterOptions
 
 
 class LeaseCalls(Transport):
@@ -180,6 +196,48 @@ class LeaseCalls(Transport):
         """Report the memory limit that the kernel applied to its libraries, and those that need a restart for it."""
         body = {"memory_bytes": memory_bytes, "needs_restart": list(needs_restart)}
         return cast("LeaseView", self._call("POST", _path(lease_id, "libraries"), body, token=token))
+
+    def start_kernel(
+        self,
+        lease_id: str,
+        token: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        key: str,
+        cwd: str | None = None,
+        restart: bool = False,
+        files: Mapping[str, str] | None = None,
+    ) -> KernelConnectionView:
+        """Start a kernel on the host of an active lease of a cluster, and return how to talk to it; secret.
+
+        ``key`` authenticates its messages; for the rest see :class:`~fastgpu_jupyter.wire.schemas.KernelBody`. A
+        repeated call with the ``key`` of the kernel that runs returns that one, so that an answer may be lost.
+
+        Raises :class:`~fastgpu_jupyter.errors.Conflict` where the lease is not active or another kernel runs, and
+        :class:`~fastgpu_jupyter.errors.HostFault` with what the kernel wrote where it fails.
+        """
+        body = {
+            "argv": list(argv),
+            "env": dict(env),
+            "cwd": cwd,
+            "restart": restart,
+            "key": key,
+            "files": {**(files or {})},
+        }
+        # Without an idempotency key: the first answer to one is kept in the journal, and this one is secret.
+        answer = self._call("POST", _path(lease_id, "kernel"), body, token=token, timeout_s=KERNEL_TIMEOUT_S)
+        return cast("KernelConnectionView", answer)
+
+    def signal_kernel(self, lease_id: str, token: str, signum: int) -> LeaseView:
+        """Send a signal to all processes of the kernel on the host of the lease."""
+        body = {"signum": signum}
+        return cast("LeaseView", self._call("POST", _path(lease_id, "kernel/signal"), body, token=token))
+
+    def end_kernel(self, lease_id: str, token: str) -> LeaseView:
+        """End the kernel on the host of the lease, which stays active; harmless where none runs."""
+        answer = self._call("DELETE", _path(lease_id, "kernel"), token=token, timeout_s=KERNEL_TIMEOUT_S)
+        return cast("LeaseView", answer)
 
     def act(self, lease_id: str, action: str, body: dict[str, Any], token: str | None = None) -> LeaseView:
         """Return the lease after an action of the interface, such as ``park``."""

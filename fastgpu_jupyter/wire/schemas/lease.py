@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict
 
 import msgspec
 
+from .cluster import LeaseClusterView
 from .common import (
     Count,
     EnforcementName,
@@ -31,12 +32,14 @@ class LeaseHolderView(TypedDict):
     """The process that holds the lease, and the kernel and the notebook, or the job, that the lease is for.
 
     ``job`` is the name of the job as it is shown; the notebook of such a lease is the one that it was submitted from.
+    ``orphaned_at``: the process has ended since then, and the lease is kept for one that takes it over.
     """
 
     kernel_id: str | None
     notebook: str | None
     job: str | None
     pid: Count | None
+    orphaned_at: Count | None
 
 
 class LeaseRequestView(TypedDict):
@@ -240,6 +243,7 @@ class LeaseView(TypedDict):
     lease is active, ``hidden_environment`` what it must have otherwise: with it no device is visible. ``gpu`` is
     ``null`` while the lease has no logical GPU, and ``queue`` unless it waits. ``notes`` say what is being done for
     the lease, why it is parked, or why it ended. ``cpu_meanwhile``: its cells run without a device until it is granted.
+    ``cluster`` is ``null`` for a lease of local devices.
     """
 
     id: str
@@ -265,6 +269,7 @@ class LeaseView(TypedDict):
     scrub: LeaseScrubView | None
     health: LeaseHealthView
     idle: LeaseIdleView
+    cluster: LeaseClusterView | None
     times: LeaseTimesView
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
+from .cluster import PoolClusterView
 from .common import (
     Count,
     Integer,
@@ -32,7 +33,8 @@ class PoolView(TypedDict):
     ``id``: that of its journal; where it is another, another pool serves the socket, which knows nothing of the leases.
     ``counters_silent_since``: the time since which no utilization and no use of memory is known, because the driver of
     the devices does not answer; ``null`` while it does. ``carried_over``: the settings of a pool manager that was
-    killed, which hold while its leases live; ``null`` where there are none.
+    killed, which hold while its leases live; ``null`` where there are none. ``cluster``: the engine that grants its
+    leases; ``null`` where the pool leases local devices.
     """
 
     id: str
@@ -45,6 +47,7 @@ class PoolView(TypedDict):
     accepting: bool
     counters_silent_since: Count | None
     carried_over: MessageView | None
+    cluster: PoolClusterView | None
 
 
 class QueueEntryView(TypedDict):

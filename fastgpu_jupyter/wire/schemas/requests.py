@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 
 from ...core.model.size import TEXT_MAX as SIZE_TEXT_MAX
+from .cluster import ClusterBody
 from .common import (
     GROUP,
     LIBRARY,
@@ -26,7 +27,11 @@ Pid = Annotated[int, msgspec.Meta(ge=1, le=2**22)]
 
 
 class LeaseOptionsBody(TypedDict, total=False):
-    """The options of a request beside its size; the pool manager has a default for each."""
+    """The options of a request beside its size; the pool manager has a default for each.
+
+    ``keep_ms``: how long a lease of a cluster lives on without the process that holds it. ``cluster``: options for the
+    engine of a cluster; a pool of local devices refuses them.
+    """
 
     priority: PriorityName | None
     wait_ms_max: Count | None
@@ -42,6 +47,8 @@ class LeaseOptionsBody(TypedDict, total=False):
     idle_park_ms: Count | None
     idle_release_ms: Count | None
     idle_shut_down_ms: Count | None
+    keep_ms: Count | None
+    cluster: ClusterBody | None
 
 
 class _LeaseBodyRequired(TypedDict):

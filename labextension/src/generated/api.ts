@@ -677,6 +677,21 @@ export interface components {
             readonly type: "changed";
         };
         /**
+         * ClusterKindView
+         * @description GPUs of one model in one partition; ``memory_bytes`` of one GPU is ``null`` where it is not known.
+         */
+        readonly ClusterKindView: {
+            readonly default_partition: boolean;
+            readonly memory_bytes: number | null;
+            readonly mig: readonly string[];
+            readonly model: string;
+            readonly nodes: number;
+            readonly partition: string;
+            readonly per_node_max: number;
+            readonly shards_per_gpu: number | null;
+            readonly time_limit_max_ms: number | null;
+        };
+        /**
          * CpuMeanwhileBody
          * @description Whether cells run without a device until the waiting lease is granted.
          */
@@ -1156,6 +1171,35 @@ export interface components {
             readonly budget_micro: number | null;
         };
         /**
+         * LeaseClusterView
+         * @description The job of a lease in the engine.
+         *
+         *         ``state``: it is being submitted; it waits in the engine's queue; the engine started it and its host has not
+         *         reported yet; it runs; it is being ended; it is over. ``reason`` is why it waits or ended, in the engine's words,
+         *         made plain, ``position`` its place in the engine's queue and ``starts_at`` the expected start, ``null`` where the
+         *         engine does not say. ``ends_at``: when the engine ends it. ``message``: what its user should know now, such as
+         *         that it ends soon, or since when the engine does not answer. ``kernel`` is ``null`` before its host has reported.
+         */
+        readonly LeaseClusterView: {
+            readonly account: string;
+            readonly constraint: string;
+            readonly ends_at: number | null;
+            readonly engine: string;
+            readonly host: string | null;
+            readonly job_id: string | null;
+            readonly job_name: string;
+            readonly kernel: components["schemas"]["RemoteKernelView"] | null;
+            readonly message: components["schemas"]["MessageView"] | null;
+            readonly partition: string;
+            readonly position: number | null;
+            readonly qos: string;
+            readonly reason: components["schemas"]["MessageView"] | null;
+            readonly starts_at: number | null;
+            /** @enum {string} */
+            readonly state: "submitting" | "queued" | "starting" | "running" | "ending" | "over";
+            readonly time_limit_ms: number | null;
+        };
+        /**
          * LeaseEnforcementView
          * @description Who enforces the memory limit, and whether for the whole lease or for each of its processes.
          */
@@ -1182,11 +1226,13 @@ export interface components {
          * @description The process that holds the lease, and the kernel and the notebook, or the job, that the lease is for.
          *
          *         ``job`` is the name of the job as it is shown; the notebook of such a lease is the one that it was submitted from.
+         *         ``orphaned_at``: the process has ended since then, and the lease is kept for one that takes it over.
          */
         readonly LeaseHolderView: {
             readonly job: string | null;
             readonly kernel_id: string | null;
             readonly notebook: string | null;
+            readonly orphaned_at: number | null;
             readonly pid: number | null;
         };
         /**
@@ -1362,8 +1408,10 @@ export interface components {
          *         lease is active, ``hidden_environment`` what it must have otherwise: with it no device is visible. ``gpu`` is
          *         ``null`` while the lease has no logical GPU, and ``queue`` unless it waits. ``notes`` say what is being done for
          *         the lease, why it is parked, or why it ended. ``cpu_meanwhile``: its cells run without a device until it is granted.
+         *         ``cluster`` is ``null`` for a lease of local devices.
          */
         readonly LeaseView: {
+            readonly cluster: components["schemas"]["LeaseClusterView"] | null;
             readonly cpu_meanwhile: boolean;
             readonly device_access: components["schemas"]["DeviceAccessView"];
             readonly end_reason: components["schemas"]["MessageView"] | null;
@@ -1446,17 +1494,36 @@ export interface components {
             readonly pinned: boolean;
         };
         /**
+         * PoolClusterView
+         * @description The engine that grants the leases of this pool.
+         *
+         *         ``unanswered_since``: nothing is known of its jobs since then, because it does not answer; ``null`` while it does.
+         *         ``kinds`` is what it offered when it was last asked, ``null`` where it has not answered yet.
+         */
+        readonly PoolClusterView: {
+            readonly engine: string;
+            readonly kinds: readonly components["schemas"]["ClusterKindView"][] | null;
+            readonly message: components["schemas"]["MessageView"] | null;
+            readonly partitions: readonly string[];
+            readonly simulated: boolean;
+            readonly time_limit_default_ms: number | null;
+            readonly unanswered_since: number | null;
+            readonly version: string | null;
+        };
+        /**
          * PoolView
          * @description The pool manager itself.
          *
          *         ``id``: that of its journal; where it is another, another pool serves the socket, which knows nothing of the leases.
          *         ``counters_silent_since``: the time since which no utilization and no use of memory is known, because the driver of
          *         the devices does not answer; ``null`` while it does. ``carried_over``: the settings of a pool manager that was
-         *         killed, which hold while its leases live; ``null`` where there are none.
+         *         killed, which hold while its leases live; ``null`` where there are none. ``cluster``: the engine that grants its
+         *         leases; ``null`` where the pool leases local devices.
          */
         readonly PoolView: {
             readonly accepting: boolean;
             readonly carried_over: components["schemas"]["MessageView"] | null;
+            readonly cluster: components["schemas"]["PoolClusterView"] | null;
             readonly counters_silent_since: number | null;
             readonly currency: string;
             readonly id: string;
@@ -1532,6 +1599,19 @@ export interface components {
         readonly QuotaView: {
             readonly groups: readonly components["schemas"]["GroupView"][];
             readonly tenants: readonly components["schemas"]["TenantView"][];
+        };
+        /**
+         * RemoteKernelView
+         * @description The kernel on the host of the lease; ``exit_code`` is negative where a signal ended it.
+         *
+         *         ``pid`` and ``started_at`` say which start it is about, as in the answer to that.
+         */
+        readonly RemoteKernelView: {
+            readonly exit_code: number | null;
+            readonly pid: number | null;
+            readonly started_at: number | null;
+            /** @enum {string} */
+            readonly state: "none" | "starting" | "running" | "ended";
         };
         /**
          * RerunBody
@@ -1744,6 +1824,7 @@ export interface components {
 export type AdviceView = components['schemas']['AdviceView'];
 export type AllocationView = components['schemas']['AllocationView'];
 export type ChangedMessage = components['schemas']['ChangedMessage'];
+export type ClusterKindView = components['schemas']['ClusterKindView'];
 export type CpuMeanwhileBody = components['schemas']['CpuMeanwhileBody'];
 export type DeviceAccessView = components['schemas']['DeviceAccessView'];
 export type DeviceCapabilitiesView = components['schemas']['DeviceCapabilitiesView'];
@@ -1782,6 +1863,7 @@ export type KeepaliveMessage = components['schemas']['KeepaliveMessage'];
 export type KeptKernelList = components['schemas']['KeptKernelList'];
 export type KeptKernelView = components['schemas']['KeptKernelView'];
 export type LeaseBudgetBody = components['schemas']['LeaseBudgetBody'];
+export type LeaseClusterView = components['schemas']['LeaseClusterView'];
 export type LeaseEnforcementView = components['schemas']['LeaseEnforcementView'];
 export type LeaseHealthView = components['schemas']['LeaseHealthView'];
 export type LeaseHolderView = components['schemas']['LeaseHolderView'];
@@ -1805,6 +1887,7 @@ export type MemoryReading = components['schemas']['MemoryReading'];
 export type MessageView = components['schemas']['MessageView'];
 export type NextIdleStepView = components['schemas']['NextIdleStepView'];
 export type PinBody = components['schemas']['PinBody'];
+export type PoolClusterView = components['schemas']['PoolClusterView'];
 export type PoolView = components['schemas']['PoolView'];
 export type PruneBody = components['schemas']['PruneBody'];
 export type PruneReport = components['schemas']['PruneReport'];
@@ -1812,6 +1895,7 @@ export type QueueEntryView = components['schemas']['QueueEntryView'];
 export type QueueHolderView = components['schemas']['QueueHolderView'];
 export type QueueList = components['schemas']['QueueList'];
 export type QuotaView = components['schemas']['QuotaView'];
+export type RemoteKernelView = components['schemas']['RemoteKernelView'];
 export type RerunBody = components['schemas']['RerunBody'];
 export type ResizeBody = components['schemas']['ResizeBody'];
 export type SilenceBody = components['schemas']['SilenceBody'];
@@ -3629,7 +3713,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorView"];
                 };
             };
-            /** @description The driver of the device does not answer, or failed */
+            /** @description The driver of the device, the engine of the cluster or the host of the lease does not answer, or failed */
             readonly 502: {
                 headers: {
                     readonly [name: string]: unknown;

@@ -67,6 +67,8 @@ export const MESSAGES = {
   'cache.unreadable': 'Not cached, because {name} could not be read: {reason}.',
   'cache.unseen_processes': 'started processes whose reading is not seen ({names})',
   'cache.used_network': 'used the network ({names})',
+  'cluster.no_kernel_here': 'This lease is on GPUs of this machine, where the Jupyter server starts kernels itself. Nothing was done.',
+  'cluster.not_configured': 'This pool leases the GPUs of its own machine, so that partition, account, QOS, constraint and time limit mean nothing here. Nothing was requested. Leave them out, or set FastGPUPool.cluster.',
   'cpu_meanwhile.granted': 'Cells run on the CPU only while their lease waits, and this one is {state}.',
   'cpu_meanwhile.on': 'Its cells run on the CPU until then.',
   'cpu_meanwhile.parked': 'The memory of this lease is parked, and a cell that uses it must have the GPU. `%%%%fastgpu cpu` runs one cell without it.',

@@ -47,6 +47,35 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     },
     optional: ['pool']
   },
+  ClusterKindView: {
+    type: 'object',
+    properties: {
+      default_partition: { type: 'boolean' },
+      memory_bytes: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      mig: { type: 'array', items: { type: 'string' } },
+      model: { type: 'string' },
+      nodes: { type: 'integer', minimum: 0 },
+      partition: { type: 'string' },
+      per_node_max: { type: 'integer', minimum: 1 },
+      shards_per_gpu: {
+        anyOf: [
+          { type: 'integer', minimum: 1 },
+          { type: 'null' }
+        ]
+      },
+      time_limit_max_ms: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
   DeviceAccessView: {
     type: 'object',
     properties: {
@@ -526,6 +555,57 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       }
     }
   },
+  LeaseClusterView: {
+    type: 'object',
+    properties: {
+      account: { type: 'string' },
+      constraint: { type: 'string' },
+      ends_at: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      engine: { type: 'string' },
+      host: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      job_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      job_name: { type: 'string' },
+      kernel: { anyOf: [{ $ref: 'RemoteKernelView' }, { type: 'null' }] },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      partition: { type: 'string' },
+      position: {
+        anyOf: [
+          { type: 'integer', minimum: 1 },
+          { type: 'null' }
+        ]
+      },
+      qos: { type: 'string' },
+      reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      starts_at: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      state: {
+        enum: [
+          'submitting',
+          'queued',
+          'starting',
+          'running',
+          'ending',
+          'over'
+        ],
+        type: 'string'
+      },
+      time_limit_ms: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      }
+    }
+  },
   LeaseEnforcementView: {
     type: 'object',
     properties: {
@@ -583,6 +663,12 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       job: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       kernel_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       notebook: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      orphaned_at: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
       pid: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] }
     }
   },
@@ -809,6 +895,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
   LeaseView: {
     type: 'object',
     properties: {
+      cluster: { anyOf: [{ $ref: 'LeaseClusterView' }, { type: 'null' }] },
       cpu_meanwhile: { type: 'boolean' },
       device_access: { $ref: 'DeviceAccessView' },
       end_reason: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
@@ -927,11 +1014,43 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       }
     }
   },
+  PoolClusterView: {
+    type: 'object',
+    properties: {
+      engine: { type: 'string' },
+      kinds: {
+        anyOf: [
+          {
+            type: 'array',
+            items: { $ref: 'ClusterKindView' }
+          },
+          { type: 'null' }
+        ]
+      },
+      message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      partitions: { type: 'array', items: { type: 'string' } },
+      simulated: { type: 'boolean' },
+      time_limit_default_ms: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      unanswered_since: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      version: { anyOf: [{ type: 'string' }, { type: 'null' }] }
+    }
+  },
   PoolView: {
     type: 'object',
     properties: {
       accepting: { type: 'boolean' },
       carried_over: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
+      cluster: { anyOf: [{ $ref: 'PoolClusterView' }, { type: 'null' }] },
       counters_silent_since: {
         anyOf: [
           { type: 'integer', minimum: 0 },
@@ -1006,6 +1125,23 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     properties: {
       groups: { type: 'array', items: { $ref: 'GroupView' } },
       tenants: { type: 'array', items: { $ref: 'TenantView' } }
+    }
+  },
+  RemoteKernelView: {
+    type: 'object',
+    properties: {
+      exit_code: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      pid: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
+      started_at: {
+        anyOf: [
+          { type: 'integer', minimum: 0 },
+          { type: 'null' }
+        ]
+      },
+      state: {
+        enum: ['none', 'starting', 'running', 'ended'],
+        type: 'string'
+      }
     }
   },
   SizeAdvice: {

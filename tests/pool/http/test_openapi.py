@@ -117,6 +117,8 @@ def test_answers_match_the_openapi_document(serve: Serve) -> None:
             b'{"memory_bytes": 1, "needs_restart": ["JAX"]}',
             {"Authorization": f"Bearer {token}"},
         ),
+        "/v1/leases/{lease_id}/kernel": (b'{"argv": ["a"]}', {"Authorization": f"Bearer {token}"}),
+        "/v1/leases/{lease_id}/kernel/signal": (b'{"signum": 2}', {"Authorization": f"Bearer {token}"}),
         "/v1/groups/{group}": (b'{"weight": 200}', {}),
         "/v1/standby": (b'{"kernels": [{"pid": 1, "start_time": 1, "memory_bytes": null}], "wanted_bytes": 1}', {}),
         "/v1/tenants/{tenant}": (b'{"weight": 200, "limit_milli": null}', {}),
@@ -131,6 +133,9 @@ def test_answers_match_the_openapi_document(serve: Serve) -> None:
         answer = pool.raw(operation.method, operation.path.format(**path), body, **headers, **(JSON if body else {}))
         if operation.name == "DELETE /v1/devices/{device_id}":  # it is there, and only a missing one is given up
             assert answer.status == 409
+            continue
+        if operation.path.endswith(("/kernel", "/kernel/signal")):  # its kernel is not on another host
+            assert answer.status == (409 if body else 403)
             continue
         if operation.path.endswith("/end_idle"):  # it is not idle
             assert answer.status == 409

@@ -109,6 +109,7 @@ class LeaseHandlers:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise InvalidRequest(Message.of("request.token_digest"))
         request = request_parsing.lease_request(call.body)
+        request_parsing.require_no_cluster(call.body)
         caller = call.caller
         await self._context.permissions.require_priority(caller, request.priority)
         name = self._context.names.current_name_of(caller.tenant)

@@ -89,6 +89,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
             "notebook": request.notebook,
             "job": request.job,
             "pid": lease.holder.pid,
+            "orphaned_at": None,
         },
         "request": {
             "size": request.name,
@@ -113,6 +114,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "scrub": _scrub(lease),
         "health": _health(state, lease),
         "idle": _idle(state, lease, at),
+        "cluster": None,
         "times": _times(lease),
     }
 

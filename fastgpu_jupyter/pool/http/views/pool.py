@@ -36,4 +36,5 @@ def pool_view(
         "accepting": fault is None,
         "counters_silent_since": silent_since,
         "carried_over": view_of(Message.of("pool.carried_over", settings=carried_over)) if carried_over else None,
+        "cluster": None,
     }
