@@ -25,6 +25,9 @@ from tests.helpers import KernelHelper, PoolProcess, ServerProcess
 from tests.libcuda.stub import CudaStub
 from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
+from tests.slurm.fixture import slurm, slurm_cluster
+
+__all__ = ["slurm", "slurm_cluster"]  # fixtures of all folders
 
 ROOT = Path(__file__).parent.parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
