@@ -93,7 +93,8 @@ def request(context: Context, words: list[str]) -> Rendered:
 
     if not context.gated:
         return render.sentence(say("magic.no_gate"))
-    view = context.commands.request(*read_words(words))
+    wanted = read_words(words)
+    view = context.commands.request(wanted.size, wanted.options)
     hint = say("magic.looked_early") if view["state"] == "active" else say("magic.next_cell_waits")
     return render.with_hint(render.lease(view), hint)
 

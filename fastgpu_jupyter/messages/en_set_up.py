@@ -110,6 +110,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "request.seen_size": "seen must be the size that the lease had, as a text.",
     "request.budget_micro": "budget_micro must be a whole number of millionths of the currency, or null for none.",
     "option.none_of": "{text} is none of {choices}.",
+    "option.not_a_name": "{text} cannot be the name of anything on a cluster.",
     "option.yes_or_no": "{text} is neither yes nor no.",
     "option.given_twice": "--{option} was given twice.",
     "option.needs_value": "--{option} needs a value, like --{option} {example}.",

@@ -40,6 +40,7 @@ from .leaving import leave_kernels
 from .notebook_name import SESSION_VARIABLE, name_of_session
 from .pool_connector import PoolConnector
 from .provisioner import FastGPUProvisioner
+from .requested_leases import RequestedLeases
 from .routes import routes
 from .spending import SpendingReader
 from .standby import StandbyKernels
@@ -90,6 +91,7 @@ class FastGPUExtension(ExtensionApp):
     _idle: asyncio.Task[None] | None = None
     _standby: StandbyKernels | None = None
     _expect: asyncio.Task[None] | None = None
+    _unclaimed: asyncio.Task[None] | None = None
 
     _records: KernelRecords | None = None
     _adoption: Adoption | None = None
@@ -104,6 +106,9 @@ class FastGPUExtension(ExtensionApp):
         connector = PoolConnector(start_pool=self.start_pool)
         self.settings["fastgpu_pool"] = connector
         self.settings["fastgpu_jobs"] = JobsConnector()
+        self.settings["fastgpu_requested"] = RequestedLeases(
+            lambda: PoolClient(pool_socket()), self.serverapp.kernel_manager.__contains__, self.log
+        )
         expose()
         self.settings["fastgpu_spending"] = SpendingReader(connector)
         self.settings["fastgpu_broadcaster"] = EventBroadcaster(
@@ -186,6 +191,7 @@ class FastGPUExtension(ExtensionApp):
             self.log,
         )
         self._idle = asyncio.create_task(shutdown.run(self.idle_check_interval_s))
+        self._unclaimed = asyncio.create_task(self.settings["fastgpu_requested"].run())
 
     async def _expect_starts(self, kernels: Any, standby: StandbyKernels) -> None:
         """Make standby kernels ready for what is started most likely."""
@@ -220,7 +226,7 @@ class FastGPUExtension(ExtensionApp):
         """End streams and launches, which would keep the server from stopping; kernels are shut down after this."""
         self.settings["fastgpu_broadcaster"].close()
         self.settings["fastgpu_spending"].close()
-        for task in (self._start, self._start_jobs, self._idle, self._expect):
+        for task in (self._start, self._start_jobs, self._idle, self._expect, self._unclaimed):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

@@ -80,6 +80,11 @@ class KernelLease:
         # A cancelled launch leaves a thread behind that requests a lease: the release must come after it.
         self.lock = threading.Lock()
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Return whether the last request was not answered, so that there may be a lease that this process holds."""
+        return self._unanswered is not None
+
     def acquire(self, wanted: Wanted, *, automatic: bool) -> tuple[PoolClient, LeaseView]:
         """Return the lease that the kernel has, or a new one, and the client that knows it.
 

@@ -35,6 +35,7 @@ from .handlers.leases import (
     SizesHandler,
 )
 from .handlers.pool import PoolHandler, QuotaHandler, UnknownHandler
+from .handlers.requests import RequestHandler
 from .handlers.spending import SpendingHandler, StatementHandler
 
 PREFIX = "fastgpu/api"
@@ -61,6 +62,7 @@ def routes(base_url: str) -> list[tuple[str, type[FastGPUHandler]]]:
         *((f"leases/{_LEASE_ID}/(?P<action>{action})", LeaseActionHandler) for action in LEASE_ACTIONS),
         ("intents/(?P<kernel_id>[^/]+)", IntentHandler),
         ("kernels/(?P<kernel_id>[^/]+)/lease", KernelLeaseHandler),
+        ("requests/(?P<kernel_id>[^/]+)", RequestHandler),
         ("kept_kernels", KeptKernelsHandler),
         ("kept_kernels/(?P<kernel_id>[^/]+)", KeptKernelHandler),
         ("quota", QuotaHandler),

@@ -7,6 +7,7 @@ because the kernel imports it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -17,9 +18,10 @@ from .preload import MODULES_MAX, is_module_name
 
 
 class _Option(NamedTuple):
-    field: str  #: of :class:`LeaseOptions`
+    field: str  #: of :class:`LeaseOptions`, or of its ``cluster``
     argument: str  #: the value in the help; empty for a flag
     read: Callable[[str], Any]
+    is_cluster: bool = False  #: for pools whose GPUs a cluster's scheduler places
 
 
 class KernelspecRequest(NamedTuple):
@@ -33,10 +35,11 @@ class KernelspecRequest(NamedTuple):
 
 
 class ParsedRequest(NamedTuple):
-    """The size, None if none was named, and the options of a request."""
+    """The size, None if none was named, and the options of a request, or a lease that was granted to it before."""
 
     size: str | None
     options: LeaseOptions
+    lease_id: str | None = None
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -58,6 +61,16 @@ def _retention(text: str) -> str:
     return "hold" if _yes_or_no(text) else "yield"
 
 
+def _name(text: str) -> str:
+    """Return a name of the cluster, which nothing but the cluster knows; it is an argument of its commands."""
+    if not _CLUSTER_NAME.fullmatch(text):
+        raise InvalidRequest(Message.of("option.not_a_name", text=repr(text[:40])))
+    return text
+
+
+#: Also the pattern of the parameters of a start. A constraint may combine features: ``a100&nvlink``, ``[a|b]``.
+CLUSTER_NAME = r"[A-Za-z0-9_.,:@+&|()*\[\]!=-]{1,100}"
+_CLUSTER_NAME = re.compile(rf"(?!-){CLUSTER_NAME}")
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
 #: Entries of a kernelspec's ``metadata.fastgpu`` that are not options of a request.
 _NOT_OPTIONS = ("gate", "profile", "memory", "preload")
@@ -75,6 +88,11 @@ OPTIONS: dict[str, _Option] = {
     "idle-park": _Option("idle_park_ms", "1h", parse_duration),
     "idle-release": _Option("idle_release_ms", "4h", parse_duration),
     "idle-shut-down": _Option("idle_shut_down_ms", "8h", parse_duration),
+    "time": _Option("time_limit_ms", "4h", parse_duration, is_cluster=True),
+    "partition": _Option("partition", "NAME", _name, is_cluster=True),
+    "account": _Option("account", "NAME", _name, is_cluster=True),
+    "qos": _Option("qos", "NAME", _name, is_cluster=True),
+    "constraint": _Option("constraint", "FEATURES", _name, is_cluster=True),
 }
 
 
@@ -124,10 +142,18 @@ def read_mapping(given: Mapping[str, Any]) -> LeaseOptions:
         if option is None:
             raise InvalidRequest(Message.of("option.unknown", text=repr(key[:40]), choices=tuple(OPTIONS)))
         try:
-            options[option.field] = option.read(_as_text(value))
+            target = options.setdefault("cluster", {}) if option.is_cluster else options
+            target[option.field] = option.read(_as_text(value))
         except InvalidRequest as error:
             raise InvalidRequest(Message.of("option.invalid", option=name, reason=error.message)) from None
     return cast(LeaseOptions, options)
+
+
+def merged(options: LeaseOptions, over: LeaseOptions) -> LeaseOptions:
+    """Return ``options`` with those of ``over`` in their place; each option of a cluster by itself."""
+    result: dict[str, Any] = {**options, **over}
+    cluster = {**options.get("cluster", {}), **over.get("cluster", {})}
+    return cast(LeaseOptions, {**result, "cluster": cluster} if cluster else result)
 
 
 def read_kernelspec(metadata: Mapping[str, Any]) -> KernelspecRequest:

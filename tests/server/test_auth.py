@@ -40,6 +40,7 @@ EXPECTED = {
     ("POST", "leases/0123456789abcdef/advice/silence"): ("write", "fastgpu:leases"),
     ("PUT", "intents/00000000-0000-4000-8000-000000000000"): ("write", "fastgpu:leases"),
     ("POST", "kernels/00000000-0000-4000-8000-000000000000/lease"): ("write", "fastgpu:leases"),
+    ("POST", "requests/00000000-0000-4000-8000-000000000000"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/budget"): ("write", "fastgpu:leases"),
     ("POST", "leases/0123456789abcdef/cpu_meanwhile"): ("write", "fastgpu:leases"),
     ("GET", "sizes"): ("read", "fastgpu:leases"),

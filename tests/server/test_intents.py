@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,10 @@ import pytest
 from fastgpu_jupyter.errors import Conflict, FastGPUError, Forbidden, InvalidRequest, LimitReached
 from fastgpu_jupyter.messages import text_of
 from fastgpu_jupyter.server.intents import INTENTS_OF_USER_MAX, LIFETIME_S, IntentStore
-from fastgpu_jupyter.wire.options import OPTIONS
+from fastgpu_jupyter.server.kernel_lease import Wanted
+from fastgpu_jupyter.server.requested_leases import CLAIM_S, RequestedLeases, wanted_of
+from fastgpu_jupyter.server.token_files import token_path
+from fastgpu_jupyter.wire.options import OPTIONS, ParsedRequest
 from fastgpu_jupyter.wire.schemas.parameters import parameters
 from tests.helpers import PoolProcess, ServerProcess
 from tests.server.conftest import PLAIN, Running, write_kernelspec
@@ -46,7 +52,7 @@ def refusal(error: type[FastGPUError], call: Any) -> str:
 def test_take_returns_the_choice_once() -> None:
     store = IntentStore(Clock())
     store.put(KERNEL, "ann", HALF)
-    assert store.take(KERNEL, "ann") == ("half", OPTIONS_OF_HALF)
+    assert store.take(KERNEL, "ann") == ("half", OPTIONS_OF_HALF, None)
     assert "was used before" in refusal(Conflict, lambda: store.take(KERNEL, "ann"))
     assert "another kernel" in refusal(Conflict, lambda: store.put(KERNEL, "ann", HALF))
     assert store.take(str(uuid.uuid4()), "ann") is None
@@ -55,7 +61,7 @@ def test_take_returns_the_choice_once() -> None:
 def test_empty_texts_and_missing_parameters_choose_nothing() -> None:
     store = IntentStore(Clock())
     store.put(KERNEL, "ann", {"budget": "", "wait": ""})
-    assert store.take(KERNEL, "ann") == (None, {})
+    assert store.take(KERNEL, "ann") == (None, {}, None)
 
 
 @pytest.mark.parametrize("user", ["bob", None])
@@ -64,14 +70,14 @@ def test_take_by_another_user_is_refused_and_keeps_the_intent(user: str | None) 
     store.put(KERNEL, "ann", HALF)
     assert "Another user chose" in refusal(Forbidden, lambda: store.take(KERNEL, user))
     assert "another kernel" in refusal(Conflict, lambda: store.put(KERNEL, "bob", {"size": "full"}))
-    assert store.take(KERNEL, "ann") == ("half", OPTIONS_OF_HALF)
+    assert store.take(KERNEL, "ann") == ("half", OPTIONS_OF_HALF, None)
 
 
 def test_put_again_replaces_the_choice() -> None:
     store = IntentStore(Clock())
     store.put(KERNEL, "ann", HALF)
     store.put(KERNEL, "ann", {"size": "24GiB"})
-    assert store.take(KERNEL, "ann") == ("24GiB", {})
+    assert store.take(KERNEL, "ann") == ("24GiB", {}, None)
 
 
 def test_expired_intent_is_refused_once_and_then_forgotten() -> None:
@@ -238,3 +244,51 @@ def test_intent_of_another_user_starts_nothing_and_is_kept(pool: PoolProcess, ju
 def test_provisioner_of_a_program_without_a_server_imports_no_server() -> None:
     code = "import sys, fastgpu_jupyter.server.provisioner; print({'jupyter_server', 'msgspec'} & sys.modules.keys())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.slow
+def test_lease_of_a_kernel_that_starts_later_is_requested_once_and_released_unless_it_is_used(
+    running: Running,
+) -> None:
+    pool, jupyter = running
+    kernel_id = str(uuid.uuid4())
+    path = f"fastgpu/api/requests/{kernel_id}"
+    body = {"kernel": "fastgpu", "notebook": "later.ipynb", "parameters": {"size": "half", "priority": "low"}}
+    status, made = jupyter.call("POST", path, body)
+    assert (status, made["lease"]["request"]["size"], made["kept_for_ms"]) == (200, "half", 600_000)
+    holder = made["lease"]["holder"]
+    assert (holder["kernel_id"], str(holder["notebook"]).endswith("later.ipynb")) == (kernel_id, True)
+    assert jupyter.call("POST", path, body)[1]["lease"]["id"] == made["lease"]["id"]
+    assert jupyter.call("GET", "api/kernels") == (200, [])
+    assert jupyter.call("POST", path, {**body, "kernel": "nothing"})[0] == 404
+    assert jupyter.call("POST", path, {**body, "parameters": {"partition": "--now"}})[0] == 400
+    jupyter.call("DELETE", f"fastgpu/api/leases/{made['lease']['id']}")
+    pool.wait_state(made["lease"]["id"], "ended")
+    # An ended request is not made again: what was cancelled would come back.
+    assert jupyter.call("POST", path, body)[1]["lease"]["state"] == "ended"
+
+    async def use_none() -> None:
+        clock = Clock()
+        clock.now_s = time.time()
+        requested = RequestedLeases(lambda: pool.client, lambda _: False, logging.getLogger("test"), clock)
+        lease = await requested.request(kernel_id, "ann", Wanted("half", None, None, {}))
+        with pytest.raises(Conflict):
+            await requested.request(kernel_id, "bob", Wanted("half", None, None, {}))
+        await requested.check()
+        assert pool.lease(lease["id"])["state"] == "active"
+        assert token_path(kernel_id).exists()
+        clock.now_s += CLAIM_S + 1
+        await requested.check()
+        pool.wait_state(lease["id"], "ended")
+        assert not token_path(kernel_id).exists()
+
+    asyncio.run(use_none())
+
+
+def test_request_of_a_kernelspec_keeps_its_options_for_the_cluster_that_the_user_did_not_choose() -> None:
+    metadata = {"fastgpu": {"memory": "24GiB", "partition": "gpu", "time": "8h", "priority": "low"}}
+    chosen = ParsedRequest("2xh100", {"priority": "normal", "cluster": {"time_limit_ms": 3_600_000}})
+    wanted = wanted_of(metadata, chosen, None)
+    assert (wanted.size, wanted.memory_bytes) == ("2xh100", None)
+    assert wanted.options == {"priority": "normal", "cluster": {"partition": "gpu", "time_limit_ms": 3_600_000}}
+    assert wanted_of(metadata, ParsedRequest(None, {}), None).memory_bytes == 24 * 2**30

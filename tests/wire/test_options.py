@@ -10,7 +10,7 @@ from fastgpu_jupyter.errors import InvalidRequest
 from fastgpu_jupyter.messages import text_of
 from fastgpu_jupyter.pool.http.request_parsing import lease_request
 from fastgpu_jupyter.wire.client import LeaseOptions
-from fastgpu_jupyter.wire.options import OPTIONS, read_mapping, read_words, usage
+from fastgpu_jupyter.wire.options import OPTIONS, merged, read_mapping, read_words, usage
 
 EVERYTHING = (
     "half --priority low --hold --no-parkable --isolation none --cpu 4 --host-memory 16GiB --max-rate 2.50 --wait 10m "
@@ -30,12 +30,23 @@ READ = {
 
 
 def test_read_words_and_read_mapping_give_the_same_options() -> None:
-    assert read_words(EVERYTHING.split()) == ("half", READ)
+    assert read_words(EVERYTHING.split()) == ("half", READ, None)
     metadata = {
         "priority": "low", "hold": True, "parkable": False, "isolation": "none", "cpu": 4, "host_memory": "16GiB",
         "max-rate": 2.5, "wait": "10m", "budget": 20,
     }  # fmt: skip
     assert read_mapping(metadata) == READ
+
+
+def test_options_of_a_cluster_are_read_apart_and_merged_one_by_one() -> None:
+    _, options, _ = read_words(["h100", "--time", "4h", "--partition", "gpu", "--constraint=a100&nvlink"])
+    cluster = {"time_limit_ms": 14_400_000, "partition": "gpu", "constraint": "a100&nvlink"}
+    assert options == {"cluster": cluster}
+    over = read_mapping({"partition": "big", "priority": "low"})
+    assert merged(options, over) == {"priority": "low", "cluster": {**cluster, "partition": "big"}}
+    for name in ("--now", "a b", "$(x)", ""):
+        with pytest.raises(InvalidRequest):
+            read_mapping({"account": name})
 
 
 def test_lease_request_accepts_all_options() -> None:
@@ -46,10 +57,10 @@ def test_lease_request_accepts_all_options() -> None:
 
 
 def test_read_words_joins_other_words_as_the_size() -> None:
-    assert read_words([]) == (None, {})
-    assert read_words(["1.5", "GiB"]) == ("1.5 GiB", {})
-    assert read_words(["--priority=high", "half"]) == ("half", {"priority": "high"})
-    assert read_words(["--parkable", "half", "--no-hold"]) == ("half", {"parkable": True, "retention": "yield"})
+    assert read_words([]) == (None, {}, None)
+    assert read_words(["1.5", "GiB"]) == ("1.5 GiB", {}, None)
+    assert read_words(["--priority=high", "half"]) == ("half", {"priority": "high"}, None)
+    assert read_words(["--parkable", "half", "--no-hold"]) == ("half", {"parkable": True, "retention": "yield"}, None)
 
 
 @pytest.mark.parametrize(

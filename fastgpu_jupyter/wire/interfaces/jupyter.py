@@ -52,6 +52,8 @@ OPERATIONS = (
               schemas.IntentView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 429)),
     Operation("POST", "/kernels/{kernel_id}/lease", "Request a lease for a kernel that runs without one",
               schemas.LeaseView, schemas.IntentBody, (_KERNEL,), problems=(400, 409, 422)),
+    Operation("POST", "/requests/{kernel_id}", "Request the lease of a kernel that is started when it is granted",
+              schemas.RequestedView, schemas.RequestBody, (_KERNEL,), problems=(400, 409, 422, 429)),
     Operation("GET", "/kept_kernels", "Return the kernels that run on without a server, and that none has adopted",
               schemas.KeptKernelList),
     Operation("DELETE", "/kept_kernels/{kernel_id}", "End such a kernel, and return those that are left",

@@ -133,6 +133,7 @@ from .lease import (
     MigrationName,
     NextIdleStepView,
     QueueHolderView,
+    RequestedView,
     SizeOutcomeName,
 )
 from .pool import (
@@ -165,10 +166,12 @@ from .requests import (
     PartitionModeBody,
     PinBody,
     RenameBody,
+    RequestBody,
     ReservationBody,
     ResizeBody,
     SilenceBody,
     SnoozeBody,
+    StartParameters,
     TenantBody,
     TransferBody,
 )
@@ -321,6 +324,8 @@ __all__ = [
     "RemoteKernelStateName",
     "RemoteKernelView",
     "RenameBody",
+    "RequestBody",
+    "RequestedView",
     "RerunBody",
     "ReservationBody",
     "ReservationList",
@@ -350,6 +355,7 @@ __all__ = [
     "StandbyKernelView",
     "StandbyList",
     "StandbyTotals",
+    "StartParameters",
     "StatementLineKind",
     "StatementLineView",
     "StatementList",

@@ -273,6 +273,13 @@ class LeaseView(TypedDict):
     times: LeaseTimesView
 
 
+class RequestedView(TypedDict):
+    """The lease of a kernel that is started when it is granted, and how long after the grant it is kept for that."""
+
+    lease: LeaseView
+    kept_for_ms: Count
+
+
 class MemoryReading(TypedDict):
     """The memory in use at the last reading; ``null`` if it is not known."""
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 
 from ...core.model.size import TEXT_MAX as SIZE_TEXT_MAX
+from ..ids import LEASE_ID
+from ..options import CLUSTER_NAME
 from .cluster import ClusterBody
 from .common import (
     GROUP,
@@ -68,13 +70,21 @@ class LeaseBody(_LeaseBodyRequired, LeaseOptionsBody, total=False):
     job: Text | None
 
 
+#: Of a parameter that is a time; empty for no limit.
+DURATION = r"^([0-9]{1,6}(\.[0-9]{1,3})? ?(s|m|min|h|d))?$"
+
+
 def _parameter(title: str, description: str, default: str | bool, **limits: Any) -> msgspec.Meta:
     """Return the constraints of a parameter, with what a form shows of it."""
     return msgspec.Meta(title=title, description=description, extra_json_schema={"default": default}, **limits)
 
 
-class IntentBody(TypedDict, total=False):
-    """What a user chose for the next start of a kernel; an empty text is no limit."""
+def _cluster_name(title: str, description: str) -> msgspec.Meta:
+    return _parameter(title, description, "", pattern=f"^({CLUSTER_NAME})?$")
+
+
+class StartParameters(TypedDict, total=False):
+    """The parameters of the start of a kernel; an empty text is no limit."""
 
     size: Annotated[
         str,
@@ -115,9 +125,34 @@ class IntentBody(TypedDict, total=False):
             "Longest wait",
             "How long the request may wait, such as 10m or 2h; empty for no limit.",
             "",
-            pattern=r"^([0-9]{1,6}(\.[0-9]{1,3})? ?(s|m|min|h|d))?$",
+            pattern=DURATION,
         ),
     ]
+
+
+class IntentBody(StartParameters, total=False):
+    """What a user chose for the next start of a kernel; an empty text is the default of the kernelspec or of the pool.
+
+    ``lease_id``: the lease that was granted to this kernel before. The other new parameters are for a cluster.
+    """
+
+    lease_id: Annotated[str, msgspec.Meta(pattern=f"^({LEASE_ID[1:-1]})?$")]
+    time: Annotated[str, _parameter("Time limit", "How long the kernel may run, such as 4h.", "", pattern=DURATION)]
+    partition: Annotated[str, _cluster_name("Partition", "The partition of the cluster.")]
+    account: Annotated[str, _cluster_name("Account", "The account of the cluster that is charged.")]
+    qos: Annotated[str, _cluster_name("QOS", "The quality of service of the cluster.")]
+    constraint: Annotated[str, _cluster_name("Constraint", "Features that the node must have, such as a100&nvlink.")]
+
+
+class RequestBody(TypedDict):
+    """The lease for a kernel that is started only when it is granted.
+
+    ``kernel`` is the kernelspec, whose own options hold for what the parameters do not say.
+    """
+
+    kernel: Text
+    notebook: Text | None
+    parameters: IntentBody
 
 
 class BindBody(TypedDict, total=False):

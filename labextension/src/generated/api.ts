@@ -345,6 +345,23 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/requests/{kernel_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Request the lease of a kernel that is started when it is granted */
+        readonly post: operations["post /requests/{kernel_id}"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/kept_kernels": {
         readonly parameters: {
             readonly query?: never;
@@ -851,15 +868,29 @@ export interface components {
         };
         /**
          * IntentBody
-         * @description What a user chose for the next start of a kernel; an empty text is no limit.
+         * @description What a user chose for the next start of a kernel; an empty text is the default of the kernelspec or of the pool.
+         *
+         *         ``lease_id``: the lease that was granted to this kernel before. The other new parameters are for a cluster.
          */
         readonly IntentBody: {
+            /**
+             * Account
+             * @description The account of the cluster that is charged.
+             * @default
+             */
+            readonly account: string;
             /**
              * Budget of this lease
              * @description What the lease may cost in all, in the pool's currency; empty for no limit.
              * @default
              */
             readonly budget: string;
+            /**
+             * Constraint
+             * @description Features that the node must have, such as a100&nvlink.
+             * @default
+             */
+            readonly constraint: string;
             /**
              * Keep the GPU while idle
              * @description An idle kernel that does not hold its GPU may be parked while a request waits.
@@ -873,6 +904,13 @@ export interface components {
              * @enum {string}
              */
             readonly isolation: "none" | "limited" | "hardware";
+            readonly lease_id?: string;
+            /**
+             * Partition
+             * @description The partition of the cluster.
+             * @default
+             */
+            readonly partition: string;
             /**
              * Priority
              * @description The priority of the request in the queue.
@@ -881,11 +919,23 @@ export interface components {
              */
             readonly priority: "high" | "low" | "normal";
             /**
+             * QOS
+             * @description The quality of service of the cluster.
+             * @default
+             */
+            readonly qos: string;
+            /**
              * Size
              * @description A part of a GPU, whole GPUs, or an amount of memory, such as half, 24GiB or a100:1/2.
              * @default full
              */
             readonly size: string;
+            /**
+             * Time limit
+             * @description How long the kernel may run, such as 4h.
+             * @default
+             */
+            readonly time: string;
             /**
              * Longest wait
              * @description How long the request may wait, such as 10m or 2h; empty for no limit.
@@ -1614,6 +1664,25 @@ export interface components {
             readonly state: "none" | "starting" | "running" | "ended";
         };
         /**
+         * RequestBody
+         * @description The lease for a kernel that is started only when it is granted.
+         *
+         *         ``kernel`` is the kernelspec, whose own options hold for what the parameters do not say.
+         */
+        readonly RequestBody: {
+            readonly kernel: string;
+            readonly notebook: string | null;
+            readonly parameters: components["schemas"]["IntentBody"];
+        };
+        /**
+         * RequestedView
+         * @description The lease of a kernel that is started when it is granted, and how long after the grant it is kept for that.
+         */
+        readonly RequestedView: {
+            readonly kept_for_ms: number;
+            readonly lease: components["schemas"]["LeaseView"];
+        };
+        /**
          * RerunBody
          * @description ``refresh``: compute the result again where it is cached.
          */
@@ -1896,6 +1965,8 @@ export type QueueHolderView = components['schemas']['QueueHolderView'];
 export type QueueList = components['schemas']['QueueList'];
 export type QuotaView = components['schemas']['QuotaView'];
 export type RemoteKernelView = components['schemas']['RemoteKernelView'];
+export type RequestBody = components['schemas']['RequestBody'];
+export type RequestedView = components['schemas']['RequestedView'];
 export type RerunBody = components['schemas']['RerunBody'];
 export type ResizeBody = components['schemas']['ResizeBody'];
 export type SilenceBody = components['schemas']['SilenceBody'];
@@ -3400,6 +3471,107 @@ export interface operations {
             /** @description No device of this pool could ever serve it */
             readonly 422: {
                 headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The pool manager does not answer */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    readonly "post /requests/{kernel_id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description A kernel that does not run yet. */
+                readonly kernel_id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["RequestBody"];
+            };
+        };
+        readonly responses: {
+            /** @description Request the lease of a kernel that is started when it is granted */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["RequestedView"];
+                };
+            };
+            /** @description Malformed or out of bounds */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The caller may not do that */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description There is no such thing, or none that the caller may know of */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The route has no such method */
+            readonly 405: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description The state of the lease or of the device does not allow it */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description No device of this pool could ever serve it */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            /** @description A limit is reached; `Retry-After` says when to try again */
+            readonly 429: {
+                headers: {
+                    /** @description Seconds. */
+                    readonly "Retry-After": number;
                     readonly [name: string]: unknown;
                 };
                 content: {
