@@ -365,8 +365,15 @@ class KernelHelper:
         shutil.rmtree(self._sockets, ignore_errors=True)
 
 
+#: Loading these takes longer than FastGPU does, and as much processor time as the rest of a server's start.
+OTHER_EXTENSIONS = ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook", "notebook_shim")
+
+
 class ServerProcess:
-    """``python -m jupyter_server`` with the extension, reached by its token."""
+    """``python -m jupyter_server`` with this extension alone, reached by its token.
+
+    The tests in the browser have servers with the other extensions.
+    """
 
     token = "the-token-of-the-tests"
 
@@ -387,6 +394,7 @@ class ServerProcess:
             sys.executable, "-m", "jupyter_server", f"--port={self.port}", "--no-browser", "--allow-root",
             f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={self.token}",
             "--ServerApp.jpserver_extensions=fastgpu_jupyter=True",
+            *(f"--ServerApp.jpserver_extensions={name}=False" for name in OTHER_EXTENSIONS),
             "--ServerApp.allow_unauthenticated_access=False",
             *arguments,
         ]  # fmt: skip

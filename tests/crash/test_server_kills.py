@@ -26,11 +26,6 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.slow
 ROUNDS = int(os.environ.get("FASTGPU_SERVER_KILLS", "10"))
 SEED = int(os.environ.get("FASTGPU_SERVER_KILLS_SEED", "1"))
-#: The rest of what a server loads takes longer than FastGPU, and is the same each time.
-ALONE = [
-    f"--ServerApp.jpserver_extensions={name}=False"
-    for name in ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook", "notebook_shim")
-]
 #: A kernel starts and restarts within about this time.
 START_S = 0.6
 
@@ -60,7 +55,7 @@ class Kills:
     def again(self) -> None:
         """Kill the server and start the next."""
         self.jupyter.kill()
-        self.jupyter.start(*ALONE)
+        self.jupyter.start()
 
     def while_a_cell_runs(self) -> None:
         flag = self._folder / uuid.uuid4().hex
@@ -161,7 +156,7 @@ def running(isolated: Path, installed: None) -> Iterator[Running]:
     found = Running(PoolProcess(isolated, "1xA100-80GB"), ServerProcess(isolated))
     try:
         found.pool.start()
-        found.jupyter.start(*ALONE)
+        found.jupyter.start()
         yield found
     finally:
         found.jupyter.end()
