@@ -9,6 +9,7 @@ from ..errors import InternalError
 from .accounting import budgets, changes, meter, reservations, tenants
 from .lease import (
     budget,
+    cluster,
     cpu_meanwhile,
     device_health,
     ending,
@@ -92,6 +93,9 @@ APPLIERS: dict[type[Event], Callable[[State, Any, Instant], None]] = {
     e.LeaseMigrationRequested: migration.apply_requested,
     e.LeaseRenamed: rename.apply_renamed,
     e.LeaseTransferred: transfer.apply_transferred,
+    e.LeaseJobSubmitted: cluster.apply_submitted,
+    e.LeaseTimeLimitSet: cluster.apply_time_limit,
+    e.LeaseOrphaned: cluster.apply_orphaned,
     e.LeaseDraining: ending.apply_draining,
     e.LeaseEnded: ending.apply_ended,
     e.LeaseForgotten: history.apply_forgotten,

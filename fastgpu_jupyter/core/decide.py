@@ -12,6 +12,7 @@ from ..errors import InternalError
 from .accounting import budgets, changes, reservations, tenants
 from .lease import (
     budget,
+    cluster,
     cpu_meanwhile,
     device_health,
     ending,
@@ -84,6 +85,11 @@ DECIDERS: dict[type[c.Command], Callable[[State, Any, Instant], list[Event]]] = 
     c.ReportMemory: memory_limit.report_memory,
     c.DrainSucceeded: ending.drain_succeeded,
     c.LogicalGPULost: ending.logical_gpu_lost,
+    c.ClusterJobSubmitted: cluster.job_submitted,
+    c.ClusterJobRefused: cluster.job_refused,
+    c.ClusterGranted: cluster.granted,
+    c.ClusterTimeSet: cluster.time_set,
+    c.ClusterJobEnded: cluster.job_ended,
     c.CountChange: changes.count_change,
     c.Tick: timer.tick,
 }

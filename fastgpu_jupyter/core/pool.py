@@ -173,6 +173,9 @@ class Pool:
 
     def _apply_to(self, lease: Lease, event: Event, at: Instant) -> None:
         """Apply the event and update the scheduler from the lease before and after it."""
+        if lease.request.cluster is not None:  # an engine places it
+            apply(self.state, event, at)
+            return
         before, tenant, scheduler = lease.state, lease.tenant, self._scheduler
         held = lease.logical_gpu if before in HOLDING_CAPACITY else None
         requeued = before is LeaseState.WAITING and type(event) in _REQUEUED
@@ -202,7 +205,7 @@ class Pool:
     def _follow_others(self, event: Event) -> None:
         """What is not about a lease that was there before."""
         match event:
-            case e.LeaseRequested(lease_id=lease_id):
+            case e.LeaseRequested(lease_id=lease_id) if event.request.cluster is None:
                 self._scheduler.enqueue(self.state.leases[lease_id])
             case e.TenantSet() | e.GroupSet() | e.PolicySet() | e.BudgetSet() | e.MonthBegan():
                 self._scheduler.entitlements_changed()

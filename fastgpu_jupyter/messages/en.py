@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import (
     en_cache,
     en_calls,
+    en_cluster,
     en_commands,
     en_drivers,
     en_engine,
@@ -24,6 +25,7 @@ from . import (
 MESSAGES: dict[str, str | dict[str, str]] = {
     **en_cache.MESSAGES,
     **en_calls.MESSAGES,
+    **en_cluster.MESSAGES,
     **en_commands.MESSAGES,
     **en_drivers.MESSAGES,
     **en_engine.MESSAGES,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import (
     zh_CN_cache,
     zh_CN_calls,
+    zh_CN_cluster,
     zh_CN_commands,
     zh_CN_drivers,
     zh_CN_engine,
@@ -23,6 +24,7 @@ from . import (
 MESSAGES: dict[str, str] = {
     **zh_CN_cache.MESSAGES,
     **zh_CN_calls.MESSAGES,
+    **zh_CN_cluster.MESSAGES,
     **zh_CN_commands.MESSAGES,
     **zh_CN_drivers.MESSAGES,
     **zh_CN_engine.MESSAGES,

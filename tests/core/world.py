@@ -7,9 +7,14 @@ from typing import Any
 from fastgpu_jupyter.core.lease import presence
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
+from fastgpu_jupyter.core.model.cluster import job_name
 from fastgpu_jupyter.core.model.entities import (
     GONE,
+    ClusterAllocation,
+    ClusterDevice,
+    ClusterRequest,
     DeviceSpec,
+    Enforcement,
     ExistingPartition,
     Health,
     Holder,
@@ -150,6 +155,44 @@ class World:
         self.prepared(name)
         assert lease.state is LeaseState.ACTIVE
         return lease
+
+    def on_cluster(
+        self,
+        name: str,
+        profile: str = "h100",
+        *,
+        tenant: str = "ann",
+        cluster: ClusterRequest = ClusterRequest(),  # noqa: B008 (frozen)
+        **more: Any,
+    ) -> Lease:
+        """Request a lease that an engine is to serve."""
+        request = LeaseRequest(profile, None, None, f"{name}.ipynb", cluster=cluster, **more)
+        command = c.RequestLease(
+            name, tenant, request, holder(len(self.history)), "0" * 64, job_name=job_name("0123456789", name)
+        )
+        self.do(command)
+        return self.state.leases[name]
+
+    def job(self, name: str) -> str:
+        """Return the name of the engine's job for a lease."""
+        job = self.state.leases[name].cluster_job
+        assert job is not None
+        return job.name
+
+    def granted(
+        self,
+        name: str,
+        *,
+        milli: int = 1000,
+        enforcement: Enforcement = Enforcement.HARDWARE,
+        ends_at_ms: int | None = None,
+    ) -> None:
+        """Report the allocation of a lease: devices of a host n1, at 3.6 units an hour for a whole one."""
+        count = max(1, milli // 1000)
+        device = (80 * GIB * milli // count // 1000, 3600 * milli // count)
+        devices = tuple(ClusterDevice(f"n1:gpu{number}", "h100", *device) for number in range(count))
+        allocation = ClusterAllocation("n1", devices, milli, enforcement, ends_at_ms)
+        self.do(c.ClusterGranted(name, self.job(name), allocation))
 
     def prepared(self, name: str) -> None:
         gpu = self.state.leases[name].logical_gpu

@@ -16,6 +16,7 @@ import msgspec
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
     BudgetPolicy,
+    ClusterRequest,
     Enforcement,
     Health,
     HostSpec,
@@ -48,6 +49,7 @@ def history() -> World:
     world.do(c.CountChange("cleo"))
     _submit(world)
     _rest(world)
+    _serve_by_engine(world)
     return world
 
 
@@ -182,6 +184,25 @@ def _rest(world: World) -> None:
     world.do(c.SilenceAdvice("rests", silenced=True))
     for _ in range(6):
         world.pass_time(60_000)
+
+
+def _serve_by_engine(world: World) -> None:
+    """An engine serves a lease that outlives its server, refuses one, and loses one."""
+    request = ClusterRequest("gpu", "physics", "high", "ib", time_limit_ms=7_200_000)
+    for name in ("served", "refused", "lost"):
+        world.on_cluster(name, "2xh100", cluster=request, keep_ms=60_000)
+        world.do(c.ClusterJobSubmitted(name, world.job(name), f"1{len(name)}"))
+    world.granted("served", milli=2000)
+    world.do(c.ClusterTimeSet("served", world.job("served"), world.at.wall_ms + 7_200_000))
+    world.do(c.ClusterJobRefused("refused", world.job("refused"), Message.of_text("PartitionTimeLimit")))
+    world.granted("lost", milli=250, enforcement=Enforcement.NONE, ends_at_ms=world.at.wall_ms)
+    world.pass_time(60_000)
+    world.do(c.ClusterJobEnded("lost", world.job("lost"), Message.of_text("NODE_FAIL")))
+    world.do(c.HolderEnded("served", world.state.leases["served"].holder))
+    world.do(c.BindHolder("served", holder(5000)))
+    world.do(c.HolderEnded("served", holder(5000)))
+    world.pass_time(60_000)
+    world.do(c.ClusterJobEnded("served", world.job("served"), Message.of_text("CANCELLED")))
 
 
 def summary(state: State) -> dict[str, object]:

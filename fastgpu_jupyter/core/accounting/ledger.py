@@ -150,7 +150,7 @@ class Ledger:
     def _start(self, lease: _Open, at: Instant) -> Iterator[Segment]:
         lease.active = True
         gpu = lease.logical_gpu
-        if gpu is not None and not self._missing.keys().isdisjoint(gpu.device_ids):
+        if gpu is not None and not self._missing.keys().isdisjoint(gpu.local_device_ids):
             return
         lease.since = at
         self._active.setdefault(lease.tenant, {})[lease.lease_id] = None
@@ -215,6 +215,8 @@ class Ledger:
         if isinstance(event, e.LeaseRenamed):
             lease.request = replace(lease.request, notebook=event.notebook)
             return
+        if isinstance(event, e.HolderBound) and lease.request.cluster is not None:
+            return  # a server holds it, and what its kernel reported stands
         lease.count_activity(at.ms)
         # A new holder has not said yet what it does.
         lease.busy = event.busy if isinstance(event, e.LeaseActivityReported) else None
@@ -239,7 +241,7 @@ class Ledger:
 
     def _active_on(self, device_id: str) -> list[_Open]:
         leases = (one for one in self._leases.values() if one.active and one.logical_gpu is not None)
-        return [one for one in leases if one.logical_gpu and device_id in one.logical_gpu.device_ids]
+        return [one for one in leases if one.logical_gpu and device_id in one.logical_gpu.local_device_ids]
 
     def _change(self, lease: _Open, event: e.LeaseResized | e.LeaseTransferred, at: Instant) -> Iterator[Segment]:
         was_active = lease.active

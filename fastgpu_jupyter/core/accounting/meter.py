@@ -21,7 +21,7 @@ from .reservation_coverage import DeviceModel, Usage
 def open_segment(state: State, lease: Lease, now_ms: int) -> None:
     """The logical GPU is the lease's, and its tenant pays for it, from here; not while a device of it is missing."""
     gpu, lease.metered_ms = lease.logical_gpu, now_ms
-    if gpu is not None and any(state.devices[name].missing for name in gpu.device_ids):
+    if gpu is not None and any(state.devices[name].missing for name in gpu.local_device_ids):
         return
     lease.active_since_ms = now_ms
     tenant = state.tenants[lease.tenant]
@@ -68,7 +68,7 @@ def usages_of(state: State, leases: Iterable[Lease]) -> list[Usage]:
     kinds = {
         device_id: DeviceModel(spec.model, spec.memory_bytes)
         for gpu, _ in held
-        for device_id in gpu.device_ids
+        for device_id in gpu.local_device_ids
         for spec in [state.devices[device_id].spec]
     }
     held.sort(key=lambda item: (item[0].generation, item[1]))

@@ -27,7 +27,7 @@ class Usage(NamedTuple):
     """A lease's devices and how many thousandths of devices it has of them."""
 
     lease_id: str
-    kinds: tuple[DeviceModel, ...]
+    kinds: tuple[DeviceModel, ...]  #: empty where no reservation can be of them
     milli: int
 
 
@@ -39,7 +39,9 @@ class Coverage(NamedTuple):
 
 
 def usage_of(lease_id: str, gpu: LogicalGPU, kinds: Mapping[str, DeviceModel]) -> Usage:
-    """The use that a logical GPU makes of its devices."""
+    """The use that a logical GPU makes of its devices; no reservation is of what an engine allocated."""
+    if gpu.cluster is not None:
+        return Usage(lease_id, (), gpu.cluster.milli)
     of = tuple(kinds[device_id] for device_id in gpu.device_ids)
     return Usage(lease_id, of, gpu.milli_of(of[0].memory_bytes))
 
@@ -63,7 +65,7 @@ def allocate_reservations(uses: Iterable[Usage], reservations: Iterable[Reservat
     for use in uses:
         wanted = use.milli
         for one in ordered:
-            if wanted and result.left[one.id] and is_of(one.model, use.kinds):
+            if wanted and use.kinds and result.left[one.id] and is_of(one.model, use.kinds):
                 taken = min(wanted, result.left[one.id])
                 result.left[one.id] -= taken
                 wanted -= taken

@@ -8,7 +8,12 @@ from ..placement import inventory
 
 
 def allocate(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
-    """Give the logical GPU to the lease: count it on its devices, on its host and for its tenant."""
+    """Give the logical GPU to the lease: count it on its devices, on its host and for its tenant.
+
+    What an engine allocated is counted nowhere: neither devices nor quotas of the pool are used.
+    """
+    if gpu.cluster is not None:
+        return
     held_milli = 0
     for device, memory_bytes in device_shares(state, gpu):
         device.lease_ids[lease.id] = None
@@ -24,6 +29,8 @@ def allocate(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
 
 def free(state: State, lease: Lease, gpu: LogicalGPU, at: Instant) -> None:
     """Take the logical GPU from the lease again; a device that has gone is forgotten with its last lease."""
+    if gpu.cluster is not None:
+        return
     held_milli = 0
     for device, memory_bytes in device_shares(state, gpu):
         del device.lease_ids[lease.id]
@@ -49,6 +56,8 @@ def _count(state: State, lease: Lease, change: fairshare.ResourceAmounts, host_i
 
 def device_shares(state: State, gpu: LogicalGPU) -> list[tuple[Device, int]]:
     """Return the devices of a logical GPU, each with the bytes that it has of it."""
+    if gpu.cluster is not None:
+        return []
     if not gpu.more_device_ids:
         return [(state.devices[gpu.device_id], gpu.memory_bytes)]
     devices = [state.devices[device_id] for device_id in gpu.device_ids]

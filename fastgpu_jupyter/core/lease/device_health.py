@@ -83,10 +83,12 @@ def message(state: State, lease: Lease) -> Message | None:
         return None
     if lease.fault is not None:
         return lease.fault
-    devices = (state.devices[name] for name in lease.logical_gpu.device_ids if name in state.devices)
+    devices = (state.devices[name] for name in lease.logical_gpu.local_device_ids if name in state.devices)
     worst = max(devices, key=lambda device: _RANK[device.health], default=None)
     if worst is None or worst.health is Health.HEALTHY:
-        withheld = (state.devices[name].unaccounted for name in lease.logical_gpu.device_ids if name in state.devices)
+        withheld = (
+            state.devices[name].unaccounted for name in lease.logical_gpu.local_device_ids if name in state.devices
+        )
         return next((one.reason for one in withheld if one is not None), None)
     advice = migration.advice(state, lease) or ""
     if worst.health is Health.SUSPECT:

@@ -8,7 +8,7 @@ from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import OVER, WITHOUT_CAPACITY, LeaseState
-from . import allocation, idle, parking, request, unaccounted_memory
+from . import allocation, cluster, idle, parking, request, unaccounted_memory
 from .lookup import find_granted, find_lease
 from .transition import advance
 
@@ -19,11 +19,12 @@ def release_lease(state: State, command: c.ReleaseLease, at: Instant) -> list[Ev
 
 
 def holder_ended(state: State, command: c.HolderEnded, at: Instant) -> list[Event]:
-    """End the lease whose process has ended, unless another one holds it by now."""
+    """End the lease whose process has ended, unless another one holds it by now or it is kept for one."""
     lease = state.leases.get(command.lease_id)
     if lease is None or lease.holder != command.holder:
         return []
-    return _end(lease, EndReason.HOLDER_DIED)
+    kept = cluster.without_holder(lease)
+    return _end(lease, EndReason.HOLDER_DIED) if kept is None else kept
 
 
 def logical_gpu_lost(state: State, command: c.LogicalGPULost, at: Instant) -> list[Event]:
@@ -58,6 +59,8 @@ def apply_draining(state: State, event: e.LeaseDraining, at: Instant) -> None:
     parking.drop_image(state, lease)
     lease.end_reason, lease.end_detail = event.reason, event.detail
     idle.note_end(state, lease)
+    if state.orphaned:
+        cluster.forget_orphan(state, lease)
 
 
 def apply_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:

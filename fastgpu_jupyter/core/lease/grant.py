@@ -12,8 +12,11 @@ from .transition import advance
 def apply_granted(state: State, event: e.LeaseGranted | e.LeaseResuming, at: Instant) -> None:
     """Take the lease from the queue and allocate its logical GPU."""
     lease = advance(state, event.lease_id, event)
-    del state.queue[lease.id]
-    fairshare.served(state, lease.tenant, at.ms)
+    if lease.cluster_job is None:
+        del state.queue[lease.id]
+        fairshare.served(state, lease.tenant, at.ms)
+    else:
+        del state.cluster_waiting[lease.id]
     state.expiring.pop(lease.id, None)
     gpu = event.logical_gpu
     lease.logical_gpu, lease.granted_at = gpu, at

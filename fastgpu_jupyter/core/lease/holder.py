@@ -8,7 +8,7 @@ from ..model import events as e
 from ..model.entities import Instant, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
-from . import idle, migration, parking
+from . import cluster, idle, migration, parking
 from .lookup import find_live_lease
 from .transition import advance
 
@@ -16,14 +16,21 @@ from .transition import advance
 def bind_holder(state: State, command: c.BindHolder, at: Instant) -> list[Event]:
     """Let another process hold the lease."""
     lease = find_live_lease(state, command.lease_id)
-    if lease.holder == command.holder:
+    if lease.holder == command.holder and lease.orphaned_since_ms is None:
         return []
     return [*migration.rebound(state, lease), e.HolderBound(lease.id, command.holder)]
 
 
 def apply_bound(state: State, event: e.HolderBound, at: Instant) -> None:
-    """Record the new holder; nothing is known of its cells and libraries yet."""
+    """Record the new holder; nothing is known of its cells and libraries yet.
+
+    A lease of an engine is held by a server, and what its kernel reported stands.
+    """
     lease = advance(state, event.lease_id, event)
+    if lease.cluster_job is not None:
+        lease.holder = event.holder
+        cluster.forget_orphan(state, lease)
+        return
     lease.holder, lease.busy, lease.fault = event.holder, None, None
     lease.resize_unacknowledged, lease.libraries_needing_restart = False, ()
     parking.forget_failures(lease)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ..model.entities import Device, Health, Lease, LogicalGPU, State, Tenant
 from ..model.lifecycle import HAVING_PARKED_MEMORY, HOLDING_CAPACITY, OVER, RELEASING_CAPACITY, LeaseState
 from ..placement import mig_partitions
-from . import presence
+from . import cluster_invariants, presence
 
 
 def violations(state: State) -> Iterator[str]:
@@ -22,8 +22,9 @@ def violations(state: State) -> Iterator[str]:
     for lease in state.leases.values():
         yield from _lease_violations(state, lease)
         if lease.state in HOLDING_CAPACITY and lease.logical_gpu is not None:
-            of_tenant.setdefault(lease.tenant, []).append(lease.logical_gpu)
-            for device_id in lease.logical_gpu.device_ids:
+            if lease.logical_gpu.cluster is None:
+                of_tenant.setdefault(lease.tenant, []).append(lease.logical_gpu)
+            for device_id in lease.logical_gpu.local_device_ids:
                 on_device.setdefault(device_id, {})[lease.id] = lease.logical_gpu
     for device in state.devices.values():
         yield from _device_violations(state, device, on_device.get(device.spec.id, {}))
@@ -34,6 +35,7 @@ def violations(state: State) -> Iterator[str]:
     yield from _book_violations(state)
     yield from _list_violations(state)
     yield from _queue_violations(state)
+    yield from cluster_invariants.violations(state)
 
 
 def _device_violations(state: State, device: Device, holders: dict[str, LogicalGPU]) -> Iterator[str]:
@@ -82,7 +84,7 @@ def _partition_violations(device: Device, holders: dict[str, LogicalGPU]) -> Ite
 
 def _lease_violations(state: State, lease: Lease) -> Iterator[str]:
     holding = lease.state in HOLDING_CAPACITY
-    if holding and (lease.logical_gpu is None or not state.devices.keys() >= set(lease.logical_gpu.device_ids)):
+    if holding and (lease.logical_gpu is None or not state.devices.keys() >= set(lease.logical_gpu.local_device_ids)):
         yield f"{lease.id}: is {lease.state.value} without a device"
     if lease.state is LeaseState.WAITING and lease.logical_gpu is not None:
         yield f"{lease.id}: waits, yet has a logical GPU"
@@ -116,9 +118,10 @@ def _book_violations(state: State) -> Iterator[str]:
     cpu_milli: Counter[str] = Counter()
     memory_bytes: Counter[str] = Counter()
     for lease in state.leases.values():
-        if lease.state in HOLDING_CAPACITY and lease.logical_gpu is not None:
-            cpu_milli[lease.logical_gpu.host_id] += lease.request.cpu_milli
-            memory_bytes[lease.logical_gpu.host_id] += lease.request.host_memory_bytes
+        gpu = lease.logical_gpu
+        if lease.state in HOLDING_CAPACITY and gpu is not None and gpu.cluster is None:
+            cpu_milli[gpu.host_id] += lease.request.cpu_milli
+            memory_bytes[gpu.host_id] += lease.request.host_memory_bytes
     for host in state.hosts.values():
         held = cpu_milli[host.spec.id], memory_bytes[host.spec.id]
         if held != (host.held_cpu_milli, host.held_memory_bytes):
@@ -193,7 +196,7 @@ def _money_violations(state: State, name: str, tenant: Tenant) -> Iterator[str]:
 
 
 def _queue_violations(state: State) -> Iterator[str]:
-    waiting = [lease for lease in state.leases.values() if lease.state is LeaseState.WAITING]
+    waiting = [one for one in state.leases.values() if one.state is LeaseState.WAITING and one.cluster_job is None]
     if {lease.id for lease in waiting} != set(state.queue):
         yield "the queue does not hold exactly the waiting leases"
         return

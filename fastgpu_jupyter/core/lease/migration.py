@@ -35,7 +35,7 @@ class MigrationOption(StrEnum):
 
 def migration_option(state: State, lease: Lease) -> MigrationOption | None:
     """What is offered to the lease; ``None`` where it has no reason to leave."""
-    if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None:
+    if lease.state is not LeaseState.ACTIVE or lease.logical_gpu is None or lease.cluster_job is not None:
         return None
     if lease.migration_requested:
         return MigrationOption.ACCEPTED
@@ -127,7 +127,10 @@ def _has_room_elsewhere(state: State, lease: Lease, taken_bytes: Counter[str], *
 
 def migrate_lease(state: State, command: c.MigrateLease, at: Instant) -> list[Event]:
     """Migrate the lease as its user requests. Raises :class:`Conflict` with the reason where it cannot be migrated."""
-    return move(state, find_live_lease(state, command.lease_id))
+    lease = find_live_lease(state, command.lease_id)
+    if lease.cluster_job is not None:
+        raise Conflict(Message.of("cluster.cannot_migrate"))
+    return move(state, lease)
 
 
 def apply_requested(state: State, event: e.LeaseMigrationRequested, at: Instant) -> None:

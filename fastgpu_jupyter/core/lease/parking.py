@@ -49,7 +49,7 @@ def set_retention(state: State, command: c.SetRetention, at: Instant) -> list[Ev
     lease = find_live_lease(state, command.lease_id)
     if lease.request.retention is command.retention:
         return []
-    if lease.logical_gpu is not None and command.retention is Retention.HOLD:
+    if lease.cluster_job is None and lease.logical_gpu is not None and command.retention is Retention.HOLD:
         reservations.require_not_reserved_by_others(state, lease, lease.request.size)
     return [e.LeaseRetentionSet(lease.id, command.retention)]
 

@@ -105,7 +105,7 @@ def message(state: State, lease: Lease) -> Message | None:
 def missing_device(state: State, lease: Lease) -> Device | None:
     """Return the first device of the lease that is missing, or ``None`` where none is."""
     gpu = lease.logical_gpu if lease.state in HOLDING_CAPACITY else None
-    devices = (state.devices[name] for name in gpu.device_ids if name in state.devices) if gpu else ()
+    devices = (state.devices[name] for name in gpu.local_device_ids if name in state.devices) if gpu else ()
     return next((device for device in devices if device.missing is not None), None)
 
 

@@ -134,6 +134,8 @@ def request_of(lease: Lease, profile: str) -> LeaseRequest:
 def resize_lease(state: State, command: c.ResizeLease, at: Instant) -> list[Event]:
     """Give the lease another size while its kernel runs. Raises :class:`Conflict` where that is not possible."""
     lease = find_lease(state, command.lease_id)
+    if lease.cluster_job is not None:
+        raise Conflict(Message.of("cluster.cannot_resize"))
     request = request_of(lease, command.profile)
     size = request.size
     _require_seen(lease, command.seen)

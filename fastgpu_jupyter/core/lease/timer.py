@@ -9,7 +9,7 @@ from ..model import commands as c
 from ..model import events as e
 from ..model.entities import EndReason, Instant, State
 from ..model.events import Event
-from . import device_health, history, idle
+from . import cluster, device_health, history, idle
 
 #: How many leases a tick forgets at most: no command has many to forget.
 FORGOTTEN_PER_TICK = 16
@@ -27,7 +27,7 @@ def tick(state: State, command: c.Tick, at: Instant) -> list[Event]:
     ]
     due = at.ms - state.last.ms >= TICK_MS
     running = due and any(tenant.active for tenant in state.tenants.values())
-    events = [*stale, *expired, *reservations.due(state, at), *budgets.due(state, at)]
+    events = [*stale, *expired, *reservations.due(state, at), *budgets.due(state, at), *cluster.due(state, at)]
     if not any(isinstance(event, e.LeaseParking) for event in events):  # one reason to go is enough
         events += device_health.due(state, at)
     events += idle.due(state, at, {getattr(event, "lease_id", "") for event in events})

@@ -33,7 +33,7 @@ def apply_transferred(state: State, event: e.LeaseTransferred, at: Instant) -> N
     meter.close_segment(state, lease, at.ms)
     if gpu is not None:
         allocation.free(state, lease, gpu, at)
-    else:
+    elif lease.cluster_job is None:
         fairshare.leave(state, lease.tenant, at.ms)
         fairshare.wait(state, event.tenant, at.ms)
     state.tenants[lease.tenant].leases -= 1

@@ -28,7 +28,7 @@ def left_by(state: State, lease: Lease, result: ScrubResult | None) -> list[Even
     """Return the events that withhold the devices of a lease that gives them back while its memory may be there."""
     if result is None or result.scrub is not ScrubOutcome.UNKNOWN or lease.logical_gpu is None:
         return []
-    devices = (state.devices[device_id] for device_id in lease.logical_gpu.device_ids)
+    devices = (state.devices[device_id] for device_id in lease.logical_gpu.local_device_ids)
     why = Unaccounted(Message.of("device.memory_of_ended_lease"), lease_id=lease.id)
     return [e.DeviceMemoryAssessed(device.spec.id, device.baseline_bytes, why) for device in devices]
 

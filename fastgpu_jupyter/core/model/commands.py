@@ -8,6 +8,7 @@ from ...errors import Message
 from .entities import (
     GONE,
     BudgetPolicy,
+    ClusterAllocation,
     DeviceFault,
     DeviceSpec,
     EndReason,
@@ -185,6 +186,7 @@ class RequestLease:
     holder: Holder
     token_sha256: str
     tenant_name: str | None = None  #: the name of the tenant's user, if it is known
+    job_name: str = ""  #: of the engine's job, by :func:`.cluster.job_name`, where an engine is to serve it
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,6 +441,51 @@ class LogicalGPULost:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterJobSubmitted:
+    """The engine accepted the job for a lease, under that id."""
+
+    lease_id: str
+    name: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterJobRefused:
+    """The engine refused the job for a lease, or can never start it."""
+
+    lease_id: str
+    name: str
+    detail: Message
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterGranted:
+    """The agent in the job for a lease reported what the engine allocated."""
+
+    lease_id: str
+    name: str
+    allocation: ClusterAllocation
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTimeSet:
+    """The engine ends the allocation of a lease at another time, on the wall clock; ``None``: it sets no time."""
+
+    lease_id: str
+    name: str
+    ends_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterJobEnded:
+    """The engine says that the job for a lease is over, or that it knows it no more."""
+
+    lease_id: str
+    name: str
+    detail: Message
+
+
+@dataclass(frozen=True, slots=True)
 class CountChange:
     """A tenant made a change; see :mod:`core.accounting.changes`."""
 
@@ -498,6 +545,11 @@ Command = (
     | ReportMemory
     | DrainSucceeded
     | LogicalGPULost
+    | ClusterJobSubmitted
+    | ClusterJobRefused
+    | ClusterGranted
+    | ClusterTimeSet
+    | ClusterJobEnded
     | CountChange
     | Tick
 )

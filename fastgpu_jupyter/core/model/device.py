@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ...errors import Message
+from .cluster import ClusterAllocation
+from .enforcement import Enforcement, LimitScope
 from .tenant import Instant
 
 
@@ -71,23 +73,7 @@ class Mechanism(StrEnum):
     MPS = "mps"
     SHARED = "shared"
     SIMULATED = "simulated"
-
-
-class Enforcement(StrEnum):
-    """What enforces the memory limit of a lease."""
-
-    HARDWARE = "hardware"
-    DRIVER = "driver"
-    USERSPACE = "userspace"
-    COOPERATIVE = "cooperative"
-    NONE = "none"
-
-
-class LimitScope(StrEnum):
-    """To what a memory limit applies."""
-
-    LEASE = "lease"  #: to all processes of the lease together
-    PROCESS = "process"  #: to each of them separately
+    CLUSTER = "cluster"  #: an engine allocated it on another host
 
 
 class PartitionStyle(StrEnum):
@@ -177,7 +163,7 @@ class LogicalGPU:
     """What one kernel sees: devices or a partition, a memory limit and a mechanism."""
 
     device_id: str
-    memory_bytes: int
+    memory_bytes: int  #: 0 where an engine allocated it and does not say
     whole: bool  #: no other lease may have any part of the device
     mechanism: Mechanism
     enforcement: Enforcement
@@ -190,16 +176,24 @@ class LogicalGPU:
     driver_handle: str = ""
     partition: Partition | None = None  #: set exactly where the hardware divides the device
     owner_uid: int | None = None  #: whose processes it serves; set exactly where its mechanism serves one user only
+    cluster: ClusterAllocation | None = None  #: set exactly where an engine allocated it
 
     @property
     def device_ids(self) -> tuple[str, ...]:
         """All devices of the logical GPU."""
         return (self.device_id, *self.more_device_ids)
 
+    @property
+    def local_device_ids(self) -> tuple[str, ...]:
+        """The devices that the pool has a record of: none where an engine allocated them."""
+        return self.device_ids if self.cluster is None else ()
+
     def milli_of(self, device_memory_bytes: int) -> int:
         """Return how many thousandths of devices it takes, where each device has ``device_memory_bytes``."""
         if self.partition is not None:
             return self.partition.milli
+        if self.cluster is not None:
+            return self.cluster.milli
         return 1000 * len(self.device_ids) if self.whole else -(-self.memory_bytes * 1000 // device_memory_bytes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .entities import Enforcement, Holder, Lease, LogicalGPU, ParkReason, State
+from .entities import EndReason, Enforcement, Holder, Lease, LogicalGPU, ParkReason, State
 from .events import (
     DeviceAppeared,
     Event,
@@ -94,8 +94,32 @@ class Drain:
     holder: Holder
 
 
+@dataclass(frozen=True, slots=True)
+class SubmitJob:
+    """Submit the job unless the engine has one with that name; report ``ClusterJobSubmitted`` or ``…Refused``.
+
+    A lease that has ended by then has its job cancelled instead.
+    """
+
+    lease_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    """Cancel the job, again and again until the engine says that it is over, then report ``ClusterJobEnded``.
+
+    ``job_id`` is ``None`` where the engine had not answered: the job is looked for by its name.
+    """
+
+    lease_id: str
+    name: str
+    job_id: str | None
+
+
 DeviceEffect = Prepare | SetLimit | Park | Vacate | Resume | Drain
-Effect = WatchHolder | UnwatchHolder | DeviceEffect
+ClusterEffect = SubmitJob | CancelJob
+Effect = WatchHolder | UnwatchHolder | DeviceEffect | ClusterEffect
 
 
 def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
@@ -105,6 +129,8 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
             case LeaseRequested(lease_id=lease_id, holder=holder) | HolderBound(lease_id=lease_id, holder=holder):
                 yield WatchHolder(lease_id, holder)
                 yield from _limit(state.leases[lease_id])
+                if isinstance(event, LeaseRequested):
+                    yield from _submit(state.leases[lease_id])
             case LeasePrepared(lease_id=lease_id) | LeaseResumed(lease_id=lease_id) | LeaseResized(lease_id=lease_id):
                 yield from _limit(state.leases[lease_id])
             case LeaseLimitSet(lease_id=lease_id, driver_handle=handle) if handle:
@@ -113,12 +139,13 @@ def effects(state: State, events: Iterable[Event]) -> Iterator[Effect]:
             case DeviceAppeared(spec=spec):  # it may have been missing while a limit was to be set
                 for lease_id in state.devices[spec.id].lease_ids:
                     yield from _limit(state.leases[lease_id])
-            case LeaseGranted(lease_id=lease_id, logical_gpu=granted):
+            case LeaseGranted(lease_id=lease_id, logical_gpu=granted) if granted.cluster is None:
                 yield Prepare(lease_id, granted)
             case LeaseParking(lease_id=lease_id) | LeaseResuming(lease_id=lease_id) | LeaseDraining(lease_id=lease_id):
                 yield from _of_device(state.leases[lease_id])
             case LeaseEnded(lease_id=lease_id):
                 yield UnwatchHolder(lease_id)
+                yield from _cancel_request(state.leases[lease_id])
 
 
 def outstanding(state: State) -> Iterator[Effect]:
@@ -127,8 +154,28 @@ def outstanding(state: State) -> Iterator[Effect]:
         if lease.state is LeaseState.ENDED:
             continue
         yield WatchHolder(lease.id, lease.holder)
+        yield from _submit(lease)
         yield from _of_device(lease)
         yield from _limit(lease)
+
+
+def _submit(lease: Lease) -> Iterator[Effect]:
+    """Yield the submission of the job of a waiting lease for which the engine has not answered yet."""
+    job = lease.cluster_job
+    if job is not None and job.job_id is None and lease.state is LeaseState.WAITING:
+        yield SubmitJob(lease.id, job.name)
+
+
+def _cancel_request(lease: Lease) -> Iterator[Effect]:
+    """Yield the end of the job of a lease that ended before it was granted, unless the engine said that it is over.
+
+    It is not among the outstanding effects: after a restart the jobs that the engine lists for no lease are cancelled.
+    """
+    job = lease.cluster_job
+    if job is None or lease.granted_at is not None or lease.end_reason is EndReason.ALLOCATION_LOST:
+        return
+    if job.job_id is not None or lease.end_reason is not EndReason.CLUSTER_REFUSED:
+        yield CancelJob(lease.id, job.name, job.job_id)
 
 
 def _limit(lease: Lease) -> Iterator[Effect]:
@@ -144,8 +191,10 @@ def _limit(lease: Lease) -> Iterator[Effect]:
 
 def _of_device(lease: Lease) -> Iterator[Effect]:
     """Yield what is to be done on the devices of the lease in its state."""
-    gpu = lease.logical_gpu
-    if gpu is None:
+    gpu, job = lease.logical_gpu, lease.cluster_job
+    if job is not None and lease.state is LeaseState.DRAINING:
+        yield CancelJob(lease.id, job.name, job.job_id)
+    if gpu is None or job is not None:
         return
     match lease.state:
         case LeaseState.PREPARING:

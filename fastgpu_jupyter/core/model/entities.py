@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from .cluster import ClusterAllocation, ClusterDevice, ClusterJob, ClusterRequest
 from .device import (
     Device,
     DeviceFault,
     DeviceSpec,
-    Enforcement,
     ExistingPartition,
     FaultScope,
     FaultSeverity,
     Health,
     Host,
     HostSpec,
-    LimitScope,
     LogicalGPU,
     Mechanism,
     MechanismCapability,
@@ -24,6 +23,7 @@ from .device import (
     PartitionStyle,
     Unaccounted,
 )
+from .enforcement import Enforcement, LimitScope
 from .idle import NO_STEPS, IdlePolicy, IdleStep, IdleTimes
 from .lease import (
     AGING_GRANTS,
@@ -77,6 +77,10 @@ __all__ = [
     "WAIT_MS_MAX",
     "WEIGHT_DEFAULT",
     "BudgetPolicy",
+    "ClusterAllocation",
+    "ClusterDevice",
+    "ClusterJob",
+    "ClusterRequest",
     "Device",
     "DeviceFault",
     "DeviceSpec",

@@ -215,6 +215,7 @@ class LeaseRequested:
     request: LeaseRequest
     holder: Holder
     token_sha256: str
+    job_name: str = ""  #: of the job to submit to the engine, where one is to serve it
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,6 +495,29 @@ class LeaseWithinLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseJobSubmitted:
+    """The engine accepted the job for the lease, under that id."""
+
+    lease_id: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimeLimitSet:
+    """The engine ends the allocation of the lease at that time on the wall clock; ``None``: it sets no time."""
+
+    lease_id: str
+    ends_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOrphaned:
+    """The holder of the lease ended; the lease is kept for a while, for another process to hold it."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseDraining:
     """The lease is over, but its capacity is not free until the device shows no memory of it."""
 
@@ -587,6 +611,9 @@ Event = (
     | LeaseResumePostponed
     | LeaseResumed
     | LeaseLimitSet
+    | LeaseJobSubmitted
+    | LeaseTimeLimitSet
+    | LeaseOrphaned
     | LeaseOverLimit
     | LeaseWithinLimit
     | LeaseDraining

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ...errors import InvalidRequest, Message
 from ...units import MEMORY_BYTES_MAX
+from .cluster import TIME_LIMIT_MS_MAX, ClusterJob, ClusterRequest
 from .device import LogicalGPU
 from .idle import NO_STEPS, IdleStep, IdleTimes
 from .lifecycle import LeaseState
@@ -38,6 +39,8 @@ class EndReason(StrEnum):
     EXPIRED = "expired"  #: it waited longer than its request allows
     OVER_LIMIT = "over_limit"  #: it kept using more device memory than it had
     IDLE = "idle"  #: nothing used it for as long as the idle policy allows
+    CLUSTER_REFUSED = "cluster_refused"  #: the engine refused its job, or can never start it
+    ALLOCATION_LOST = "allocation_lost"  #: the engine's job for it is over
 
 
 class ScrubOutcome(StrEnum):
@@ -160,6 +163,8 @@ class LeaseRequest:
     budget_micro: int | None = None  #: what it may cost in all
     idle: IdleTimes = NO_STEPS  #: steps of the idle policy that shall come earlier than those of the pool
     job: str | None = None  #: the shown name of the job that it is for; ``None``: it is for a kernel
+    cluster: ClusterRequest | None = None  #: set exactly where an engine is to serve it
+    keep_ms: int = 0  #: how long it is kept without a holder once an engine has granted it
 
     def validate(self) -> None:
         """Check that the request is well formed. Raises :class:`InvalidRequest` otherwise."""
@@ -186,6 +191,10 @@ class LeaseRequest:
             raise InvalidRequest(Message.of("request.budget_zero"))
         if self.retention is Retention.HOLD and self.parkable:
             raise InvalidRequest(Message.of("request.hold_and_parkable"))
+        if not 0 <= self.keep_ms <= TIME_LIMIT_MS_MAX:
+            raise InvalidRequest(Message.of("cluster.time_out_of_range", longest_ms=TIME_LIMIT_MS_MAX))
+        if self.cluster is not None:
+            self.cluster.validate()
 
     @property
     def size(self) -> Size:
@@ -306,6 +315,8 @@ class Lease:
     recorded_cost_numerator: int = 0
     idle_snoozed_ms: int = 0  #: for how long steps were put off since it became idle
     migration_requested: bool = False  #: it goes to another device with the next restart of its kernel
+    cluster_job: ClusterJob | None = None  #: set exactly where an engine is to serve it
+    orphaned_since_ms: int | None = None  #: since when it is kept without a holder
 
     @property
     def has_image(self) -> bool:

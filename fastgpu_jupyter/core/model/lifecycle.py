@@ -96,6 +96,9 @@ UNCHANGED: dict[str, frozenset[LeaseState]] = {
     "LeaseLimitSet": frozenset({_S.ACTIVE}),
     "LeaseOverLimit": frozenset({_S.ACTIVE}),
     "LeaseWithinLimit": frozenset({_S.ACTIVE}),
+    "LeaseJobSubmitted": frozenset({_S.WAITING, _S.ACTIVE, _S.DRAINING}),
+    "LeaseTimeLimitSet": frozenset({_S.ACTIVE}),
+    "LeaseOrphaned": frozenset({_S.ACTIVE}),
 }
 #: Events, by name, that lead from one state to another.
 CHANGED: dict[tuple[LeaseState, str], LeaseState] = {

@@ -45,6 +45,9 @@ class State:
     devices: dict[str, Device] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)  #: those that ended are forgotten after a while
     queue: dict[str, None] = field(default_factory=dict)  #: ids of waiting leases in order of arrival
+    #: Ids of waiting leases that an engine is to serve, in order of arrival; they are not in ``queue``.
+    cluster_waiting: dict[str, None] = field(default_factory=dict)
+    orphaned: dict[str, None] = field(default_factory=dict)  #: ids of leases that are kept without a holder
     tenants: dict[str, Tenant] = field(default_factory=dict)
     groups: dict[str, Tenant] = field(default_factory=dict)
     cpu_milli: int = 0  #: of all hosts

@@ -28,10 +28,10 @@ _DEFAULTS = {
     Mechanism.MPS: MechanismCapability(Mechanism.MPS, Enforcement.USERSPACE, LimitScope.PROCESS, parkable=False),
     Mechanism.SHARED: MechanismCapability(Mechanism.SHARED, Enforcement.COOPERATIVE, resizable=True),
     Mechanism.SIMULATED: MechanismCapability(Mechanism.SIMULATED, Enforcement.NONE, resizable=True),
-}
+}  # a device of an engine is not placed here
 #: Mechanisms by which a lease has a whole device, and those by which it has a part.
 _WHOLE = frozenset({Mechanism.EXCLUSIVE, Mechanism.MIG, Mechanism.SIMULATED})
-_PART = frozenset(Mechanism) - {Mechanism.EXCLUSIVE}
+_PART = frozenset(Mechanism) - {Mechanism.EXCLUSIVE, Mechanism.CLUSTER}
 #: The enforcement that each kind of isolation requires.
 ENFORCED_BY = {
     Isolation.NONE: frozenset(Enforcement),
@@ -46,6 +46,8 @@ _REASONS = {
     (Mechanism.SHARED, Enforcement.DRIVER): Message.of("mechanism.shared_by_driver"),
     (Mechanism.SHARED, Enforcement.COOPERATIVE): Message.of("mechanism.shared_cooperative"),
     (Mechanism.SIMULATED, Enforcement.NONE): Message.of("mechanism.simulated"),
+    (Mechanism.CLUSTER, Enforcement.HARDWARE): Message.of("mechanism.cluster"),
+    (Mechanism.CLUSTER, Enforcement.NONE): Message.of("mechanism.cluster_unenforced"),
 }
 
 

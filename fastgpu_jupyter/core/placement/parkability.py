@@ -15,6 +15,7 @@ RETRY_MS, RETRY_MS_MAX = 60_000, 30 * 60_000
 _EXCLUDED_BY_REQUEST = Message.of("parking.excluded_by_request")
 _NOT_SUPPORTED = Message.of("parking.not_supported")
 _MISSING = Message.of("parking.device_missing")
+_ON_ENGINE = Message.of("cluster.cannot_park")
 _HOST_MEMORY_FULL = Message.of("parking.host_memory_full")
 
 
@@ -60,6 +61,8 @@ def retry_pause_ms(failures: int) -> int:
 def park_refusal(state: State, lease: Lease) -> Message | None:
     """Return why an active lease cannot be parked, even if its user requests it; ``None`` where it can be tried."""
     gpu = lease.logical_gpu
+    if lease.cluster_job is not None:
+        return _ON_ENGINE
     if lease.state is not LeaseState.ACTIVE or gpu is None:
         return Message.of("parking.wrong_state", state=lease.state.value)
     if lease.request.parkable is False:
@@ -93,7 +96,7 @@ def host_bytes_left(state: State, lease: Lease) -> int | None:
 def can_park(state: State, lease: Lease) -> bool:
     """Return whether the devices of a lease can park, and its mechanism allows it."""
     gpu = lease.logical_gpu
-    if gpu is None or not all(state.devices[name].spec.parkable for name in gpu.device_ids):
+    if gpu is None or gpu.cluster is not None or not all(state.devices[name].spec.parkable for name in gpu.device_ids):
         return False
     capability = mechanisms.capability_of(state.devices[gpu.device_id].spec, gpu.mechanism)
     return capability is None or capability.parkable

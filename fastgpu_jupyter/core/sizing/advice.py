@@ -104,6 +104,8 @@ def advise(
     gpu = lease.logical_gpu
     if lease.state is not LeaseState.ACTIVE or gpu is None:
         return None, Message.of("advice.not_active")
+    if not gpu.memory_bytes:  # an engine does not say how much it is
+        return None, Message.of("advice.memory_unknown")
     if gpu.more_device_ids:
         return None, Message.of("advice.several_devices")
     if measured is None:

@@ -72,6 +72,8 @@ class DeviceAccessController:
             self._update(lease_id, state.leases.get(lease_id))
 
     def _update(self, lease_id: str, lease: Lease | None) -> None:
+        if lease is not None and lease.cluster_job is not None:  # its kernel is on another host
+            return
         before, was_open = self._holders.get(lease_id), self._open.get(lease_id, ())
         holder = None if lease is None or lease.state in OVER else lease.holder
         begins = lease is not None and lease.state in BECOMING_ACTIVE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -37,12 +38,15 @@ class EffectRunner:
         state: StateReader,
         inventory: InventoryRefresher,
         supervisor: TaskSupervisor,
+        on_cluster_effect: Callable[[fx.ClusterEffect], None] | None = None,
     ) -> None:
+        """``on_cluster_effect`` is called with what an engine is to do, and returns at once."""
         self._executor = executor
         self._commands = commands
         self._state = state
         self._inventory = inventory
         self._supervisor = supervisor
+        self._on_cluster_effect = on_cluster_effect
         self._watcher = HolderWatcher(boot_id, self._on_holder_ended)
 
     def run(self, effect: fx.Effect) -> None:
@@ -52,6 +56,9 @@ class EffectRunner:
                 self._watcher.watch(lease_id, holder)
             case fx.UnwatchHolder(lease_id=lease_id):
                 self._watcher.forget(lease_id)
+            case fx.SubmitJob() | fx.CancelJob():
+                if self._on_cluster_effect is not None:
+                    self._on_cluster_effect(effect)
             case _:
                 self._supervisor.run_once(self._execute(effect))
 

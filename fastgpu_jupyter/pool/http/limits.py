@@ -68,10 +68,12 @@ class ServiceLimits(NamedTuple):
             raise reached(Message.of("limits.leases_of_tenant", count=own.leases, seconds=seconds))
         if live >= self.leases_max:
             raise reached(Message.of("limits.leases", count=live, seconds=seconds))
-        if own.waiting >= self.waiting_max_per_tenant:
-            raise reached(Message.of("limits.waiting_of_tenant", count=own.waiting, seconds=seconds))
-        if len(state.queue) >= self.waiting_max:
-            raise reached(Message.of("limits.waiting", count=len(state.queue), seconds=seconds))
+        # In a pool of an engine all requests are of one user.
+        own_waiting, waiting = own.waiting + len(state.cluster_waiting), len(state.queue) + len(state.cluster_waiting)
+        if own_waiting >= self.waiting_max_per_tenant:
+            raise reached(Message.of("limits.waiting_of_tenant", count=own_waiting, seconds=seconds))
+        if waiting >= self.waiting_max:
+            raise reached(Message.of("limits.waiting", count=waiting, seconds=seconds))
 
 
 def reached(message: Message) -> LimitReached:

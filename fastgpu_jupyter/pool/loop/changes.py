@@ -30,7 +30,7 @@ def changes_of(events: Iterable[Event], state: State) -> Changes:
     lease_ids |= {name for one in changed if one in state.devices for name in state.devices[one].lease_ids}
     for lease_id in lease_ids:
         lease = state.leases.get(lease_id)
-        device_ids.update(lease.logical_gpu.device_ids if lease and lease.logical_gpu else ())
+        device_ids.update(lease.logical_gpu.local_device_ids if lease and lease.logical_gpu else ())
     return Changes(lease_ids, frozenset(filter(None, device_ids | appeared)))
 
 
@@ -66,4 +66,4 @@ class LeaseDeviceTracker:
 
 def _devices_of(state: State, lease_id: str) -> tuple[str, ...]:
     lease = state.leases.get(lease_id)
-    return lease.logical_gpu.device_ids if lease and lease.logical_gpu else ()
+    return lease.logical_gpu.local_device_ids if lease and lease.logical_gpu else ()

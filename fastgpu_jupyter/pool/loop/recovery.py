@@ -61,7 +61,7 @@ def recover(
         raise InternalError(f"The journal {journal.path} adds up to something impossible: {broken[0]}.")
     boot_id, boot_ms = clock.boot_id(), clock.boot_ms()
     holding = (lease.logical_gpu for lease in state.leases.values() if lease.state in HOLDING_CAPACITY)
-    inventory.adopt([gpu for gpu in holding if gpu is not None])
+    inventory.adopt([gpu for gpu in holding if gpu is not None and gpu.cluster is None])
     devices, message = inventory.observe(state)
     begin, same_boot = c.StartPool(boot_id, boot_ms), boot_id == state.boot_id
     beginning = (begin, c.SetPolicy(policy or Policy()))

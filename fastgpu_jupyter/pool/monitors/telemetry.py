@@ -98,6 +98,6 @@ def _sampled_leases(state: State, _: Instant) -> tuple[list[SampledLease], Devic
     subjects = [
         SampledLease(lease.id, lease.holder.pid, lease.logical_gpu)
         for lease in state.leases.values()
-        if lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None
+        if lease.state is LeaseState.ACTIVE and lease.logical_gpu is not None and lease.cluster_job is None
     ]
     return subjects, assignments_of(state), _Known(frozenset(state.leases), frozenset(state.devices))

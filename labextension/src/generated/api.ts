@@ -729,7 +729,7 @@ export interface components {
          * @description The mechanisms, the profiles of partitions and the parking that a device offers.
          */
         readonly DeviceCapabilitiesView: {
-            readonly mechanisms: readonly ("exclusive" | "mig" | "mps" | "shared" | "simulated")[];
+            readonly mechanisms: readonly ("exclusive" | "mig" | "mps" | "shared" | "simulated" | "cluster")[];
             readonly parkable: boolean;
             readonly partitions: readonly string[];
         };
@@ -1501,7 +1501,7 @@ export interface components {
         readonly LogicalGPUView: {
             readonly device_ids: readonly string[];
             /** @enum {string} */
-            readonly mechanism: "exclusive" | "mig" | "mps" | "shared" | "simulated";
+            readonly mechanism: "exclusive" | "mig" | "mps" | "shared" | "simulated" | "cluster";
             readonly mechanism_reason: components["schemas"]["MessageView"] | null;
             readonly model: string | null;
             readonly partition: string | null;
@@ -1753,7 +1753,7 @@ export interface components {
             readonly effect: "now" | "after_parking" | "needs_restart" | "queued" | "unavailable";
             readonly enforcement: ("hardware" | "driver" | "userspace" | "cooperative" | "none") | null;
             readonly estimate: components["schemas"]["EstimateView"] | null;
-            readonly mechanism: ("exclusive" | "mig" | "mps" | "shared" | "simulated") | null;
+            readonly mechanism: ("exclusive" | "mig" | "mps" | "shared" | "simulated" | "cluster") | null;
             readonly memory_bytes: number;
             readonly model: string | null;
             readonly position: number | null;

@@ -95,7 +95,8 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
             'mig',
             'mps',
             'shared',
-            'simulated'
+            'simulated',
+            'cluster'
           ],
           type: 'string'
         }
@@ -947,7 +948,8 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
           'mig',
           'mps',
           'shared',
-          'simulated'
+          'simulated',
+          'cluster'
         ],
         type: 'string'
       },
@@ -1213,7 +1215,8 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
               'mig',
               'mps',
               'shared',
-              'simulated'
+              'simulated',
+              'cluster'
             ],
             type: 'string'
           },

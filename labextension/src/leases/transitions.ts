@@ -21,7 +21,9 @@ const UNREQUESTED_ENDS: ReadonlySet<string | undefined> = new Set<MessageCode>([
   'end.resume_failed',
   'end.expired',
   'end.over_limit',
-  'end.idle'
+  'end.idle',
+  'end.cluster_refused',
+  'end.allocation_lost'
 ]);
 
 /** The codes of reasons to park a lease that was not idle and whose user did not request it. */

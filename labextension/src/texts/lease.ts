@@ -156,6 +156,8 @@ export function mechanismName(
       return trans.__('MPS');
     case 'simulated':
       return trans.__('Simulated');
+    case 'cluster':
+      return trans.__('On the cluster');
   }
 }
 

@@ -18,6 +18,7 @@ NEVER_REFUSED = {
 }  # fmt: skip
 #: Commands that only the pool itself gives.
 OF_THE_POOL = {
+    c.ClusterGranted, c.ClusterJobEnded, c.ClusterJobRefused, c.ClusterJobSubmitted, c.ClusterTimeSet,
     c.CountChange, c.DrainSucceeded, c.LimitSet, c.LogicalGPULost, c.ParkFailed, c.ParkSucceeded, c.PrepareFailed,
     c.PrepareSucceeded, c.RecordUse, c.ReportFault, c.ReportGPUUse, c.ReportMemory, c.ReportNoAnswer,
     c.ReportScrubFailure, c.ReportUnownedMemory, c.ResumeFailed, c.ResumePostponed, c.ResumeSucceeded, c.SetDevices,

@@ -101,7 +101,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "size": _size(lease),
         "gpu": _gpu(state, gpu) if gpu else None,
         "memory": {
-            "limit_bytes": gpu.memory_bytes if gpu else request.memory_bytes,
+            "limit_bytes": (gpu.memory_bytes or None) if gpu else request.memory_bytes,
             "used_bytes": usage.memory_used_bytes,
         },
         "usage": _usage(lease, at, usage),
@@ -171,10 +171,14 @@ def _size(lease: Lease) -> LeaseSizeView:
 
 
 def _gpu(state: State, gpu: LogicalGPU) -> LogicalGPUView:
-    device = state.devices.get(gpu.device_id)
+    if gpu.cluster is None:
+        device = state.devices.get(gpu.device_id)
+        model = device.spec.model if device else None
+    else:
+        model = gpu.cluster.devices[0].model
     return {
         "device_ids": list(gpu.device_ids),
-        "model": device.spec.model if device else None,
+        "model": model,
         "simulated": gpu.mechanism.value == "simulated",
         "mechanism": gpu.mechanism.value,
         "mechanism_reason": view_of(mechanisms.reason(gpu)),
