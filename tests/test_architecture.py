@@ -69,7 +69,10 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "standby_budget": set(),
     "monitors": {"devices", "host", "protocols", "standby_budget", "supervisor"},
     "identity": {"host"},
-    "http": {"devices", "host", "identity", "journal", "monitors", "protocols", "standby_budget", "supervisor"},
+    "clusters": {"host", "protocols", "supervisor"},
+    "http": {
+        "clusters", "devices", "host", "identity", "journal", "monitors", "protocols", "standby_budget", "supervisor",
+    },
     "idle_settings": set(),
     "settings": {"devices", "effects", "host", "http", "idle_settings", "monitors"},
     "composition": {
@@ -216,6 +219,8 @@ VENDOR_WORDS = frozenset(
 VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
     # The one line by which a driver is registered, with its import.
     REGISTRY: r"^from \.nvidia\.registration import NVIDIA$|^DRIVERS\b.* = \((\w+, ?)*NVIDIA,.*\)$",
+    # It carries what it needs of a driver to another host.
+    "pool/clusters/agent/": "",
     # The sentences of the drivers.
     "messages/en_drivers.py": "",
     "messages/zh_CN_drivers.py": "",
@@ -431,6 +436,7 @@ def test_vendor_words_finds_a_word_outside_the_driver(tmp_path: Path, inside: st
     [
         ("pool/devices/nvidia/env.py", 'VISIBLE = "CUDA_VISIBLE_DEVICES"\n'),
         ("pool/devices/registry.py", "from .nvidia.registration import NVIDIA\n"),
+        ("pool/clusters/agent/node.py", 'VISIBLE = "CUDA_VISIBLE_DEVICES"\n'),
         ("kernel/memory_caps.py", "torch.cuda.is_initialized()\n"),
         ("core/placement/mechanisms.py", "x = Mechanism.MIG, Mechanism.MPS, 'exclusive', 'shared'\n"),
     ],

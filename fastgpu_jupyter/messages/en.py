@@ -7,6 +7,7 @@ are a part of one, are phrases and have no full stop.
 from __future__ import annotations
 
 from . import (
+    en_agents,
     en_cache,
     en_calls,
     en_cluster,
@@ -23,6 +24,7 @@ from . import (
 )
 
 MESSAGES: dict[str, str | dict[str, str]] = {
+    **en_agents.MESSAGES,
     **en_cache.MESSAGES,
     **en_calls.MESSAGES,
     **en_cluster.MESSAGES,

@@ -7,6 +7,7 @@ listed by ``python -m tests.labextension.strings``.
 from __future__ import annotations
 
 from . import (
+    zh_CN_agents,
     zh_CN_cache,
     zh_CN_calls,
     zh_CN_cluster,
@@ -22,6 +23,7 @@ from . import (
 )
 
 MESSAGES: dict[str, str] = {
+    **zh_CN_agents.MESSAGES,
     **zh_CN_cache.MESSAGES,
     **zh_CN_calls.MESSAGES,
     **zh_CN_cluster.MESSAGES,

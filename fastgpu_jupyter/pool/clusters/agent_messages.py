@@ -1,0 +1,155 @@
+"""What agents say and are asked, on the wire: checked when it comes in, because nodes are not trusted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+
+Short = Annotated[str, msgspec.Meta(max_length=256)]
+Text = Annotated[str, msgspec.Meta(max_length=4096)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+DEVICES_MAX = 64
+PORT_NAMES = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+
+KernelPhase = Literal["starting", "running", "ended"]
+
+
+class KernelState(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """The kernel of an agent: the newest one it started."""
+
+    generation: Count  #: 1 for the first kernel of the agent, one more for each restart
+    state: KernelPhase
+    pid: Count  #: on the node
+    exit_code: int | None  #: negative for a signal, as in :mod:`subprocess`
+    age_s: float  #: by the node's own clock
+    output: Text = ""  #: the end of its standard output and error, once it has ended
+
+
+class NodeDevice(msgspec.Struct, frozen=True):
+    """A device that the agent's job sees, as its driver says."""
+
+    index: Count
+    uuid: Short
+    model: Short
+    memory_bytes: Count | None
+
+
+class KernelConnection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a client reaches the channels of a kernel; the key and the curve keys are secret."""
+
+    transport: Literal["tcp"]
+    ip: Short
+    key: Short
+    signature_scheme: Short
+    kernel_name: Short
+    shell_port: int
+    iopub_port: int
+    stdin_port: int
+    control_port: int
+    hb_port: int
+    curve_publickey: Short = ""
+    curve_secretkey: Short = ""
+
+    def info(self) -> dict[str, Any]:
+        """Return it as Jupyter's connection info, without curve keys where the channels are not encrypted."""
+        return dict(msgspec.to_builtins(self))
+
+
+class AgentHello(msgspec.Struct, frozen=True):
+    """How an agent introduces itself, after each time that the pool manager does not know it."""
+
+    protocol: int
+    instance: Short
+    host: Short
+    address: Short  #: of the node, as it reaches the pool manager; "" if unknown
+    pid: Count
+    job_id: Short
+    variables: Annotated[dict[Short, Text], msgspec.Meta(max_length=64)]
+    python: Short
+    kernel: KernelState | None
+    connection: KernelConnection | None
+    devices: Annotated[tuple[NodeDevice, ...], msgspec.Meta(max_length=DEVICES_MAX)] | None = None  #: None: unknown
+
+
+class DeviceUse(msgspec.Struct, frozen=True):
+    """What the driver says about a device now; None is unknown."""
+
+    uuid: Short
+    utilization_percent: Count | None
+    memory_used_bytes: Count | None
+    memory_total_bytes: Count | None
+    #: Of the kernel and its children, by pid on the node.
+    memory_by_process: Annotated[dict[Count, Count], msgspec.Meta(max_length=256)] | None
+
+
+class AgentBeat(msgspec.Struct, frozen=True):
+    """The state of an agent, every 2 s and after each change."""
+
+    instance: Short
+    kernel: KernelState | None
+    devices: Annotated[tuple[DeviceUse, ...], msgspec.Meta(max_length=DEVICES_MAX)] | None = None
+
+
+class AgentBye(msgspec.Struct, frozen=True):
+    """An agent ends; the job ends with it."""
+
+    instance: Short
+    reason: Short
+
+
+class AgentError(msgspec.Struct, frozen=True):
+    """Why a command was not carried out."""
+
+    code: Short
+    text: Text = ""
+
+
+class AgentAnswer(msgspec.Struct, frozen=True):
+    """The answer to a command: a result or an error."""
+
+    instance: Short
+    id: Short
+    result: dict[str, Any] | None = None
+    error: AgentError | None = None
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The result of a start on the wire."""
+
+    pid: Count
+    generation: Count
+    connection: KernelConnection
+
+
+class KernelStart(NamedTuple):
+    """What is started: ``{connection_file}`` in ``argv`` is replaced on the node.
+
+    For a restart, ``ports`` and ``curve`` (public and secret key) are those of the first start.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    key: str
+    kernel_name: str = ""
+    encryption: Literal["disabled", "auto", "required"] = "auto"
+    restart: bool = False
+    ports: dict[str, int] | None = None
+    curve: tuple[str, str] | None = None
+    timeout_s: float = 60.0
+
+
+class KernelStarted(NamedTuple):
+    """A kernel that has its ports: Jupyter's connection info, its process on the node, and which one it is."""
+
+    connection: dict[str, Any]
+    pid: int
+    generation: int
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """The part of a message that says what it is."""
+
+    op: Literal["hello", "beat", "bye", "answer", "open", "data", "ack", "close"]

@@ -1,0 +1,300 @@
+"""The duties of an agent, each with real processes: agents, kernels and what kills them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
+from fastgpu_jupyter.pool.clusters.agent_messages import PORT_NAMES
+from fastgpu_jupyter.pool.clusters.rendezvous import Rendezvous
+from tests.pool.clusters.agents import KEY, NAME, SMALL_KERNEL, Cluster, cluster_in
+from tests.waiting import async_wait_until, wait_until
+
+pytestmark = pytest.mark.slow
+Story = Callable[[Cluster], Awaitable[None]]
+
+
+def play(folder: Path, story: Story, **options: Any) -> None:
+    """Run a story with an open rendezvous, and end what it leaves."""
+
+    async def run() -> None:
+        async with cluster_in(folder, **options) as cluster:
+            await story(cluster)
+
+    asyncio.run(run())
+
+
+def facts_of(cluster: Cluster) -> dict[str, Any]:
+    """Return what the small kernel wrote last."""
+    found: dict[str, Any] = json.loads((cluster.folder / "facts").read_bytes())
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for_end(*pids: int) -> None:
+    """Wait until processes have ended."""
+    wait_until(lambda: not any(map(alive, pids)), "the processes have ended")
+
+
+async def exit_status(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the end of a process and return its status."""
+    await async_wait_until(lambda: process.poll() is not None, "the process has ended")
+    return process.returncode
+
+
+@pytest.fixture
+def orphans() -> Iterator[list[int]]:
+    """Processes that a broken agent would leave."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_agent_started_kernel_has_ports_and_facts(tmp_path: Path) -> None:
+    """Ports 0 are written back; files are private; session, signals, parent and environment are a kernel's own."""
+
+    async def story(cluster: Cluster) -> None:
+        environ = {
+            "SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "1", "GPU_DEVICE_ORDINAL": "0", "SLURM_JWT": "secret",
+            "JUPYTERHUB_API_TOKEN": "secret", "FASTGPU_LEASE": "another", "JPY_PARENT_PID": "1",
+            "SLURMD_NODENAME": "n1",
+            "PYTHONBREAKPOINT": "ray.util.rpdb.set_trace", "RAY_AUTH_TOKEN": "secret", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        spec = cluster.rendezvous.expect(NAME)
+        # A parent that blocks and ignores SIGINT, as a Ray worker and a shell's background job do.
+        process = cluster.run_agent(spec, environ, preexec_fn=block_and_ignore_interrupts)
+        await cluster.heard(lambda: cluster.events.hellos, "the agent is there")
+        hello = cluster.events.hellos[0][1]
+        assert (hello.host, hello.address, hello.job_id, hello.pid) == ("n1", "127.0.0.1", "7", process.pid)
+        assert hello.variables["SLURM_JOB_GPUS"] == "1"
+        given = {"CUDA_VISIBLE_DEVICES": "5", "JPY_SESSION_NAME": "a.ipynb", "FASTGPU_LEASE": "mine"}
+        started = await cluster.start(argv=SMALL_KERNEL, env=given)
+        facts = facts_of(cluster)
+        assert started.pid == facts["pid"] == facts["group"] == facts["session"]
+        assert all(started.connection[name] > 0 for name in PORT_NAMES)
+        assert (started.connection["ip"], started.connection["key"]) == ("127.0.0.1", KEY)
+        assert not any(facts["connection"][name] for name in PORT_NAMES), "ports were picked before"
+        assert (facts["file_mode"], facts["folder_mode"]) == (0o600, 0o700)
+        assert (facts["blocked"], facts["death_signal"]) == (0, signal.SIGKILL)
+        assert not facts["ignored"] & 1 << (signal.SIGINT - 1)
+        kept = facts["environ"]
+        assert kept["JPY_PARENT_PID"] == str(process.pid)
+        assert (kept["CUDA_VISIBLE_DEVICES"], kept["FASTGPU_LEASE"]) == ("0", "mine")
+        assert "secret" not in kept.values()
+        assert not {"PYTHONBREAKPOINT", "OMP_NUM_THREADS"} & set(kept)
+        await cluster.rendezvous.release(NAME)
+        assert await exit_status(process) == 0
+        await cluster.heard(lambda: cluster.events.byes == [(NAME, "released")], "the agent said why it ends")
+        assert not alive(started.pid)
+        assert not list((tmp_path / "tmp").iterdir()), "the agent's folder is left"
+
+    play(tmp_path, story)
+
+
+def block_and_ignore_interrupts() -> None:
+    """Block and ignore SIGINT in a process that is about to be an agent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+
+def test_agent_without_devices_hides_all(tmp_path: Path) -> None:
+    """A job to which the engine gave no device shows its kernel none, rather than every device of the node."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.agent()
+        await cluster.start(argv=SMALL_KERNEL)
+        assert facts_of(cluster)["environ"]["CUDA_VISIBLE_DEVICES"] == ""
+
+    play(tmp_path, story)
+
+
+def test_agent_signals_restarts_and_ends_kernel_in_its_group(tmp_path: Path) -> None:
+    """An interrupt reaches the kernel; a restart keeps ports and keys; a deaf group is killed after 2 s."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.agent()
+        first = await cluster.start(argv=(*SMALL_KERNEL, "child"), encryption="required")
+        child = facts_of(cluster)["child"]
+        await cluster.rendezvous.signal(NAME, signal.SIGINT)
+        await cluster.heard(lambda: facts_of(cluster)["interrupts"] == 1, "the kernel was interrupted")
+        with pytest.raises(Conflict):
+            await cluster.start(argv=SMALL_KERNEL, key="0" * 32)
+        again = await cluster.start(argv=SMALL_KERNEL)
+        assert again == first, "the same start was carried out twice"
+        curve = first.connection["curve_publickey"], first.connection["curve_secretkey"]
+        ports = {name: value for name, value in first.connection.items() if name.endswith("_port")}
+        argv = (*SMALL_KERNEL, "deaf", "child")
+        second = await cluster.start(argv=argv, ports=ports, curve=curve, restart=True)
+        assert (second.connection, second.generation) == (first.connection, 2)
+        assert second.pid != first.pid
+        wait_for_end(first.pid, child)
+        deaf_child = facts_of(cluster)["child"]
+        await cluster.rendezvous.end_kernel(NAME)
+        await cluster.heard(lambda: len(cluster.events.exits) == 2, "both ends are reported")
+        assert [code for _, code, _ in cluster.events.exits] == [-signal.SIGTERM, -signal.SIGKILL]
+        wait_for_end(second.pid, deaf_child)
+        with pytest.raises(Conflict):
+            await cluster.rendezvous.signal(NAME, signal.SIGINT)
+
+    play(tmp_path, story)
+
+
+def test_agent_failed_start_shows_output(tmp_path: Path) -> None:
+    """A kernel that ends at its start, is silent, or is no program: the error has the end of its output."""
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.agent()
+        with pytest.raises(HostFault) as failed:
+            await cluster.start(argv=(sys.executable, "-I", "-S", "-m", "no_such_kernel"))
+        assert "No module named no_such_kernel" in str(failed.value.message.params["output"])
+        with pytest.raises(HostFault) as failed:
+            await cluster.start(argv=("/nonexistent/python",))
+        assert "/nonexistent/python" in str(failed.value.message.params["output"])
+        with pytest.raises(HostFault) as failed:
+            await cluster.start(argv=(*SMALL_KERNEL, "slow", "talk"), timeout_s=0.5)
+        assert failed.value.message.code == "cluster.kernel_silent"
+        output = str(failed.value.message.params["output"])
+        assert (len(output), output.endswith("last words\n")) == (2000, True)
+        wait_for_end(facts_of(cluster)["pid"])
+        assert (await cluster.start(argv=SMALL_KERNEL)).connection["shell_port"] > 0
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_agent_end_ends_kernel(tmp_path: Path, number: signal.Signals, orphans: list[int]) -> None:
+    """A killed agent takes its kernel along; one that is asked to end says so, and leaves no file."""
+
+    async def story(cluster: Cluster) -> None:
+        process = await cluster.agent()
+        started = await cluster.start(argv=SMALL_KERNEL)
+        orphans.append(started.pid)
+        process.send_signal(number)
+        wait_for_end(started.pid)
+        if number == signal.SIGTERM:
+            assert await exit_status(process) == 0
+            await cluster.heard(lambda: cluster.events.byes == [(NAME, "terminated")], "the agent said why it ends")
+            assert not list((tmp_path / "tmp").iterdir())
+
+    play(tmp_path, story)
+
+
+def test_agent_lost_parent_ends(tmp_path: Path, orphans: list[int]) -> None:
+    """An agent whose parent, the engine's process of its job, is killed ends with its kernel."""
+
+    async def story(cluster: Cluster) -> None:
+        spec = cluster.folder / "spec"
+        spec.write_bytes(cluster.rendezvous.expect(NAME))
+        program = cluster.program()
+        command = f"{sys.executable} -s {program} <{spec} & echo; wait"
+        parent = subprocess.Popen(["/bin/sh", "-c", command], env=cluster.environ({}))
+        cluster.processes.append(parent)
+        await cluster.heard(lambda: cluster.events.hellos, "the agent is there")
+        agent = cluster.events.hellos[0][1].pid
+        started = await cluster.start(argv=SMALL_KERNEL)
+        orphans.extend((agent, started.pid))
+        parent.kill()
+        await cluster.heard(lambda: cluster.events.byes == [(NAME, "lost")], "the agent said why it ends")
+        wait_for_end(agent, started.pid)
+
+    play(tmp_path, story)
+
+
+def test_agent_orphaned_gives_allocation_back(tmp_path: Path) -> None:
+    """Without a pool manager the agent ends after ``orphan_after_s``, with its kernel."""
+
+    async def story(cluster: Cluster) -> None:
+        process = await cluster.agent()
+        started = await cluster.start(argv=SMALL_KERNEL)
+        await cluster.close()
+        assert await exit_status(process) == 0
+        assert not alive(started.pid)
+        await cluster.open()
+
+    play(tmp_path, story, orphan_after_s=1.5)
+
+
+def test_agent_frozen_is_no_end(tmp_path: Path) -> None:
+    """A frozen agent is reported as silent; thawed, it goes on, although it was frozen for longer than its limit."""
+
+    async def story(cluster: Cluster) -> None:
+        process = await cluster.agent()
+        started = await cluster.start(argv=SMALL_KERNEL)
+        process.send_signal(signal.SIGSTOP)
+        await cluster.heard(lambda: cluster.events.gone == [NAME], "the silence is reported")
+        assert not cluster.rendezvous.is_connected(NAME)
+        process.send_signal(signal.SIGCONT)
+        await cluster.heard(lambda: cluster.rendezvous.is_connected(NAME), "the agent is heard again")
+        assert (await cluster.start(argv=SMALL_KERNEL)).pid == started.pid
+        assert not cluster.events.exits
+        assert not cluster.events.byes
+
+    play(tmp_path, story, orphan_after_s=2.0)
+
+
+def test_agent_finds_next_pool_manager(tmp_path: Path) -> None:
+    """After a restart of the pool manager the agent is there with its kernel, ports and keys; nothing starts twice."""
+
+    async def story(cluster: Cluster) -> None:
+        process = await cluster.agent()
+        started = await cluster.start(argv=SMALL_KERNEL)
+        port = cluster.rendezvous.port
+        await cluster.close()
+        cluster.events.hellos.clear()
+        await cluster.open()
+        assert cluster.rendezvous.port == port
+        await cluster.heard(lambda: cluster.events.hellos, "the agent is there again")
+        hello = cluster.events.hellos[0][1]
+        assert hello.kernel is not None
+        assert hello.connection is not None
+        assert (hello.kernel.pid, hello.kernel.state) == (started.pid, "running")
+        assert hello.connection.info() == started.connection
+        assert await cluster.start(argv=SMALL_KERNEL) == started
+        os.kill(started.pid, signal.SIGKILL)
+        await cluster.heard(lambda: cluster.events.exits == [(NAME, -signal.SIGKILL, "")], "the end is reported")
+        assert process.poll() is None, "the allocation is kept"
+
+    play(tmp_path, story)
+
+
+def test_rendezvous_refuses_unknown_and_used_tokens(tmp_path: Path) -> None:
+    """The agent of a forgotten job, a second agent with a used token, and one with a void token end at once."""
+
+    async def story(cluster: Cluster) -> None:
+        rendezvous: Rendezvous = cluster.rendezvous
+        spec = rendezvous.expect(NAME)
+        first = cluster.run_agent(spec)
+        await cluster.heard(lambda: cluster.events.hellos, "the agent is there")
+        second = cluster.run_agent(spec)
+        assert await exit_status(second) == 1
+        assert rendezvous.dropped["reused_token"] >= 1
+        assert first.poll() is None
+        assert len({hello.instance for _, hello in cluster.events.hellos}) == 1
+        rendezvous.forget(NAME)
+        assert await exit_status(first) == 1
+        void = cluster.run_agent(spec)
+        assert await exit_status(void) == 1
+        assert rendezvous.dropped["unknown_token"] >= 3
+        with pytest.raises(NotFound):
+            await rendezvous.signal(NAME, signal.SIGINT)
+
+    play(tmp_path, story)
