@@ -69,22 +69,23 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "standby_budget": set(),
     "monitors": {"devices", "host", "protocols", "standby_budget", "supervisor"},
     "identity": {"host"},
-    "clusters": {"host", "protocols", "supervisor"},
     "http": {
         "clusters", "devices", "host", "identity", "journal", "monitors", "protocols", "standby_budget", "supervisor",
     },
     "idle_settings": set(),
     "settings": {"devices", "effects", "host", "http", "idle_settings", "monitors"},
+    "clusters": {"devices", "host", "notifications", "protocols", "supervisor"},
+    "cluster_settings": {"clusters"},
     "composition": {
-        "devices", "effects", "host", "http", "identity", "journal", "loop", "monitors", "notifications", "protocols",
-        "supervisor",
+        "clusters", "devices", "effects", "host", "http", "identity", "journal", "loop", "monitors", "notifications",
+        "protocols", "supervisor",
     },
     "carry_over": {"host", "journal", "loop"},
     "shutdown": {"host", "http"},
     "app": {
-        "carry_over", "composition", "config_source", "devices", "effects", "host", "http", "identity", "journal",
-        "idle_settings", "logging", "loop", "monitors", "notifications", "protocols", "rates", "settings", "shutdown",
-        "supervisor",
+        "carry_over", "cluster_settings", "clusters", "composition", "config_source", "devices", "effects",
+        "host", "http", "identity", "idle_settings", "journal", "logging", "loop", "monitors", "notifications",
+        "protocols", "rates", "settings", "shutdown", "supervisor",
     },
 }  # fmt: skip
 #: Part of the package -> its table of allowed imports.

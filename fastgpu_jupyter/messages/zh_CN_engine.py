@@ -7,5 +7,12 @@ MESSAGES: dict[str, str] = {
         "此资源池租用的是本机的 GPU，分区、账户、QOS、约束和时间限制在这里没有意义。没有提出任何请求。请去掉这些选项，"
         "或设置 FastGPUPool.cluster。"
     ),
+    "cluster.fake_silent": "按照设置，模拟集群没有响应。",
+    "cluster.fake_refused": "模拟集群拒绝了请求：{reason}。",
+    "cluster.fake_impossible": "模拟集群的任何主机都没有这样的 GPU，或没有这么多。没有提交任何作业。",
+    "cluster.fake_full": "模拟集群中可用于此请求的 GPU 都在使用中。",
+    "cluster.fake_held": "按照设置，模拟集群不启动任何作业。",
+    "cluster.fake_ended": "模拟集群中的作业已结束：{state}。",
+    "cluster.fake_forgotten": "模拟集群已不再知道此作业。",
     "cluster.no_kernel_here": "此租约使用本机的 GPU，其内核由 Jupyter 服务器自行启动。未做任何操作。",
 }

@@ -208,6 +208,7 @@ class LeaseCalls(Transport):
         cwd: str | None = None,
         restart: bool = False,
         files: Mapping[str, str] | None = None,
+        encryption: str | None = None,
     ) -> KernelConnectionView:
         """Start a kernel on the host of an active lease of a cluster, and return how to talk to it; secret.
 
@@ -224,6 +225,7 @@ class LeaseCalls(Transport):
             "restart": restart,
             "key": key,
             "files": {**(files or {})},
+            "encryption": encryption,
         }
         # Without an idempotency key: the first answer to one is kept in the journal, and this one is secret.
         answer = self._call("POST", _path(lease_id, "kernel"), body, token=token, timeout_s=KERNEL_TIMEOUT_S)

@@ -9,7 +9,7 @@ import msgspec
 from .common import TEXT_MAX, Count, MessageView, Positive, Text, one_of
 
 ClusterJobStateName = Annotated[str, one_of(("submitting", "queued", "starting", "running", "ending", "over"))]
-RemoteKernelStateName = Annotated[str, one_of(("none", "starting", "running", "ended"))]
+RemoteKernelStateName = Annotated[str, one_of(("starting", "running", "ended"))]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 #: An argument or the value of a variable of a kernel; Linux itself allows 128 KiB.
 ARGUMENT_MAX = 2**17 - 1
@@ -33,10 +33,12 @@ class ClusterBody(TypedDict, total=False):
 class RemoteKernelView(TypedDict):
     """The kernel on the host of the lease; ``exit_code`` is negative where a signal ended it.
 
-    ``pid`` and ``started_at`` say which start it is about, as in the answer to that.
+    ``generation`` says which start it is about, as in the answer to that; it is 1 for the first one, and one more for
+    each further one. ``pid`` is on that host.
     """
 
     state: RemoteKernelStateName
+    generation: Positive
     pid: Count | None
     exit_code: int | None
     started_at: Count | None
@@ -115,10 +117,12 @@ class KernelBody(_KernelBodyRequired, total=False):
     ``env`` is what is added to the environment of the job. ``files`` are written, private, into a folder of the kernel
     before each start, by name. In ``argv`` and in the values of ``env``, ``{connection_file}`` stands for the path of
     the connection file, ``{folder}`` for that folder and ``{relay}`` for a socket there that leads to this pool
-    manager. ``restart``: end the kernel that runs, and start this one with its ports and keys.
+    manager. ``encryption``: of the channels, by default where the kernel can. ``restart``: end the kernel that runs,
+    and start this one with its ports and keys.
     """
 
-    files: Annotated[dict[_FileName, _File], msgspec.Meta(max_length=8)]
+    files: Annotated[dict[_FileName, _File], msgspec.Meta(max_length=8)] | None
+    encryption: Annotated[str, one_of(("auto", "required", "disabled"))] | None
 
 
 class KernelSignalBody(TypedDict):
@@ -142,4 +146,5 @@ class KernelConnectionView(TypedDict):
     curve_publickey: str | None
     curve_secretkey: str | None
     pid: Positive
+    generation: Positive
     started_at: Count

@@ -1654,14 +1654,16 @@ export interface components {
          * RemoteKernelView
          * @description The kernel on the host of the lease; ``exit_code`` is negative where a signal ended it.
          *
-         *         ``pid`` and ``started_at`` say which start it is about, as in the answer to that.
+         *         ``generation`` says which start it is about, as in the answer to that; it is 1 for the first one, and one more for
+         *         each further one. ``pid`` is on that host.
          */
         readonly RemoteKernelView: {
             readonly exit_code: number | null;
+            readonly generation: number;
             readonly pid: number | null;
             readonly started_at: number | null;
             /** @enum {string} */
-            readonly state: "none" | "starting" | "running" | "ended";
+            readonly state: "starting" | "running" | "ended";
         };
         /**
          * RequestBody

@@ -78,6 +78,13 @@ export const MESSAGES = {
   'cluster.cannot_park': 'A lease on the cluster cannot be parked: its GPU stays with its job until the job ends.',
   'cluster.cannot_resize': 'A lease on the cluster keeps its size. Nothing was changed; to have another size, release it and request another.',
   'cluster.end_orphaned': 'No Jupyter server had held it for {keep_ms}.',
+  'cluster.fake_ended': 'The job in the simulated cluster ended: {state}.',
+  'cluster.fake_forgotten': 'The simulated cluster knows no such job any more.',
+  'cluster.fake_full': 'All GPUs of the simulated cluster that could serve it are in use.',
+  'cluster.fake_held': 'The simulated cluster starts no job, as it was set.',
+  'cluster.fake_impossible': 'No host of the simulated cluster has such GPUs, or so many. Nothing was submitted.',
+  'cluster.fake_refused': 'The simulated cluster refused it: {reason}.',
+  'cluster.fake_silent': 'The simulated cluster does not answer, as it was set.',
   'cluster.kernel_failed': 'The kernel did not start on the node. The lease was kept; the node said:
 {output}',
   'cluster.kernel_not_encrypting': 'The kernel was not started: the configuration requires encrypted channels, and the node has no ipykernel 7.3 or newer. Update ipykernel there.',

@@ -1133,6 +1133,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
     type: 'object',
     properties: {
       exit_code: { anyOf: [{ type: 'integer' }, { type: 'null' }] },
+      generation: { type: 'integer', minimum: 1 },
       pid: { anyOf: [{ type: 'integer', minimum: 0 }, { type: 'null' }] },
       started_at: {
         anyOf: [
@@ -1140,10 +1141,7 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
           { type: 'null' }
         ]
       },
-      state: {
-        enum: ['none', 'starting', 'running', 'ended'],
-        type: 'string'
-      }
+      state: { enum: ['starting', 'running', 'ended'], type: 'string' }
     }
   },
   SizeAdvice: {
