@@ -24,7 +24,7 @@ from ..frames import refusal_of
 from . import plan, single_instance
 from .cached import CacheIndex
 from .calls import JobCalls
-from .engine import Engine
+from .engine import JobEngine
 from .intake import Intake
 from .kept_results import KeptResults
 from .kept_workers import KeptWorkers
@@ -67,7 +67,7 @@ def main() -> None:
 async def _serve(folder: Path, socket_path: Path, report: Callable[[int, str], None]) -> None:
     store = JobStore(folder)
     try:
-        dispatcher = Dispatcher(Engine(folder, settings.load(), store))
+        dispatcher = Dispatcher(JobEngine(folder, settings.load(), store))
         dispatcher.take_over()
         await dispatcher.server.start(single_instance.listen(socket_path))
         report(0, "")
@@ -84,7 +84,7 @@ async def _serve(folder: Path, socket_path: Path, report: Callable[[int, str], N
 class Dispatcher:
     """The parts of the dispatcher, wired together, and the loop that does what the plan says."""
 
-    def __init__(self, engine: Engine, connect: Callable[[], PoolClient] = ensure_pool) -> None:
+    def __init__(self, engine: JobEngine, connect: Callable[[], PoolClient] = ensure_pool) -> None:
         self.engine = engine
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()

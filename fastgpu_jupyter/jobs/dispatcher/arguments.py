@@ -95,7 +95,7 @@ class Report(msgspec.Struct):
     notes: list[MessageView] | None = None
 
 
-class Ended(msgspec.Struct):
+class EndedCall(msgspec.Struct):
     """The arguments of a runner's ``ended``: the outcome is in its file."""
 
     job_id: int

@@ -17,7 +17,7 @@ from .. import places
 from ..model import JobState
 from .arguments import (
     Cancel,
-    Ended,
+    EndedCall,
     Follow,
     Hello,
     IdleWorker,
@@ -31,7 +31,7 @@ from .arguments import (
     Submit,
     Wait,
 )
-from .engine import Engine
+from .engine import JobEngine
 from .kept_workers import KeptWorkers
 from .pruning import Pruning
 from .record import JobRecord
@@ -63,7 +63,7 @@ class JobCalls:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: JobEngine,
         runners: Runners,
         workers: KeptWorkers,
         pruning: Pruning,
@@ -221,7 +221,7 @@ class JobCalls:
             self._engine.seen([job.id])
         return {"cancelling": job.cancelling}
 
-    def ended(self, given: Ended, _: CallerConnection) -> Mapping[str, Any]:
+    def ended(self, given: EndedCall, _: CallerConnection) -> Mapping[str, Any]:
         """Record the outcome of a job."""
         self._runners.ended(given.job_id)
         return {}
@@ -231,7 +231,7 @@ class JobCalls:
         self._workers.idle(given.job_id, given.worker, caller)
         return {}
 
-    def retire(self, given: Ended, caller: CallerConnection) -> Mapping[str, Any]:
+    def retire(self, given: EndedCall, caller: CallerConnection) -> Mapping[str, Any]:
         """Give a kept worker no more calls."""
         return {"retired": self._workers.retire(given.job_id, caller)}
 
@@ -287,7 +287,7 @@ CALLS: Mapping[str, Call] = {
     "stop": Call(Nothing, JobCalls.stop),
     "hello": Call(Hello, JobCalls.hello),
     "report": Call(Report, JobCalls.report),
-    "ended": Call(Ended, JobCalls.ended),
+    "ended": Call(EndedCall, JobCalls.ended),
     "idle": Call(IdleWorker, JobCalls.idle),
-    "retire": Call(Ended, JobCalls.retire),
+    "retire": Call(EndedCall, JobCalls.retire),
 }

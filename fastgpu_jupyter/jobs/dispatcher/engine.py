@@ -42,7 +42,7 @@ def wall_ms() -> int:
     return round(1000 * time.time())
 
 
-class Engine:
+class JobEngine:
     """The jobs in ``folder``, read from the store and written to it."""
 
     def __init__(self, folder: Path, settings: Jobs, store: JobStore, clock: Callable[[], int] = wall_ms) -> None:

@@ -14,7 +14,7 @@ from ...wire.locate import pool_socket
 from ...wire.schemas.jobs import JobOutcome
 from .. import places
 from ..model import ENDED
-from .engine import Engine
+from .engine import JobEngine
 from .record import JobRecord
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HAND_OVER_VERSION = 1
 
 
-def hand_over(engine: Engine, job: JobRecord, token: str | None, body: JobBody) -> HandOver:
+def hand_over(engine: JobEngine, job: JobRecord, token: str | None, body: JobBody) -> HandOver:
     """Return what a runner must know to run a job."""
     settings, store, last = engine.settings, engine.store, job.last_attempt
     assert last is not None
@@ -44,7 +44,7 @@ def hand_over(engine: Engine, job: JobRecord, token: str | None, body: JobBody) 
     }
 
 
-def write_hand_over(engine: Engine, job: JobRecord, token: str) -> None:
+def write_hand_over(engine: JobEngine, job: JobRecord, token: str) -> None:
     """Write the file that a new runner reads, which only its user can read. Raises :class:`OSError`."""
     path = places.start_file(job.id, engine.folder)
     whole = path.with_suffix(".new")

@@ -11,7 +11,7 @@ from ...errors import StoreFault
 from ...messages import text_of
 from ..model import JobState
 from .cached import CacheIndex
-from .engine import Engine
+from .engine import JobEngine
 from .kept_workers import KeptWorkers
 from .leases import Leases, shown_name
 from .record import JobRecord
@@ -25,7 +25,7 @@ log = logging.getLogger("fastgpu.jobs")
 class Intake:
     """Submissions, each of which is one job however often it is sent."""
 
-    def __init__(self, engine: Engine, leases: Leases, workers: KeptWorkers, index: CacheIndex) -> None:
+    def __init__(self, engine: JobEngine, leases: Leases, workers: KeptWorkers, index: CacheIndex) -> None:
         self._engine, self._leases, self._workers, self._index = engine, leases, workers, index
         engine.ended.append(self._ended)
         self._under_way: dict[str, asyncio.Future[JobRecord]] = {}

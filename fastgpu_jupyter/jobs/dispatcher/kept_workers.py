@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ...errors import Message, NotFound
 from . import transitions
-from .engine import Engine
+from .engine import JobEngine
 from .hand_over import hand_over
 from .leases import Leases
 from .record import Attempt, JobRecord
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class KeptWorkers:
     """The idle workers of the runners."""
 
-    def __init__(self, engine: Engine, leases: Leases, runners: Runners) -> None:
+    def __init__(self, engine: JobEngine, leases: Leases, runners: Runners) -> None:
         self._engine, self._leases, self._runners = engine, leases, runners
 
     def idle(self, job_id: int, worker: str, connection: RunnerConnection) -> None:

@@ -17,7 +17,7 @@ from ...text import printable
 from ...wire.client import LeaseOptions, PoolClient, new_token
 from ..model import JobState
 from . import transitions
-from .engine import Engine
+from .engine import JobEngine
 from .pool_link import PoolLink
 from .record import JobRecord
 
@@ -50,7 +50,7 @@ class Hold:
 class Leases:
     """The leases of queued jobs, by job, and which job each lease is for."""
 
-    def __init__(self, engine: Engine, connect: Callable[[], PoolClient]) -> None:
+    def __init__(self, engine: JobEngine, connect: Callable[[], PoolClient]) -> None:
         self._engine = engine
         self.pool = PoolLink(self._receive, self._lost, connect)
         self._holds: dict[int, Hold] = {}

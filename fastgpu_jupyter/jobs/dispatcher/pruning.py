@@ -22,7 +22,7 @@ from ...errors import FastGPUError, Message
 from ...messages import text_of
 from .. import places
 from . import transitions
-from .engine import Engine
+from .engine import JobEngine
 from .kept_results import KeptResults, Removed
 from .record import JobRecord
 
@@ -58,7 +58,7 @@ def older_than(jobs: Iterable[JobRecord], at_ms: int) -> list[int]:
 class Pruning:
     """The removal of what is not to be kept."""
 
-    def __init__(self, engine: Engine, results: KeptResults) -> None:
+    def __init__(self, engine: JobEngine, results: KeptResults) -> None:
         self._engine, self._results = engine, results
         self._tidied_s = float("-inf")
         self._task: asyncio.Task[None] | None = None

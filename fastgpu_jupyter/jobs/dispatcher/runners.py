@@ -26,7 +26,7 @@ from .. import places, processes
 from ..model import JobState
 from . import transitions
 from .cached import CacheIndex
-from .engine import Engine
+from .engine import JobEngine
 from .hand_over import read_outcome, work_has_begun, write_hand_over
 from .kept_results import KeptResults
 from .leases import Hold, Leases
@@ -69,7 +69,9 @@ class Runner:
 class Runners:
     """The runners of all running jobs, by the job whose folder has their lock."""
 
-    def __init__(self, engine: Engine, leases: Leases, results: KeptResults, index: CacheIndex, boot_id: str) -> None:
+    def __init__(
+        self, engine: JobEngine, leases: Leases, results: KeptResults, index: CacheIndex, boot_id: str
+    ) -> None:
         self._engine, self._leases, self._results, self._index = engine, leases, results, index
         self.boot_id = boot_id
         self._runners: dict[int, Runner] = {}

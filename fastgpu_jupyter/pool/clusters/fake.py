@@ -2,7 +2,7 @@
 
 ``FastGPUPool.cluster = "fake:2xA100-80GB, 4xH100-80GB"`` has a node for each term. It is in no help text, and
 everything that shows it says *simulated*. Its jobs outlive the pool manager, as those of Slurm do: they are in
-``jobs.json`` of its folder. ``control.json`` there has the faults of a pool manager in another process; see :class:`Faults`.
+``jobs.json`` of its folder. ``control.json`` there has the faults of one in another process (:class:`Faults`).
 """
 
 from __future__ import annotations
@@ -199,10 +199,10 @@ class FakeEngine:
             agent = AgentSpec(stored["source"], stored["spec"].encode())
         assert agent is not None
         indices = ",".join(map(str, job.indices))
-        own = {"CUDA_VISIBLE_DEVICES": indices, "SLURM_JOB_GPUS": indices, "SLURM_JOB_ID": job.id}
+        own = {"GPU_DEVICE_ORDINAL": indices, "SLURM_JOB_GPUS": indices, "SLURM_JOB_ID": job.id}
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
         process = subprocess.Popen(
-            [sys.executable, "-c", agent.source],
+            [sys.executable, "-P", "-c", agent.source],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

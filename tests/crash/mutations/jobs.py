@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastgpu_jupyter.jobs.dispatcher import plan, table, transitions
-from fastgpu_jupyter.jobs.dispatcher.engine import Engine
+from fastgpu_jupyter.jobs.dispatcher.engine import JobEngine
 from fastgpu_jupyter.jobs.dispatcher.leases import Leases
 from fastgpu_jupyter.jobs.runner import guard
 from fastgpu_jupyter.wire import private_files
@@ -62,7 +62,7 @@ MUTATIONS = (
     Mutation(
         "a submission that is sent twice is two jobs",
         J,
-        (Edit(Engine.known, "return _1 if _2 else None", "return None"),),
+        (Edit(JobEngine.known, "return _1 if _2 else None", "return None"),),
         Fails(test_dispatcher.test_submission_sent_twice_is_one_job),
         in_processes=True,
     ),

@@ -24,7 +24,7 @@ PROGRAM = """
 import json, os, signal, sys
 spec = json.loads(sys.stdin.buffer.read())
 seen = {"arguments": open("/proc/self/cmdline").read(), "environment": open("/proc/self/environ").read(),
-        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("GPU_DEVICE_ORDINAL"))}
 with open(spec["path"] + ".new", "w") as file:
     json.dump(seen, file)
 os.rename(spec["path"] + ".new", spec["path"])
