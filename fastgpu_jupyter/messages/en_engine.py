@@ -19,4 +19,27 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cluster.no_kernel_here": (
         "This lease is on GPUs of this machine, where the Jupyter server starts kernels itself. Nothing was done."
     ),
+    # -- kernels on the hosts of a cluster, in the Jupyter server ----------------------------------------------------
+    "cluster.not_granted_at_position": (
+        "The cluster did not start the job of this kernel within {seconds} s: position {position} in its queue. "
+        "{reason} The request was cancelled and the kernel was not started. Request the GPU in JupyterLab, which waits "
+        "as long as you want, try again later, or set FastGPUProvisioner.cluster_wait_s."
+    ),
+    "cluster.not_granted_in_time": (
+        "The cluster did not start the job of this kernel within {seconds} s. {reason} The request was cancelled and "
+        "the kernel was not started. Request the GPU in JupyterLab, which waits as long as you want, try again later, "
+        "or set FastGPUProvisioner.cluster_wait_s."
+    ),
+    "cluster.lease_needs_restart": (
+        "This kernel ran in the job of its lease, which has ended. Nothing was requested. Restart the kernel to "
+        "request another GPU; its variables are lost."
+    ),
+    "cluster.kernel_is_local": (
+        "The GPUs of this pool are on a cluster now, and this kernel runs on this machine. Nothing was requested. "
+        "Restart the kernel to run it on the cluster; its variables are lost."
+    ),
+    "cluster.pool_is_local": (
+        "The GPUs of this pool are those of this machine now, and this kernel ran on a cluster. The kernel was not "
+        "started. Shut it down, and open the notebook with a new kernel."
+    ),
 }

@@ -38,6 +38,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "kernelspec.metadata": "metadata.fastgpu of the kernelspec cannot be used: {reason}",
     "kernelspec.not_object": "It must be an object, like {{}}; it is {value}.",
     "kernelspec.not_boolean": "{field} must be true or false; it is {value}.",
+    "kernelspec.cluster": (
+        "cluster must be an object with the path of the interpreter on the cluster's hosts, such as "
+        '{{"python": "/opt/env/bin/python"}}; it is {value}.'
+    ),
     "kernelspec.preload": (
         'preload must be a list of at most {modules_max} names of modules, like ["numpy"]; it is {value}.'
     ),

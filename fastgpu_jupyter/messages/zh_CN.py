@@ -132,6 +132,7 @@ MESSAGES: dict[str, str] = {
     "kernelspec.metadata": "内核规格的 metadata.fastgpu 无法使用：{reason}",
     "kernelspec.not_object": "它必须是 {{}} 这样的对象，而现在是 {value}。",
     "kernelspec.not_boolean": "{field} 必须是 true 或 false，而现在是 {value}。",
+    "kernelspec.cluster": 'cluster 必须是含有集群主机上解释器路径的对象，例如 {{"python": "/opt/env/bin/python"}}，而现在是 {value}。',
     "kernelspec.preload": 'preload 必须是最多 {modules_max} 个模块名的列表，例如 ["numpy"]，而现在是 {value}。',
     "kernelspec.not_text": "{field} 必须是文本，而现在是 {value}。",
     "kernelspec.no_option": "没有选项 {field}；可用：{choices}。",

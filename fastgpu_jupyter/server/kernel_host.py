@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from jupyter_client.connect import KernelConnectionInfo
 
     from ..wire.client import PoolClient
-    from ..wire.process_identity import ProcessIdentity
     from ..wire.schemas import LeaseView
     from ..wire.schemas.kept_kernel import KeptKernel
 
@@ -20,14 +19,15 @@ class KernelHost(Protocol):
     The process and its number are attributes of the provisioner, as ``LocalProvisioner`` has them.
     """
 
-    @property
-    def grant_wait_s(self) -> float | None:
-        """Return how long the start waits for the grant, in seconds; None where it does not wait."""
+    is_remote: bool
+
+    async def wait_for_grant(self, client: PoolClient, view: LeaseView, is_abandoned: Callable[[], bool]) -> LeaseView:
+        """Return the lease when the start need not wait for it any more. Raises what ends the wait."""
 
     async def prepare(self, env: dict[str, str], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the launch of the kernel, as ``pre_launch`` does, while the lease is being requested."""
 
-    def environment(self, client: PoolClient, view: LeaseView, own: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, client: PoolClient, view: LeaseView, own: Mapping[str, str], /) -> dict[str, str]:
         """Return the environment of the launch with what the lease needs."""
 
     async def start(self, cmd: list[str], kwargs: dict[str, Any]) -> KernelConnectionInfo:
@@ -51,13 +51,16 @@ class KernelHost(Protocol):
     async def signal(self, signum: int) -> None:
         """Send a signal to the kernel and what it has started."""
 
-    async def request_lease(self) -> None:
-        """Let the running kernel use the lease that was just requested for it."""
+    async def require_later_lease(self) -> None:
+        """Raise the reason for which the running kernel cannot get a lease before it is restarted."""
+
+    async def use_later_lease(self) -> None:
+        """Let the running kernel use the lease that was just requested for it. Raises :class:`Conflict`."""
 
     def stop(self) -> None:
         """End what this does in the background."""
 
-    async def adopt(self, record: KeptKernel, process: ProcessIdentity) -> None:
+    async def adopt(self, record: KeptKernel, process: Any) -> None:
         """Take over the running kernel ``process`` of an earlier server."""
 
     async def bind_adopted(self) -> None:

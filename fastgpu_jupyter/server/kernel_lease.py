@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..core.model.lifecycle import OVER, LeaseState
 from ..errors import (
@@ -28,7 +28,7 @@ from ..errors import (
     PoolSilent,
     PoolUnreachable,
 )
-from ..messages import sentence_of, sentences_of, text_of
+from ..messages import sentences_of, text_of
 from ..text import printable
 from ..wire import variables, version
 from ..wire.client import LeaseOptions, PoolClient, new_token
@@ -43,6 +43,7 @@ from .token_files import remove_token_file, token_path, write_token_file
 if TYPE_CHECKING:
     from ..wire.schemas import LeaseView
 
+T = TypeVar("T")
 #: One step of a wait for a grant: a thread cannot be cancelled, and a server that stops must not wait for it.
 WAIT_STEP_S = 0.5
 #: The longest time of a call without which the kernel is interrupted or ended all the same, in seconds.
@@ -73,6 +74,8 @@ class KernelLease:
         self.kernel_id = kernel_id
         self.lease_id: str | None = None
         self.token: str | None = None
+        #: The lease is, or was, one of a cluster: the next one is another job, which a user must want.
+        self.is_of_cluster = False
         self._log = log
         #: The request that was not answered: there may be a lease that this process holds.
         self._unanswered: Callable[[PoolClient], LeaseView] | None = None
@@ -111,11 +114,13 @@ class KernelLease:
             view = self._current(client)
             if view is not None and view["state"] not in OVER:
                 self.lease_id = view["id"]
+                self.is_of_cluster = _is_of_cluster(view)
                 self._rename(client, view, wanted.notebook)
                 return client, view
             self.lease_id = None
-            if automatic and view is not None and value_of(view["end_reason"]) in _INVOLUNTARY_ENDS:
-                raise Conflict(Message.of("launch.lease_ended", reason=sentence_of(view["end_reason"]) or ""))
+            end_reason = None if view is None else view["end_reason"]
+            if automatic and (self.is_of_cluster or value_of(end_reason) in _INVOLUNTARY_ENDS):
+                raise Conflict(lease_ended(view))
         self.token = self.token or new_token()
         # A request without an answer is repeated: another one could be a second lease.
         request = self._unanswered or partial(
@@ -127,6 +132,7 @@ class KernelLease:
             self._unanswered = request
             raise
         self.lease_id, self._unanswered = view["id"], None
+        self.is_of_cluster = _is_of_cluster(view)
         write_token_file(self.kernel_id, self.token)
         return client, view
 
@@ -235,6 +241,22 @@ class KernelLease:
             if view["state"] == LeaseState.PARKED and view["usage"]["busy"]:
                 client.resume(self.lease_id)
 
+    def call(self, function: Callable[[PoolClient, str, str], T], timeout_s: float = TIMEOUT_S) -> T:
+        """Return the result of a call about the lease, of a client, the lease's id and its token; start the pool.
+
+        Raises :class:`Conflict` without a lease.
+        """
+        lease_id, token = self.lease_id, self.token
+        if lease_id is None or token is None:
+            raise Conflict(Message.of("request.kernel_not_running"))
+        try:
+            with self._silence_noted():
+                return function(self._client(timeout_s), lease_id, token)
+        except PoolSilent:
+            raise
+        except PoolUnreachable:
+            return function(ensure_pool(), lease_id, token)
+
     def release(self) -> None:
         """Release the lease, and the one that the kernel requested itself, or that was requested without an answer.
 
@@ -294,9 +316,9 @@ class KernelLease:
             raise
         self.expect_answers()
 
-    def adopt(self, lease_id: str | None) -> None:
-        """Take over the lease of a running kernel, with the token in the kernel's token file."""
-        self.lease_id = lease_id
+    def adopt(self, lease_id: str | None, *, is_of_cluster: bool = False) -> None:
+        """Take over the lease of a kernel, with the token in the kernel's token file."""
+        self.lease_id, self.is_of_cluster = lease_id, is_of_cluster
         try:
             self.token = token_path(self.kernel_id).read_text()
         except OSError:
@@ -311,12 +333,16 @@ def _request(client: PoolClient, *, kernel_id: str, wanted: Wanted, token: str, 
 
 
 async def wait_for_grant(
-    client: PoolClient, view: LeaseView, timeout_s: float, is_abandoned: Callable[[], bool]
+    client: PoolClient,
+    view: LeaseView,
+    timeout_s: float,
+    is_abandoned: Callable[[], bool],
+    in_vain: Callable[[LeaseView, float], LimitReached] | None = None,
 ) -> LeaseView:
-    """Return the granted lease of a kernel without a gate.
+    """Return the granted lease of a kernel whose start waits for it.
 
-    Raises :class:`LimitReached` with the position after ``timeout_s`` or when the server stops, and :class:`Conflict`
-    if the lease ends.
+    Raises what ``in_vain`` returns, by default an error with the position, after ``timeout_s``, :class:`LimitReached`
+    when the server stops, and :class:`Conflict` if the lease ends.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -325,20 +351,36 @@ async def wait_for_grant(
         if is_abandoned():
             raise LimitReached(Message.of("launch.server_stopping"))
         if left_s <= 0:
-            raise LimitReached(_timeout_message(view, timeout_s))
+            raise (in_vain or _waited_in_vain)(view, timeout_s)
         wait_ms = int(min(left_s, WAIT_STEP_S) * 1000) + 1
         view = await in_thread(client.lease, view["id"], wait_ms, view["version"])
     if view["state"] in OVER:
-        raise Conflict(Message.of("launch.ended_before_start", reason=sentence_of(view["end_reason"]) or ""))
+        raise Conflict(Message.of("launch.ended_before_start", reason=_why_ended(view)))
     return view
 
 
-def _timeout_message(view: LeaseView, waited_s: float) -> Message:
+def _waited_in_vain(view: LeaseView, waited_s: float) -> LimitReached:
     position, explanation = position_of(view), sentences_of(explanation_of(view)) or ""
     seconds = f"{waited_s:g}"
     if position is None:
-        return Message.of("launch.not_prepared_in_time", seconds=seconds, explanation=explanation)
-    return Message.of("launch.not_granted_in_time", seconds=seconds, position=position, explanation=explanation)
+        return LimitReached(Message.of("launch.not_prepared_in_time", seconds=seconds, explanation=explanation))
+    return LimitReached(
+        Message.of("launch.not_granted_in_time", seconds=seconds, position=position, explanation=explanation)
+    )
+
+
+def lease_ended(view: LeaseView | None) -> Message:
+    """Return the sentence that the lease of a kernel has ended, and why."""
+    return Message.of("launch.lease_ended", reason="" if view is None else _why_ended(view))
+
+
+def _why_ended(view: LeaseView) -> str:
+    """Return the reason of a lease's end, and what is known of it beside that."""
+    return sentences_of([*([view["end_reason"]] if view["end_reason"] else []), *explanation_of(view)]) or ""
+
+
+def _is_of_cluster(view: LeaseView) -> bool:
+    return view.get("cluster") is not None  # older pool managers do not have the field
 
 
 def _logged(error: FastGPUError) -> str:

@@ -46,6 +46,11 @@ class KernelRecords:
         #: Makes the newest record the one that is in the file.
         self._lock = threading.Lock()
 
+    @property
+    def keep_ms(self) -> int:
+        """Return how long a lease of a cluster lives on without this server, in milliseconds; 0 if it does not."""
+        return 0 if self.keep == NEVER else int(1000 * self.orphan_after_s)
+
     def __contains__(self, kernel_id: object) -> bool:
         """Return whether the kernel may outlive this server."""
         return kernel_id in self._records
@@ -118,11 +123,12 @@ class KernelRecords:
 
     def _begin(self, manager: Any, launch: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
         from ..wire import kept_kernels
-        from ..wire.schemas.kept_kernel import KeptKernel, RecordedLaunch
+        from ..wire.schemas.kept_kernel import REMOTE_VERSION, VERSION, KeptKernel, RecordedLaunch
 
         with self._lock:
             before = self._records.get(manager.kernel_id)
             record = KeptKernel(
+                version=REMOTE_VERSION if fields.get("remote") else VERSION,
                 kernel_id=manager.kernel_id,
                 kernelspec=manager.kernel_name,
                 user=os.getuid(),

@@ -11,7 +11,7 @@ from traitlets import Bool, Float, List, Unicode, default
 
 from ..units import parse_memory
 from ..wire.client import LeaseOptions
-from ..wire.options import KernelspecRequest, ParsedRequest, read_kernelspec
+from ..wire.options import KernelspecRequest, ParsedRequest, merged, read_kernelspec
 from ..wire.variables import SIZE
 from .caller import current_caller
 from .intents import intents
@@ -47,6 +47,13 @@ class RequestingProvisioner(LocalProvisioner):
         "Default: the kernelspec's metadata.fastgpu.preload.",
     ).tag(config=True)
 
+    cluster_wait_s = Float(
+        35.0,
+        min=0.0,
+        help="How long the start of a kernel on a cluster may wait for its job where the client brought no lease, in "
+        "seconds; then the request is cancelled. JupyterLab requests first, and waits as long as its user wants.",
+    ).tag(config=True)
+
     _notebook: str | None = None
     _named: str | None = None  # by the environment of the last launch
     #: What the user chose for this kernel, which a later launch of it requests again.
@@ -79,6 +86,11 @@ class RequestingProvisioner(LocalProvisioner):
         return isinstance(getattr(self.parent, "parent", None), MultiKernelManager)
 
     @property
+    def python_on_cluster(self) -> str | None:
+        """Return the interpreter on the hosts of a cluster; None for the same path as here."""
+        return self._defaults().python
+
+    @property
     def notebook(self) -> str | None:
         """Return the name of what the kernel is for, None if it is not known."""
         return self._notebook
@@ -92,8 +104,7 @@ class RequestingProvisioner(LocalProvisioner):
         return options
 
     def _wanted(self) -> Wanted:
-        options = self._options()
-        options.update(self._chosen.options)
+        options = merged(self._options(), self._chosen.options)
         if self._chosen.size is not None:
             return Wanted(self._chosen.size, None, self._notebook, options)
         memory_bytes = parse_memory(self.memory) if self.memory.strip() else None

@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
+from ..errors import Conflict, Message
 from ..wire.pidfd_process import PidfdProcess
 from . import language
 from .holder_binding import HolderBinding
+from .kernel_lease import wait_for_grant
 from .kernel_request import GATE_MODULE
 from .launch_error import restart_refused
 from .launches import launches
@@ -40,6 +42,8 @@ BOOT_S = 3.0
 class LocalKernel:
     """The process of a kernel of ``provisioner`` on this machine."""
 
+    is_remote = False
+
     def __init__(self, provisioner: FastGPUProvisioner, lease: KernelLease, turn: RestartTurn) -> None:
         self._provisioner = provisioner
         self._lease = lease
@@ -53,10 +57,11 @@ class LocalKernel:
 
     # ---- launch --------------------------------------------------------------------------------------------------
 
-    @property
-    def grant_wait_s(self) -> float | None:
-        """Return the limit for a kernel without a gate; with one, its cells wait."""
-        return None if self._provisioner.gate else self._provisioner.grant_timeout_s
+    async def wait_for_grant(self, client: PoolClient, view: LeaseView, is_abandoned: Callable[[], bool]) -> LeaseView:
+        """Return the granted lease of a kernel without a gate; with one, its cells wait."""
+        if self._provisioner.gate:
+            return view
+        return await wait_for_grant(client, view, self._provisioner.grant_timeout_s, is_abandoned)
 
     async def prepare(self, env: dict[str, str], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Choose the ports, write the connection file, and ask for a standby kernel, which begins to start."""
@@ -169,8 +174,16 @@ class LocalKernel:
         if not self._turn.is_of_another:
             self._binding.keep_binding(provisioner.pid)  # if it was only an interrupt, and the process lives
 
-    async def request_lease(self) -> None:
-        """Make the process the holder of the lease that was just requested."""
+    async def require_later_lease(self) -> None:
+        """Refuse a lease for a kernel without a gate, which could not use it."""
+        if not self._provisioner.gate:
+            raise Conflict(Message.of("request.kernel_no_gate"))
+
+    async def use_later_lease(self) -> None:
+        """Make the process the holder of the lease that was just requested, unless that is of a cluster."""
+        if self._lease.is_of_cluster:
+            await in_thread(self._lease.release)
+            raise Conflict(Message.of("cluster.kernel_is_local"))
         if self._provisioner.pid is not None:
             await self._binding.bind_kernel(self._provisioner.pid)
 

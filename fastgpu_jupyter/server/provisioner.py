@@ -28,7 +28,7 @@ from ..wire.options import ParsedRequest
 from . import language
 from .ancestor_warning import warn_of_ancestor
 from .cell_timeout import explain_timeout_in_progress
-from .kernel_lease import KernelLease, wait_for_grant
+from .kernel_lease import KernelLease
 from .launch_error import launch_error
 from .launches import launches
 from .local_kernel import LocalKernel
@@ -68,15 +68,17 @@ class FastGPUProvisioner(RecordedProvisioner):
             env = dict(os.environ if env is None else env)
             self._read_name(env)
             self._read_choice(env)
+            self._take_lease_of_choice()
             language.set_for_kernel(env)
             acquiring = asyncio.ensure_future(in_thread(self._acquire))
             try:
                 launch = await self._host.prepare(env, kwargs)
             finally:
                 client, view = await acquiring
+            if self._lease.is_of_cluster != self._host.is_remote:
+                launch = await self._prepare_elsewhere(env, kwargs)
             await warn_of_ancestor(client, view, env, self.log)
-            if self._host.grant_wait_s is not None:
-                view = await wait_for_grant(client, view, self._host.grant_wait_s, lambda: self._abandoned)
+            view = await self._host.wait_for_grant(client, view, lambda: self._abandoned)
             # After the kernelspec's own variables, which must not name other devices than those of the lease.
             launch["env"] = self._host.environment(client, view, launch["env"])
             launch["env"].update(await self._record(launch))
@@ -90,6 +92,22 @@ class FastGPUProvisioner(RecordedProvisioner):
     def _acquire(self) -> Any:
         automatic, self._restart_requested = not self._restart_requested, False
         return self._lease.acquire(self._wanted(), automatic=automatic)
+
+    def _take_lease_of_choice(self) -> None:
+        """Have the lease that the client requested for this kernel before it started it."""
+        if self._chosen.lease_id is not None:
+            self._lease.adopt(self._chosen.lease_id, is_of_cluster=True)
+            self._chosen = self._chosen._replace(lease_id=None)  # a restart after its end requests another
+
+    async def _prepare_elsewhere(self, env: dict[str, str], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the launch on the host of the lease, after one on this machine was prepared."""
+        if self._host.is_remote:
+            raise Conflict(Message.of("cluster.pool_is_local"))
+        from .remote_launch import RemoteKernel  # late: most pools have no cluster
+
+        await self._host.failed()
+        self._host = RemoteKernel(self, self._lease, self._turn)
+        return await self._host.prepare(env, kwargs)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the kernel's process; release the lease if that fails."""
@@ -138,13 +156,12 @@ class FastGPUProvisioner(RecordedProvisioner):
 
         A restart requests the same. Raises :class:`Conflict` if the kernel cannot have a lease before a restart.
         """
-        if not self.gate:
-            raise Conflict(Message.of("request.kernel_no_gate"))
+        await self._host.require_later_lease()
         if not self.runs:
             raise Conflict(Message.of("request.kernel_not_running"))
         self._chosen = chosen
         _, view = await in_thread(partial(self._lease.acquire, self._wanted(), automatic=False))
-        await self._host.request_lease()
+        await self._host.use_later_lease()
         await in_thread(write_lease_file, self.kernel_id, view["id"])
         if self.records is not None:
             await self.records.changed(self.kernel_id, **self._recorded())

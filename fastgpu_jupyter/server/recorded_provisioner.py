@@ -44,17 +44,26 @@ class RecordedProvisioner(RequestingProvisioner):
         """Whether the kernel's process is not known to have ended."""
         return self.process is not None and self.process.poll() is None
 
+    def _options(self) -> LeaseOptions:
+        """Return the options of a request; a lease of a cluster lives on without this server as its kernel does."""
+        options = super()._options()
+        if self.records is not None and self.records.keep_ms:
+            options["keep_ms"] = self.records.keep_ms
+        return options
+
     async def _record(self, launch: Mapping[str, Any]) -> dict[str, str]:
         """Record the kernel that is about to be started, if it may outlive this server; return its variables for it."""
-        if self.records is None or GATE_MODULE not in self.kernel_spec.argv:
+        if self.records is None or not (self._host.is_remote or GATE_MODULE in self.kernel_spec.argv):
             return {}
-        return await self.records.starting(
-            self.parent, launch["cmd"], launch.get("cwd"), launch["env"].get(SESSION_VARIABLE), **self._recorded()
+        session_name = launch["env"].get(SESSION_VARIABLE)
+        variables = await self.records.starting(
+            self.parent, launch["cmd"], launch.get("cwd"), session_name, **self._recorded()
         )
+        return {} if self._host.is_remote else variables  # they name processes and files of this machine
 
     def _recorded(self) -> dict[str, Any]:
         """Return what the record of the kernel has of this provisioner."""
-        return {**super()._recorded(), "lease_id": self.lease_id}
+        return {**super()._recorded(), "lease_id": self.lease_id, "remote": self._host.is_remote}
 
     async def rename(self, notebook: str) -> None:
         """Give the lease the name of the notebook that the kernel is for now."""

@@ -21,7 +21,7 @@ import msgspec
 from . import private_files
 from .locate import kernel_file_stem, user_runtime_dir
 from .process_identity import ProcessIdentity, identify, pids_started_with, read_identity
-from .schemas.kept_kernel import VERSION, KeptKernel, RecordedProcess
+from .schemas.kept_kernel import REMOTE_VERSION, KeptKernel, RecordedProcess
 from .variables import KEPT
 
 _SUFFIX = ".json"
@@ -122,7 +122,7 @@ def read(path: Path) -> KeptKernel | None:
         raise ValueError("too large")
     # Versions before everything else, whose meaning may be another one.
     try:
-        if msgspec.json.decode(content, type=_Versioned).version > VERSION:
+        if msgspec.json.decode(content, type=_Versioned).version > REMOTE_VERSION:
             return None
         record = msgspec.json.decode(content, type=KeptKernel)
     except msgspec.MsgspecError as error:

@@ -32,6 +32,7 @@ class KernelspecRequest(NamedTuple):
     memory: str
     options: LeaseOptions
     preload: tuple[str, ...] = ()  #: modules that a standby kernel imports ahead
+    python: str | None = None  #: the interpreter on the hosts of a cluster
 
 
 class ParsedRequest(NamedTuple):
@@ -73,7 +74,7 @@ CLUSTER_NAME = r"[A-Za-z0-9_.,:@+&|()*\[\]!=-]{1,100}"
 _CLUSTER_NAME = re.compile(rf"(?!-){CLUSTER_NAME}")
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
 #: Entries of a kernelspec's ``metadata.fastgpu`` that are not options of a request.
-_NOT_OPTIONS = ("gate", "profile", "memory", "preload")
+_NOT_OPTIONS = ("gate", "profile", "memory", "preload", "cluster")
 OPTIONS: dict[str, _Option] = {
     "priority": _Option("priority", "low|normal|high", _one_of("low", "normal", "high", "system")),
     "hold": _Option("retention", "", _retention),
@@ -182,7 +183,16 @@ def _read_request(found: Any) -> KernelspecRequest:
             choices = (*_NOT_OPTIONS, *OPTIONS)
             raise InvalidRequest(Message.of("kernelspec.no_option", field=repr(field[:40]), choices=choices))
     options = read_mapping({name: value for name, value in found.items() if name not in _NOT_OPTIONS})
-    return KernelspecRequest(gate, profile, memory, options, _read_preload(found.get("preload", [])))
+    preload, python = _read_preload(found.get("preload", [])), _read_python(found.get("cluster", {}))
+    return KernelspecRequest(gate, profile, memory, options, preload, python)
+
+
+def _read_python(cluster: Any) -> str | None:
+    """Return the interpreter in ``{"python": PATH}``."""
+    path = cluster.get("python") if isinstance(cluster, Mapping) else cluster
+    if not isinstance(cluster, Mapping) or cluster.keys() - {"python"} or not isinstance(path, str | None):
+        raise InvalidRequest(Message.of("kernelspec.cluster", value=repr(cluster)[:40]))
+    return path or None
 
 
 def _read_preload(names: Any) -> tuple[str, ...]:

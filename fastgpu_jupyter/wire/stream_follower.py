@@ -24,10 +24,11 @@ S = TypeVar("S", bound=_Closable)
 class StreamFollower(threading.Thread):
     """A thread that reads streams until :meth:`stop`, with pauses that grow while it hears nothing.
 
-    A subclass reads one stream in :meth:`follow`, and reports in :meth:`lost` that there is none.
+    A subclass reads one stream in :meth:`follow`, and reports in :meth:`lost` that there is none. Without a ``loop``,
+    nothing is handed over.
     """
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, pause_first_s: float) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop | None, pause_first_s: float) -> None:
         super().__init__(name=name, daemon=True)
         self._loop = loop
         self._pause_first_s = pause_first_s
@@ -83,6 +84,7 @@ class StreamFollower(threading.Thread):
 
     def hand_over(self, function: Callable[..., object], *args: Any) -> None:
         """Call ``function`` in the thread of the event loop."""
+        assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop is closed: its process has stopped serving
             self._loop.call_soon_threadsafe(function, *args)
 

@@ -25,12 +25,15 @@ VERSION = "FASTGPU_VERSION"
 #: Whether a kernel may outlive its server (``crash`` or ``always``), for how many seconds it then waits for the next
 #: one, and the path of its record (:mod:`.kept_kernels`), beside which it writes which process it is.
 KEEP, ORPHAN_AFTER_S, KEPT = "FASTGPU_KEEP", "FASTGPU_ORPHAN_AFTER_S", "FASTGPU_KEPT"
+#: The kernel runs on a host of a cluster, where neither its server nor its pool manager is: ``keep`` if it outlives its
+#: server, else ``end``.
+CLUSTER = "FASTGPU_CLUSTER"
 #: The descriptor on which a standby kernel waits until it becomes a kernel (:mod:`.standby_link`); it removes it.
 STANDBY = "FASTGPU_STANDBY"
 #: JSON of the modules that a standby kernel imports ahead, and of the variables that they must not read; it removes it.
 STANDBY_PRELOAD = "FASTGPU_STANDBY_PRELOAD"
 #: What a kernel reads at its start and removes: the processes that it starts do not hold the lease.
-KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN, VERSION, KEEP, ORPHAN_AFTER_S, KEPT)
+KERNEL_ONLY = (LEASE, TOKEN_FILE, LEASE_STATE, KERNEL_ID, GRANTED, HIDDEN, VERSION, KEEP, ORPHAN_AFTER_S, KEPT, CLUSTER)
 #: The leases with which the kernels were started from which a process descends, outermost first. It says whose devices
 #: the process uses, and gives no right to a lease. A kernel without a gate has this variable only.
 ANCESTOR_LEASES = "FASTGPU_ANCESTOR_LEASES"

@@ -116,7 +116,7 @@ def test_record_of_another_kernel_user_or_later_version_is_ignored() -> None:
     write(record())
     others = [
         msgspec.structs.replace(record("another"), user=os.getuid() + 1),
-        msgspec.structs.replace(record("later"), version=2),
+        msgspec.structs.replace(record("later"), version=3),
     ]
     for one in others:
         write(one)

@@ -16,6 +16,8 @@ from .common import one_of
 Count = Annotated[int, msgspec.Meta(ge=0)]
 #: The number of this format; a record with a higher one is left as it is.
 VERSION = 1
+#: That of a kernel on another host: servers that know local kernels only would take it for one that has ended.
+REMOTE_VERSION = 2
 
 
 class RecordedProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +75,8 @@ class KeptKernel(msgspec.Struct, frozen=True, kw_only=True):
     launch: RecordedLaunch = RecordedLaunch()
     chosen: RecordedRequest = RecordedRequest()
     lease_id: str | None = None
+    #: The kernel runs on the host of its lease, which is all that identifies it.
+    remote: bool = False
     notebook: str | None = None
     sessions: list[RecordedSession] = []
     #: The kernel ends because it is being restarted: a server that finds no process starts one.
