@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
@@ -369,6 +369,17 @@ class KernelHelper:
 OTHER_EXTENSIONS = ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook", "notebook_shim")
 
 
+class ChildProcess(Protocol):
+    """What is used of a process that was started, such as :class:`subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None, /) -> int: ...
+    def kill(self) -> None: ...
+    def terminate(self) -> None: ...
+
+
 class ServerProcess:
     """``python -m jupyter_server`` with this extension alone, reached by its token.
 
@@ -382,30 +393,38 @@ class ServerProcess:
         self.url = ""
         #: To listen on; 0 chooses one.
         self.port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._clients: list[BlockingKernelClient] = []
-        self._log = folder / "server.out"
+        self.log_path = folder / "server.out"
 
     def start(self, *arguments: str) -> None:
         """Start, and return when it answers."""
+        self._process = self.launch(self.arguments(*arguments))
+        self.url = wait_until(self._find_url, f"the server answers; see {self.log_path}")
+
+    def arguments(self, *more: str) -> list[str]:
+        """Return the arguments of the process; its root folder is created."""
         root = self.folder / "notebooks"
         root.mkdir(exist_ok=True)
-        command = [
-            sys.executable, "-m", "jupyter_server", f"--port={self.port}", "--no-browser", "--allow-root",
+        return [
+            f"--port={self.port}", "--no-browser", "--allow-root",
             f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={self.token}",
             "--ServerApp.jpserver_extensions=fastgpu_jupyter=True",
             *(f"--ServerApp.jpserver_extensions={name}=False" for name in OTHER_EXTENSIONS),
             "--ServerApp.allow_unauthenticated_access=False",
-            *arguments,
+            *more,
         ]  # fmt: skip
-        with self._log.open("ab") as out:
-            self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        self.url = wait_until(self._find_url, f"the server answers; see {self._log}")
+
+    def launch(self, arguments: list[str]) -> ChildProcess:
+        """Start the process, which writes its log to :attr:`log_path`."""
+        command = [sys.executable, "-m", "jupyter_server", *arguments]
+        with self.log_path.open("ab") as out:
+            return subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
 
     @property
     def log(self) -> str:
         """What it has logged."""
-        return self._log.read_text()
+        return self.log_path.read_text()
 
     @property
     def pid(self) -> int:

@@ -281,8 +281,7 @@ class Gate:
     def set_requested(self, view: LeaseView) -> None:
         """Record a new lease; cells wait until it is active."""
         with self._lock:
-            self.lease_id, self.view, self.cpu_only, self.had_gpu = view["id"], None, False, False
-            self.open = False
+            self._begin_lease(view["id"])
         self.update_lease(view)
         self.wake_follower.set()
 
@@ -292,9 +291,7 @@ class Gate:
         if lease_id is None:
             return
         with self._lock:
-            self.lease_id, self.view, self.cpu_only, self.had_gpu = lease_id, None, False, False
-            self.open = False
-            self._pending_notes = [note for note in self._pending_notes if note != self._end_note]
+            self._begin_lease(lease_id)
         self._notify_listeners()
         self.wake_follower.set()
 
@@ -396,6 +393,11 @@ class Gate:
             self.update_lease(self.pool.quick().libraries(lease_id, self.pool.token(), memory_bytes, applied[1]))
 
     # ---- inside; the lock is held --------------------------------------------------------------------------------
+
+    def _begin_lease(self, lease_id: str) -> None:
+        self.lease_id, self.view, self.cpu_only, self.had_gpu = lease_id, None, False, False
+        self.open = False
+        self._pending_notes = [note for note in self._pending_notes if note != self._end_note]
 
     def _open_gate(self, environment: dict[str, str] | None) -> None:
         """Open the gate; ``None`` leaves the environment as it is."""

@@ -37,7 +37,7 @@ class LeaseCommands:
                     view = gate.pool.connect().release(gate.lease_id, gate.pool.token())
             except NotFound:
                 view = None
-        gate.set_released(view, cpu_only=cpu_only)
+            gate.set_released(view, cpu_only=cpu_only)
         return view
 
     def request(self, size: str | None = None, options: LeaseOptions | None = None) -> LeaseView:

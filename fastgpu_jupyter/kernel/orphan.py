@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import stat
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ from ..core.model.lifecycle import OVER
 from ..errors import CallerError, FastGPUError
 from ..messages import say
 from ..wire.private_files import write_private
-from ..wire.process_identity import identify
+from ..wire.process_identity import ProcessIdentity, identify
 from .gate import Gate
 from .lease_commands import LeaseCommands
 from .output_buffer import OutputBuffer
@@ -39,6 +40,8 @@ class Orphan:
     def __init__(self, kernel: Any, record: Path | None, streams: Sequence[tuple[int, int] | None]) -> None:
         self.output = OutputBuffer(kernel)
         self.lease = OrphanLease(kernel.gate)
+        #: The server that has adopted the kernel last.
+        self.adopted_by: ProcessIdentity | None = None
         self._kernel = kernel
         self._record = record
         self._streams = frozenset(filter(None, streams))
@@ -94,6 +97,7 @@ class OrphanLease:
         self._gate = gate
         #: The lease whose retention was ``hold`` and is to be again.
         self._held: str | None = None
+        self._lock = threading.Lock()
         self._due: list[Callable[[], None]] = []
         self._retry_s = RETRY_FIRST_S
 
@@ -109,24 +113,26 @@ class OrphanLease:
 
     def begin(self) -> None:
         """Hold the lease from now on, and let it yield."""
-        self._due, self._retry_s = [self._bind, self._let_yield], RETRY_FIRST_S
+        with self._lock:
+            self._due, self._retry_s = [self._bind, self._let_yield], RETRY_FIRST_S
 
     def adopted(self) -> None:
-        """Give the lease its retention back."""
-        self._due = [task for task in self._due if task == self._bind] + [self._hold]
-        self._retry_s = RETRY_FIRST_S
+        """Hold the lease, which the last server may have held itself, and give it its retention back."""
+        with self._lock:
+            self._due, self._retry_s = [self._bind, self._hold], RETRY_FIRST_S
 
     def step(self) -> float | None:
         """Do what is due; return the seconds until the next attempt, None where nothing is due."""
-        try:
-            while self._due:
-                with suppress(CallerError):  # the lease is over, or was given to another process
-                    self._due[0]()
-                self._due.pop(0)
-        except (FastGPUError, OSError):
-            self._retry_s = min(2 * self._retry_s, RETRY_MOST_S)
-            return self._retry_s
-        return None
+        with self._lock:
+            try:
+                while self._due:
+                    with suppress(CallerError):  # the lease is over, or was given to another process
+                        self._due[0]()
+                    self._due.pop(0)
+            except (FastGPUError, OSError):
+                self._retry_s = min(2 * self._retry_s, RETRY_MOST_S)
+                return self._retry_s
+            return None
 
     def _bind(self) -> None:
         """Become the holder: the server may have ended before it made this process the holder."""

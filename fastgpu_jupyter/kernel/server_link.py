@@ -9,12 +9,17 @@ browser is connected any more.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..messages import say
 from ..wire.process_identity import ProcessIdentity
 from .parent_watch import ParentWatch
 
+if TYPE_CHECKING:
+    from .orphan import Orphan
+
+#: How long the reply to a server that adopts the kernel may wait for the pool manager.
+SETTLES_WITHIN_S = 2.0
 #: A server that has said that it ends, and lives on after this time, gets what is kept.
 ENDS_WITHIN_S = 60.0
 
@@ -45,6 +50,9 @@ def _adopt(watch: ParentWatch, content: dict[str, Any]) -> dict[str, Any]:
         except OSError:
             return _refused("UnknownServer", say("kept.unknown_server"))
     orphan = watch.orphan()
+    if orphan.adopted_by != server:
+        orphan.adopted_by = server
+        _settle_lease(orphan)
     output = orphan.output
     return {
         "status": "ok",
@@ -53,6 +61,18 @@ def _adopt(watch: ParentWatch, content: dict[str, Any]) -> dict[str, Any]:
         "retention": orphan.lease.retention,
         "busy": watch.kernel.cells_running > 0,
     }
+
+
+def _settle_lease(orphan: Orphan) -> None:
+    """Make this process the holder of its lease, or request another one, before the server lets browsers in.
+
+    The last server may have held the lease itself, as in the middle of a start or restart, and have ended before this
+    process could notice it. What takes longer goes on in the thread that watches the server.
+    """
+    orphan.lease.adopted()
+    settling = threading.Thread(target=orphan.step, name="fastgpu-settling", daemon=True)
+    settling.start()
+    settling.join(SETTLES_WITHIN_S)
 
 
 def _keep(watch: ParentWatch, _content: dict[str, Any]) -> dict[str, Any]:

@@ -46,9 +46,11 @@ class LabProcess(ServerProcess):
             "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
             *arguments,
         ]  # fmt: skip
-        with self._log.open("ab") as out:
+        with self.log_path.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        self.url = re.sub(r"(lab|tree)/?$", "", wait_until(self._find_url, f"JupyterLab answers; see {self._log}", 60))
+        self.url = re.sub(
+            r"(lab|tree)/?$", "", wait_until(self._find_url, f"JupyterLab answers; see {self.log_path}", 60)
+        )
 
     def pool_answers(self) -> bool:
         """Return whether the pool manager, which the server starts in the background, answers."""

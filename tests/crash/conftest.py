@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fastgpu_jupyter.errors import FastGPUError
 from fastgpu_jupyter.wire.client import PoolClient
 from fastgpu_jupyter.wire.locate import user_socket
+from tests.crash.forking import Forker
 from tests.helpers import alive
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -29,22 +26,12 @@ class KillablePool:
         self.arguments = ["--simulate", simulate]
         self.client = PoolClient(user_socket(), timeout_s=DEADLINE_S)
         self.pid = 0
-        self._forker = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.failing_pool", "--fork"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def _send(self, **message: Any) -> Any:
-        assert self._forker.stdin is not None
-        assert self._forker.stdout is not None
-        self._forker.stdin.write(json.dumps(message) + "\n")
-        self._forker.stdin.flush()
-        return json.loads(self._forker.stdout.readline())
+        self._forker = Forker("tests.crash.failing_pool")
 
     def launch(self, crash_at: str | None = None) -> None:
         """Start it without waiting for it; it ends itself at the failpoint ``crash_at``."""
         arguments = [*self.arguments, "--Limits.requests_per_s_per_tenant=100000"]
-        self.pid = self._send(arguments=arguments, crash_at=crash_at, output=str(self.output))
+        self.pid = self._forker.send(arguments=arguments, crash_at=crash_at, output=str(self.output))
 
     def start(self, crash_at: str | None = None) -> bool:
         """Start it, wait until it answers or has ended, and return whether it answers."""
@@ -69,7 +56,7 @@ class KillablePool:
 
     def wait(self) -> int:
         """Wait for its end and return its exit status."""
-        status = int(self._send(wait=self.pid))
+        status = int(self._forker.send(wait=self.pid))
         self.pid = 0
         return status
 
@@ -77,11 +64,7 @@ class KillablePool:
         """End it, and the process that it is forked from."""
         if self.pid:
             self.kill()
-        assert self._forker.stdin is not None
-        assert self._forker.stdout is not None
-        self._forker.stdin.close()
-        self._forker.stdout.close()
-        self._forker.wait(10)
+        self._forker.close()
 
 
 @pytest.fixture

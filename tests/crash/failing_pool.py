@@ -26,7 +26,6 @@ Others: effect (@ effect), prepare, drain, snapshot, create, archive, part, reco
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sqlite3
@@ -49,6 +48,7 @@ from fastgpu_jupyter.pool.journal.answers import AnswerTable
 from fastgpu_jupyter.pool.loop.answers import AnswerMaker
 from fastgpu_jupyter.pool.loop.command_loop import CommandLoop
 from fastgpu_jupyter.pool.loop.command_queue import Answer, QueuedCommand
+from tests.crash.forking import serve_forks
 
 
 class Failpoint:
@@ -219,38 +219,10 @@ def run(arguments: list[str], crash_at: str | None) -> None:
     app.main(arguments)
 
 
-def serve_forks() -> None:
-    """Fork a pool manager for each line of standard input; print its process id, and its exit status when asked for."""
-    for line in sys.stdin:
-        wanted = json.loads(line)
-        if "wait" in wanted:
-            _, status = os.waitpid(wanted["wait"], 0)
-            print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 (the reply)
-            continue
-        pid = os.fork()
-        if pid:
-            print(pid, flush=True)  # noqa: T201 (the reply)
-            continue
-        os.setsid()
-        output = os.open(wanted["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.environ.update(wanted.get("environment", {}))
-        status = 0
-        try:
-            run(wanted["arguments"], wanted.get("crash_at"))
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        finally:
-            os._exit(status)
-
-
 def main() -> None:
     """Run one pool manager, or fork many."""
     if sys.argv[1:] == ["--fork"]:
-        serve_forks()
+        serve_forks(lambda wanted: run(wanted["arguments"], wanted.get("crash_at")))
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--crash-at", metavar="POINT[:N]")
