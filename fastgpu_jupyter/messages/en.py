@@ -20,6 +20,7 @@ from . import (
     en_kernel,
     en_operation,
     en_set_up,
+    en_slurm,
     en_standby,
 )
 
@@ -37,6 +38,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     **en_kept.MESSAGES,
     **en_operation.MESSAGES,
     **en_set_up.MESSAGES,
+    **en_slurm.MESSAGES,
     **en_standby.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",

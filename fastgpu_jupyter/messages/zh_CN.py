@@ -19,6 +19,7 @@ from . import (
     zh_CN_kept,
     zh_CN_kernel,
     zh_CN_operation,
+    zh_CN_slurm,
     zh_CN_standby,
 )
 
@@ -35,6 +36,7 @@ MESSAGES: dict[str, str] = {
     **zh_CN_kernel.MESSAGES,
     **zh_CN_kept.MESSAGES,
     **zh_CN_operation.MESSAGES,
+    **zh_CN_slurm.MESSAGES,
     **zh_CN_standby.MESSAGES,
     # -- what a device, a driver or the system said ----------------------------------------------------------------
     "host.detail": "{text}",

@@ -1,0 +1,230 @@
+"""Slurm behind the protocol of engines."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from ....errors import EngineUnavailable, InvalidRequest, Message
+from ..engine import AgentSpec, Ended, GPUKind, Status, Want
+from . import reasons, script
+from .commands import DEFAULT_TIMEOUTS, Commands, Ran, Timeouts
+from .devices import gres_choices, kinds_of
+from .parse import (
+    JOB_FORMAT,
+    NODE_FORMAT,
+    PENDING_FORMAT,
+    JobRow,
+    PendingRow,
+    expected_start_ms,
+    fields_of,
+    job_rows,
+    node_rows,
+    pending_rows,
+    settings_of,
+)
+
+#: Seconds for which a list of all waiting jobs counts, from which positions are computed.
+POSITIONS_S = 30.0
+#: Seconds for which the list of GPUs counts, by which requests are translated.
+KINDS_S = 60.0
+#: What ``scancel`` says where there is nothing to cancel.
+_OVER = ("invalid job id", "already completing or completed", "job has already finished")
+_TRIAL = "#!/bin/sh\nexit 0\n"
+
+
+class SlurmOptions(NamedTuple):
+    """Settings of the adapter."""
+
+    shards_per_gpu: Mapping[str, int] = {}  #: by type, where the nodes do not say it
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+
+
+DEFAULT_OPTIONS = SlurmOptions()
+
+
+class SlurmEngine:
+    """The Slurm that the commands of this user reach."""
+
+    name = "slurm"
+
+    def __init__(
+        self,
+        options: SlurmOptions = DEFAULT_OPTIONS,
+        environ: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._options, self._clock = options, clock
+        self._commands = Commands(environ, options.timeouts)
+        self._user = str(os.getuid())
+        self._settings: dict[str, str] = {}
+        self._kinds: list[GPUKind] = []
+        self._kinds_at = self._waiting_at = float("-inf")
+        self._waiting: list[PendingRow] = []
+        self._ends: dict[str, Message] = {}  #: by job, so that each is looked up once
+        self._models: dict[str, str | None] = {}  #: by running job
+
+    def version(self) -> str | None:
+        """Return the version of the controller."""
+        return self._setting("SLURM_VERSION")
+
+    def controller(self) -> str | None:
+        """Return the address of the controller, or its name where the configuration has no address."""
+        named = re.fullmatch(r"([^()]+)(?:\(([^()]+)\))?", self._setting("SlurmctldHost[0]") or "")
+        return (named[2] or named[1]) if named else None
+
+    def kinds(self) -> list[GPUKind]:
+        """Return the GPUs by partition and type, as the nodes declare them."""
+        answer = self._require(self._commands.query("sinfo", "--noheader", "--format", NODE_FORMAT))
+        self._kinds = kinds_of(node_rows(answer.output), self._options.shards_per_gpu)
+        self._kinds_at = self._clock()
+        return list(self._kinds)
+
+    def check(self, want: Want) -> int | None:
+        """Return when Slurm expects to start such a job. Raises :class:`InvalidRequest` where it never would."""
+        kinds = self._recent_kinds()
+        _require_time(want, kinds)
+        return self._best(want, kinds)[1]
+
+    def submit(self, want: Want, agent: AgentSpec, name: str) -> str:
+        """Submit the job and return its id."""
+        choices = gres_choices(want, self._recent_kinds())
+        gres = choices[0] if len(choices) == 1 else self._best(want, self._recent_kinds())[0]
+        options = (*script.job_options(name), *script.resource_options(want, gres))
+        ran = self._commands.submit(options, script.job_script(agent, name))
+        job, _, _ = ran.output.strip().rpartition("\n")[2].partition(";")  # a cluster's name may follow
+        if ran.status or not job.isdigit():
+            raise reasons.refusal(ran.said or ran.output.strip(), want, gres)
+        return job
+
+    def statuses(self, jobs: Sequence[str]) -> dict[str, Status]:
+        """Return the status of each job, from one list of this user's jobs."""
+        if not jobs:
+            return {}
+        rows = {row.job_id: row for row in self._own_rows()}
+        found = {job: self._status(rows.get(job)) for job in jobs}
+        self._ends = {job: message for job, message in self._ends.items() if job in found}
+        self._models = {job: model for job, model in self._models.items() if job in found}
+        return found
+
+    def cancel(self, job: str) -> None:
+        """Cancel a job of this user."""
+        ran = self._commands.query("scancel", "--user", self._user, job)
+        if ran.status and not any(words in ran.errors.lower() for words in _OVER):
+            raise EngineUnavailable(Message.of("slurm.not_cancelled", job=job, text=ran.said))
+
+    def list(self, prefix: str) -> dict[str, str]:
+        """Return the ids of this user's jobs that are not over, by name."""
+        alive = reasons.WAITS | reasons.RUNS
+        rows = [row for row in self._own_rows() if row.name.startswith(prefix) and row.state in alive]
+        return {row.name: row.job_id for row in sorted(rows, key=lambda row: (len(row.job_id), row.job_id))}
+
+    # -- status -------------------------------------------------------------------------------------------------------
+
+    def _own_rows(self) -> builtins.list[JobRow]:
+        argv = ("squeue", "--noheader", "--user", self._user, "--states", "all", "--format", JOB_FORMAT)
+        return list(job_rows(self._require(self._commands.query(*argv)).output))
+
+    def _status(self, row: JobRow | None) -> Status:
+        if row is None:
+            return reasons.FORGOTTEN
+        if row.state in reasons.WAITS:
+            return reasons.pending_status(row, self._position(row), int(self._clock() * 1000))
+        if row.state in reasons.RUNS:
+            return reasons.running_status(row)._replace(model=self._model(row.job_id), isolated=self._isolates())
+        if row.job_id not in self._ends:
+            self._ends[row.job_id] = reasons.end_message(row, self._exit_status(row))
+        return Ended(self._ends[row.job_id])
+
+    def _position(self, row: JobRow) -> int | None:
+        """Return the job's place among those that wait in its partition; none where Slurm does not show them."""
+        if self._clock() - self._waiting_at > POSITIONS_S or all(one.job_id != row.job_id for one in self._waiting):
+            argv = ("squeue", "--noheader", "--states", "PENDING", "--format", PENDING_FORMAT)
+            self._waiting = list(pending_rows(self._require(self._commands.query(*argv)).output))
+            self._waiting_at = self._clock()
+        own = next((one for one in self._waiting if one.job_id == row.job_id), None)
+        if own is None:
+            return None
+        ahead = [one for one in self._waiting if one.partition == own.partition and one.priority > own.priority]
+        return 1 + len(ahead)
+
+    def _exit_status(self, row: JobRow) -> int | None:
+        if row.state != "FAILED" or row.host is None:
+            return None
+        status = self._show_job(row.job_id).get("ExitCode", "").partition(":")[0]
+        return int(status) if status.isdigit() else None
+
+    def _model(self, job: str) -> str | None:
+        """Return the type of a running job's GPUs, which is asked for once."""
+        if job not in self._models:
+            granted = self._show_job(job).get("GRES", "")  # like gpu:a100:1(IDX:0)
+            _, _, rest = granted.partition(":")
+            model, typed, _ = rest.partition(":")
+            self._models[job] = model if typed and not model.isdigit() else None
+        return self._models[job]
+
+    def _show_job(self, job: str) -> dict[str, str]:
+        ran = self._commands.query("scontrol", "--details", "--oneliner", "show", "job", job)
+        return fields_of(ran.output) if ran.status == 0 else {}
+
+    # -- the cluster --------------------------------------------------------------------------------------------------
+
+    def _isolates(self) -> bool | None:
+        """Return whether jobs can open no GPU but their own; ``None`` where Slurm does not say."""
+        constrains = self._setting("ConstrainDevices")
+        if constrains is None:
+            return None
+        return constrains.lower() == "yes" and "task/cgroup" in (self._setting("TaskPlugin") or "")
+
+    def _setting(self, name: str) -> str | None:
+        if not self._settings:
+            self._settings = settings_of(self._require(self._commands.query("scontrol", "show", "config")).output)
+        return self._settings.get(name)
+
+    def _recent_kinds(self) -> builtins.list[GPUKind]:
+        return self._kinds if self._clock() - self._kinds_at < KINDS_S else self.kinds()
+
+    def _best(self, want: Want, kinds: Sequence[GPUKind]) -> tuple[str, int | None]:
+        """Return the resources that Slurm would grant first, and when. Raises the refusal of the preferred ones."""
+        refused: InvalidRequest | None = None
+        found: builtins.list[tuple[str, int | None]] = []
+        for gres in gres_choices(want, kinds):
+            argv = ("sbatch", "--test-only", *script.resource_options(want, gres))
+            ran = self._commands.trial(argv, _TRIAL)
+            if ran.status == 0:
+                found.append((gres, expected_start_ms(ran.errors + ran.output)))
+            else:
+                refused = refused or reasons.refusal(ran.said, want, gres)
+        if not found:
+            raise refused or InvalidRequest(Message.of("slurm.refused", text="-"))
+        return min(found, key=lambda one: (one[1] is None, one[1] or 0))
+
+    @staticmethod
+    def _require(ran: Ran) -> Ran:
+        """Return the answer of a query. Raises :class:`EngineUnavailable` where there is none."""
+        if ran.status:
+            raise EngineUnavailable(Message.of("slurm.unreached", text=ran.said or str(ran.status)))
+        return ran
+
+
+def _require_time(want: Want, kinds: Sequence[GPUKind]) -> None:
+    """Raise :class:`InvalidRequest` for a time that no partition allows: Slurm would accept it and never start it."""
+    asked_ms = want.options.time_limit_ms or want.time_limit_ms
+    names = set(want.options.partition.split(",")) if want.options.partition else None
+    limits = [kind for kind in kinds if (kind.partition in names if names else kind.default_partition)]
+    if asked_ms is None or not limits or any(kind.time_limit_max_ms is None for kind in limits):
+        return
+    most = max(limits, key=lambda kind: kind.time_limit_max_ms or 0)
+    if asked_ms > (most.time_limit_max_ms or 0):
+        raise InvalidRequest(
+            Message.of(
+                "slurm.over_time_limit",
+                asked_ms=asked_ms,
+                partition=most.partition,
+                most_ms=most.time_limit_max_ms or 0,
+            )
+        )

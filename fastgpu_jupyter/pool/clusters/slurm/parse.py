@@ -1,0 +1,137 @@
+"""Reads the text that Slurm's commands print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MINUTE_MS = 60_000
+_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+#: A generic resource of a node, such as ``gpu:a100:2(S:0-1)``; the sockets, or the indices, are of no interest.
+_GRES = re.compile(r"(?:gres[:/])?(?P<name>[\w.-]+)(?::(?P<type>[^:(),=]+))?[:=](?P<count>\d+)(?:\([^)]*\))?")
+#: The separator of columns. The reason may have one in it, and is the last column.
+BAR = "|"
+#: The columns of ``squeue`` that :class:`JobRow` has: id, name, state, host, start, end, priority, reason.
+JOB_FORMAT = BAR.join(("%i", "%j", "%T", "%B", "%S", "%e", "%P", "%r"))
+#: The columns of ``squeue`` that :class:`PendingRow` has.
+PENDING_FORMAT = BAR.join(("%i", "%P", "%Q"))
+#: The columns of ``sinfo`` that :class:`NodeRow` has.
+NODE_FORMAT = BAR.join(("%P", "%a", "%l", "%D", "%G"))
+_UNKNOWN = frozenset({"", "N/A", "n/a", "NONE", "None", "Unknown", "(null)", "NOT_SET"})
+
+
+class JobRow(NamedTuple):
+    """A line of ``squeue``."""
+
+    job_id: str
+    name: str
+    state: str
+    host: str | None
+    starts_at_ms: int | None
+    ends_at_ms: int | None
+    partition: str
+    reason: str
+
+
+class PendingRow(NamedTuple):
+    """A waiting job of whichever user."""
+
+    job_id: str
+    partition: str
+    priority: int
+
+
+class Gres(NamedTuple):
+    """Generic resources of one kind and type on a node."""
+
+    name: str
+    type: str
+    number: int
+
+
+class NodeRow(NamedTuple):
+    """A line of ``sinfo``: nodes of one partition that have the same resources."""
+
+    partition: str
+    is_default: bool
+    is_up: bool
+    time_limit_max_ms: int | None
+    nodes: int
+    gres: tuple[Gres, ...]
+
+
+def job_rows(text: str) -> Iterator[JobRow]:
+    """Yield the jobs in what ``squeue`` printed with :data:`JOB_FORMAT`."""
+    for line in text.splitlines():
+        columns = line.split(BAR, 7)
+        if len(columns) == 8 and columns[0].strip():
+            job_id, name, state, host, start, end, partition, reason = map(str.strip, columns)
+            yield JobRow(
+                job_id, name, state, None if host in _UNKNOWN else host, _moment(start), _moment(end), partition, reason
+            )
+
+
+def pending_rows(text: str) -> Iterator[PendingRow]:
+    """Yield the waiting jobs in what ``squeue`` printed with :data:`PENDING_FORMAT`."""
+    for line in text.splitlines():
+        columns = line.split(BAR)
+        if len(columns) == 3 and columns[2].strip().isdigit():
+            yield PendingRow(columns[0].strip(), columns[1].strip(), int(columns[2]))
+
+
+def node_rows(text: str) -> Iterator[NodeRow]:
+    """Yield the nodes in what ``sinfo`` printed with :data:`NODE_FORMAT`."""
+    for line in text.splitlines():
+        columns = line.split(BAR, 4)
+        if len(columns) == 5 and columns[3].strip().isdigit():
+            partition, available, limit, nodes, gres = map(str.strip, columns)
+            yield NodeRow(
+                partition.removesuffix("*"),
+                partition.endswith("*"),
+                available == "up",
+                duration_ms(limit),
+                int(nodes),
+                gres_of(gres),
+            )
+
+
+def gres_of(text: str) -> tuple[Gres, ...]:
+    """Return the generic resources in a list such as ``gpu:a100:2(S:0-1),shard:8``."""
+    return tuple(Gres(one["name"], one["type"] or "", int(one["count"])) for one in _GRES.finditer(text))
+
+
+def duration_ms(text: str) -> int | None:
+    """Return a time limit such as ``1-00:00:00``, ``8:00:00``, ``10:00`` or ``30``; ``None`` where there is none."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    days, *given = match.groups()
+    parts = [int(part) for part in given if part is not None]
+    if days is None and len(parts) == 1:
+        return parts[0] * MINUTE_MS
+    if days is None and len(parts) == 2:
+        parts = [0, *parts]
+    hours, minutes, seconds = (*parts, 0, 0)[:3]
+    return (((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000
+
+
+def expected_start_ms(text: str) -> int | None:
+    """Return the start in what ``sbatch --test-only`` printed, ``None`` where it names none."""
+    match = re.search(r"\bto start at (\d+)\b", text)
+    return int(match[1]) * 1000 if match else None
+
+
+def fields_of(line: str) -> dict[str, str]:
+    """Return the fields of an object in what ``scontrol -o show`` printed."""
+    return {name: value for name, equals, value in (word.partition("=") for word in line.split()) if equals}
+
+
+def settings_of(text: str) -> dict[str, str]:
+    """Return the settings in what ``scontrol show config`` printed."""
+    lines = (line.partition("=") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+
+def _moment(text: str) -> int | None:
+    return int(text) * 1000 if text.isdigit() else None

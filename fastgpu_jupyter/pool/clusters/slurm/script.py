@@ -1,0 +1,63 @@
+"""The job that holds a lease: the options of ``sbatch`` and its script, which runs the agent."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+
+from ..bootstrap import PROGRAM, agent_input, digest
+from ..engine import AgentSpec, Want
+from .parse import MINUTE_MS
+
+#: Seconds before the end of its time in which the agent gets SIGTERM; Slurm may send it up to a minute earlier.
+WARNING_S = 30
+#: Variables of the user's environment that a job has; the variables of the pool manager may have secrets in them.
+EXPORTED = ("HOME", "USER", "LOGNAME", "PATH", "SHELL", "LANG")
+_MIB = 1024 * 1024
+
+
+def resource_options(want: Want, gres: str) -> Iterator[str]:
+    """Yield the options that say what a job needs; each value is one word, whatever it contains."""
+    yield from ("--nodes=1", "--ntasks=1", f"--gres={gres}")
+    if want.cpu_milli:
+        yield f"--cpus-per-task={-(-want.cpu_milli // 1000)}"
+    if want.host_memory_bytes:
+        yield f"--mem={-(-want.host_memory_bytes // _MIB)}M"
+    time_limit_ms = want.options.time_limit_ms or want.time_limit_ms
+    if time_limit_ms:
+        yield f"--time={-(-time_limit_ms // MINUTE_MS)}"
+    for name in ("partition", "account", "qos", "constraint"):
+        value = getattr(want.options, name)
+        if value:
+            yield f"--{name}={value}"
+
+
+def job_options(name: str) -> Iterator[str]:
+    """Yield the options that are the same for all leases."""
+    yield from ("--parsable", f"--job-name={name}", "--no-requeue", f"--signal=B:TERM@{WARNING_S}")
+    yield from ("--output=/dev/null", "--error=/dev/null", "--input=/dev/null", "--chdir=/")
+    yield f"--export={','.join(EXPORTED)}"
+
+
+def job_script(agent: AgentSpec, name: str) -> str:
+    """Return the script of a job: it becomes the agent, which reads its spec and source from a here-document.
+
+    Only the user and root can read it in Slurm; no part of the spec is an argument or a variable.
+    """
+    text = agent_input(agent.source, agent.spec)
+    expected = digest(text)
+    end = f"FASTGPU-{expected[:16]}"
+    command = shlex.join([*interpreter(agent.spec), "-c", PROGRAM, expected])
+    return (
+        "#!/bin/sh\n"
+        f"# {name}: a GPU that FastGPU for Jupyter leases to a notebook. The program below starts its kernel.\n"
+        f"exec {command} <<'{end}'\n{text}{end}\n"
+    )
+
+
+def interpreter(spec: bytes) -> list[str]:
+    """Return the command of the interpreter that a spec names for the node, or else that of the pool manager."""
+    named = json.loads(spec).get("python")
+    return list(named) if named else [sys.executable, "-P"]
