@@ -112,10 +112,15 @@ class RequestedLeases:
         return granted_ms is not None and self._wall_s() * 1000 - granted_ms > CLAIM_S * 1000
 
 
-def wanted_of(metadata: Mapping[str, Any], chosen: ParsedRequest, notebook: str | None) -> Wanted:
-    """Return the request of a kernelspec with ``metadata``, with what the user chose in its place."""
+def wanted_of(metadata: Mapping[str, Any], chosen: ParsedRequest, notebook: str | None, keep_ms: int = 0) -> Wanted:
+    """Return the request of a kernelspec with ``metadata``, with what the user chose in its place.
+
+    A granted lease is kept for ``keep_ms`` after the end of this server, as its kernel is.
+    """
     own = read_kernelspec(metadata)
     options = merged(own.options, chosen.options)
+    if keep_ms:
+        options["keep_ms"] = keep_ms
     if chosen.size is None and own.memory.strip():
         return Wanted(None, parse_memory(own.memory), notebook, options)
     return Wanted(chosen.size or own.profile or "full", None, notebook, options)

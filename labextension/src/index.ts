@@ -5,6 +5,7 @@
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
 import { chooseSizePlugin } from './plugins/choosesize';
+import { clusterPlugin } from './plugins/cluster';
 import { commandsPlugin } from './plugins/commands';
 import { currentLeasePlugin } from './plugins/currentlease';
 import { jobCellPlugin } from './plugins/jobcell';
@@ -54,6 +55,7 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   waitingPlugin,
   chooseSizePlugin,
   launcherPlugin,
+  clusterPlugin,
   jobsPlugin,
   jobCommandsPlugin,
   jobNotificationsPlugin,

@@ -11,6 +11,7 @@ import type { IJobsState } from './jobs/job';
 import type { IJobsAPI } from './jobs/restapi';
 import type { IJobGPU } from './texts/job';
 import type { LeaseAction } from './leases/actions';
+import type { Cluster } from './launch/cluster';
 import type { Consent } from './launch/consent';
 import type { NotebookDocument } from './launch/document';
 import type { KernelStarter } from './launch/starter';
@@ -79,6 +80,8 @@ export interface IKernelStart {
   readonly consent: Consent;
   /** The notebooks that are open in the page. */
   readonly documents: ReadonlySet<NotebookDocument>;
+  /** Starts kernels on a cluster, if one grants the leases. */
+  readonly cluster: Cluster;
 }
 
 export const IKernelStart = new Token<IKernelStart>(

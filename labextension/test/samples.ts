@@ -226,3 +226,35 @@ export function deviceHistory(started_at: number, ...percents: (number | null)[]
     temperature_celsius: percents.map(percent => (percent === null ? null : 30 + percent))
   };
 }
+
+/** A lease that a cluster grants; it waits, and the cluster has said nothing about it. */
+export function onCluster(changes: Changes<LeaseView>): LeaseView {
+  const { cluster, ...others } = changes;
+  return lease({
+    id: 'c1',
+    state: 'waiting',
+    gpu: null,
+    queue: null,
+    ...others,
+    request: { size: 'h100', ...others.request },
+    cluster: {
+      engine: 'slurm',
+      job_id: null,
+      job_name: 'fgpu-0-c1-1',
+      host: null,
+      partition: '',
+      account: '',
+      qos: '',
+      constraint: '',
+      time_limit_ms: null,
+      ends_at: null,
+      state: 'queued',
+      reason: null,
+      position: null,
+      starts_at: null,
+      message: null,
+      kernel: null,
+      ...cluster
+    }
+  });
+}

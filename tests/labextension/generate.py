@@ -26,7 +26,7 @@ OUTPUT = LABEXTENSION / "src/generated"
 ROOTS = (
     "SnapshotMessage", "ChangedMessage", "UsageMessage", "KeepaliveMessage", "UnreachableMessage",
     "LeaseView", "HistoryView", "QuotaView", "SizeOptions", "AdviceView",
-    "SpendingView", "IntentView", "KeptKernelList",
+    "SpendingView", "IntentView", "RequestedView", "KeptKernelList",
     "JobsMessage", "JobsUnreachableMessage", "JobLog", "JobExplanation", "JobDetailsView", "JobsUsage", "PruneReport",
 )  # fmt: skip
 #: The keywords of JSON Schema that labextension/src/leases/validate.ts implements.
@@ -190,7 +190,8 @@ def _literal(value: Any, indent: str = "", width: int = 110) -> str:
         parts = [_literal(item, indent + "  ", width) for item in value]
         opening, closing, space = "[", "]", ""
     elif isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        text = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+        return f"'{text}'"
     else:
         return json.dumps(value)
     line = opening + space + ", ".join(parts) + space + closing

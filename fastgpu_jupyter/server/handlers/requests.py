@@ -13,6 +13,7 @@ from ...errors import Message, NotFound
 from ...wire.ids import kernel_id_of
 from ...wire.schemas.parameters import read_parameters, read_request
 from ..caller import caller_of
+from ..kernel_records import records_of
 from ..notebook_name import SESSION_VARIABLE, name_of_session
 from ..requested_leases import CLAIM_S, RequestedLeases, wanted_of
 from ..threads import in_thread
@@ -34,7 +35,9 @@ class RequestHandler(FastGPUHandler):
         except NoSuchKernel:
             raise NotFound(Message.of("requested.no_kernelspec", name=repr(body["kernel"][:100]))) from None
         requested: RequestedLeases = self.settings["fastgpu_requested"]
-        wanted = wanted_of(spec.metadata, chosen, self._name(body["notebook"]))
+        records = records_of(self.kernel_manager)
+        keep_ms = 0 if records is None else records.keep_ms
+        wanted = wanted_of(spec.metadata, chosen, self._name(body["notebook"]), keep_ms)
         lease = await requested.request(kernel_id, caller_of(self), wanted)
         self.answer({"lease": lease, "kept_for_ms": round(CLAIM_S * 1000)})
 

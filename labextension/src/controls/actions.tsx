@@ -5,7 +5,7 @@ import * as React from 'react';
 import type { LeaseView } from '../generated/api';
 import type { LeaseAction } from '../leases/actions';
 import { availableActions, LEASE_ACTIONS } from '../leases/actions';
-import { isParkedOrReturning, isReleasable } from '../leases/lease';
+import { isOnCluster, isParkedOrReturning, isReleasable } from '../leases/lease';
 import { releaseDialogTexts } from '../texts/lease';
 import { rateText } from '../texts/size';
 import type { IActing } from './hooks';
@@ -56,7 +56,7 @@ export function LeaseActions(
             {actionLabel(action, props)}
           </button>
         ))}
-        {leavesQueue && props.onResize !== undefined && (
+        {leavesQueue && props.onResize !== undefined && !isOnCluster(lease) && (
           <button type="button" className="fg-Button" disabled={!live} onClick={props.onResize}>
             {trans.__('Resize…')}
           </button>

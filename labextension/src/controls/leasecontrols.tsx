@@ -8,7 +8,8 @@
 import * as React from 'react';
 
 import type { LeaseView } from '../generated/api';
-import { isOpen, isParkedOrReturning } from '../leases/lease';
+import { isOnCluster, isOpen, isParkedOrReturning } from '../leases/lease';
+import { clusterFacts } from '../texts/cluster';
 import { failureTexts, kernelsNote } from '../texts/connection';
 import { formatDuration, formatMoney, formatTime } from '../texts/format';
 import { activityNotes, leaseNotes, parkedNote, stateDescription, stateName } from '../texts/lease';
@@ -17,6 +18,7 @@ import { leaseFacts, limitSentence } from '../texts/size';
 import { LeaseActions } from './actions';
 import { AdviceNote } from './advice';
 import { BudgetSection } from './budget';
+import { ClusterNotes } from './clusternotes';
 import { FormattedText, Tag } from './components';
 import { HistoryChart } from './historychart';
 import { useActing, useClock, useSizes, useSource } from './hooks';
@@ -69,7 +71,7 @@ export function LeaseControls(props: IControlsProps): React.JSX.Element {
     source,
     lease?.id ?? null,
     sizesVersion(source),
-    isConnected && isWaiting && props.onResize !== undefined
+    isConnected && isWaiting && props.onResize !== undefined && lease !== null && !isOnCluster(lease)
   );
   const mark = leaseMark(lease, connection.kind, trans);
   return (
@@ -106,6 +108,7 @@ export function LeaseControls(props: IControlsProps): React.JSX.Element {
             <Usage {...props} lease={lease} />
           )}
           <Messages {...props} lease={lease} />
+          <ClusterNotes lease={lease} pool={source.pool} trans={trans} language={language} />
           {hasSlider(lease, props.onResize !== undefined) && (
             <section className="fg-Controls-section" aria-label={trans.__('Size')}>
               <div className="fg-Controls-title">
@@ -143,7 +146,7 @@ export function LeaseControls(props: IControlsProps): React.JSX.Element {
 
 /** Return whether the slider is shown: not where a button opens a dialog with it, nor while the size cannot change. */
 function hasSlider(lease: LeaseView, hasDialog: boolean): boolean {
-  return lease.state === 'active' || (lease.state === 'waiting' && !hasDialog && !isParkedOrReturning(lease));
+  return !isOnCluster(lease) && (lease.state === 'active' || (lease.state === 'waiting' && !hasDialog && !isParkedOrReturning(lease)));
 }
 
 /** Size, device, and what the lease does, in one line. */
@@ -152,6 +155,7 @@ function Facts(props: IControlsProps & { readonly lease: LeaseView }): React.JSX
   const now = source.now();
   const facts = [
     ...leaseFacts(lease, trans, language),
+    ...clusterFacts(lease, now, trans),
     ...(lease.state === 'waiting'
       ? [
           trans.__('waiting for %1', formatDuration(now - lease.times.requested_at)),

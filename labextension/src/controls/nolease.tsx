@@ -21,7 +21,9 @@ export function NoLease(
   }
 ): React.JSX.Element {
   const { source, lease, live, acting, trans, language } = props;
-  const canRequest = source.isGated !== false;
+  // A kernel that runs here cannot move to a cluster: its GPU comes with another kernel.
+  const isCluster = (source.pool?.cluster ?? null) !== null;
+  const canRequest = source.isGated !== false && !isCluster;
   const { sizes, failure } = useSizes(
     source,
     null,
@@ -40,7 +42,11 @@ export function NoLease(
         </p>
       )}
       <p className="fg-Note">
-        {canRequest
+        {isCluster
+          ? trans.__(
+              'Cells of this notebook run on the CPU of this machine. The GPUs are on a cluster, where a new kernel starts; the variables of this one are lost then.'
+            )
+          : canRequest
           ? trans.__('Cells of this notebook run on the CPU. Variables stay when a GPU is added.')
           : trans.__(
               'This kernel is not a FastGPU kernel, so that it cannot get a GPU lease. Another kernel can; the variables of this one are lost then.'
@@ -82,7 +88,7 @@ export function NoLease(
         )}
         {!canRequest && props.onChangeKernel !== undefined && (
           <button type="button" className="fg-Button" onClick={props.onChangeKernel}>
-            {trans.__('Change kernel…')}
+            {isCluster ? trans.__('Choose size…') : trans.__('Change kernel…')}
           </button>
         )}
       </div>

@@ -4,7 +4,8 @@ import * as React from 'react';
 
 import type { LeaseView, SizeOptions } from '../generated/api';
 import { LEASE_ACTIONS } from '../leases/actions';
-import { isParkedOrReturning } from '../leases/lease';
+import { isOnCluster, isParkedOrReturning } from '../leases/lease';
+import { clusterPlace, clusterReason } from '../texts/cluster';
 import { formatDuration } from '../texts/format';
 import { countdownText, leaseNotes, notebookName } from '../texts/lease';
 import { messageText } from '../texts/message';
@@ -33,6 +34,21 @@ export function WaitingNote(
 ): React.JSX.Element {
   const { source, lease, trans, language } = props;
   const { queue } = lease;
+  if (isOnCluster(lease)) {
+    const place = clusterPlace(lease, source.now(), trans);
+    return (
+      <>
+        {place.length > 0 && (
+          <p className="fg-Position" role="status">
+            <strong>{place.join(' · ')}</strong>
+          </p>
+        )}
+        <p className="fg-Note" data-kind="waiting">
+          <FormattedText text={clusterReason(lease, trans, language)} />
+        </p>
+      </>
+    );
+  }
   if (queue === null) {
     return <p className="fg-Note">{trans.__('Its position is unknown.')}</p>;
   }
@@ -105,7 +121,7 @@ export function WaitingActions(props: IWaitingProps): React.JSX.Element {
         </button>
       )}
       {notify !== undefined && <NotifyButton notify={notify} trans={trans} />}
-      {(meanwhile || !resumes) && (
+      {(meanwhile || !resumes) && !isOnCluster(lease) && (
         <button
           type="button"
           className="fg-Button"

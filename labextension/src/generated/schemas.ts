@@ -1144,6 +1144,13 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       state: { enum: ['starting', 'running', 'ended'], type: 'string' }
     }
   },
+  RequestedView: {
+    type: 'object',
+    properties: {
+      kept_for_ms: { type: 'integer', minimum: 0 },
+      lease: { $ref: 'LeaseView' }
+    }
+  },
   SizeAdvice: {
     type: 'object',
     properties: {

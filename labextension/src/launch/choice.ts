@@ -25,6 +25,12 @@ export interface IChoice {
   readonly hold: boolean;
   readonly budget: string;
   readonly wait: string;
+  /** For a cluster; empty for the default of the pool. */
+  readonly time: string;
+  readonly partition: string;
+  readonly account: string;
+  readonly qos: string;
+  readonly constraint: string;
 }
 
 /** A choice for the kernels of one kernelspec; for others the user has chosen nothing. */
@@ -52,8 +58,15 @@ const STANDARD: IChoice = {
   priority: 'normal',
   hold: false,
   budget: '',
-  wait: ''
+  wait: '',
+  time: '',
+  partition: '',
+  account: '',
+  qos: '',
+  constraint: ''
 };
+
+const readClusterName = (value: unknown) => (typeof value === 'string' && CLUSTER_NAME.test(value) ? value : null);
 
 /** The server checks the same; `null` stands for a value that cannot be used. */
 const READERS: { readonly [K in keyof IChoice]: (value: unknown) => IChoice[K] | null } = {
@@ -62,12 +75,20 @@ const READERS: { readonly [K in keyof IChoice]: (value: unknown) => IChoice[K] |
   priority: value => PRIORITIES.find(one => one === value) ?? null,
   hold: value => (typeof value === 'boolean' ? value : null),
   budget: value => (typeof value === 'string' && BUDGET.test(value) ? value : null),
-  wait: value => (typeof value === 'string' && WAIT.test(value) ? value : null)
+  wait: value => (typeof value === 'string' && WAIT.test(value) ? value : null),
+  time: value => (typeof value === 'string' && WAIT.test(value) ? value : null),
+  partition: readClusterName,
+  account: readClusterName,
+  qos: readClusterName,
+  constraint: readClusterName
 };
 
-/** The patterns of the two texts, also for the inputs of the form. */
+/** The patterns of the texts, also for the inputs of the form. */
 export const BUDGET = /^([0-9]{1,9}(\.[0-9]{1,6})?)?$/;
 export const WAIT = /^([0-9]{1,6}(\.[0-9]{1,3})? ?(s|m|min|h|d))?$/;
+
+/** A name of the cluster; a constraint may combine several. */
+export const CLUSTER_NAME = /^([A-Za-z0-9_.,:@+&|()*[\]!=][A-Za-z0-9_.,:@+&|()*[\]!=-]{0,99})?$/;
 
 const NAMES = Object.keys(READERS) as ReadonlyArray<keyof IChoice>;
 
@@ -75,6 +96,16 @@ const NAMES = Object.keys(READERS) as ReadonlyArray<keyof IChoice>;
 export function isFastGPU(spec: IKernelSpec | null | undefined): boolean {
   const provisioner = field(field(spec?.metadata, 'kernel_provisioner'), 'provisioner_name');
   return provisioner === PROVISIONER;
+}
+
+/** Return the kernelspec that starts without a GPU: the default one, or the first of its language; null if none. */
+export function plainKernel<T extends IKernelSpec & { readonly language: string }>(
+  specs: { readonly default: string; readonly kernelspecs: { readonly [name: string]: T | undefined } } | null
+): T | null {
+  const plain = Object.values(specs?.kernelspecs ?? {}).flatMap(spec =>
+    spec !== undefined && !isFastGPU(spec) && spec.language === 'python' ? [spec] : []
+  );
+  return plain.find(({ name }) => name === specs?.default) ?? plain[0] ?? null;
 }
 
 /** Return the choice with which a kernel starts if the user chooses nothing. */
@@ -138,7 +169,21 @@ export function rememberedOf({ kernel, choice }: IKernelChoice, defaults: IChoic
 }
 
 /** A parameter that needs the user's consent before it exceeds the defaults. */
-export type Raised = 'size' | 'priority' | 'hold' | 'budget';
+export type Raised = 'size' | 'priority' | 'hold' | 'budget' | 'cluster';
+
+/** What belongs to a parameter that needs consent: on a cluster whatever is charged, and to whom. */
+export const RAISED_NAMES: Readonly<Record<Raised, ReadonlyArray<keyof IChoice>>> = {
+  size: ['size'],
+  priority: ['priority'],
+  hold: ['hold'],
+  budget: ['budget'],
+  cluster: ['partition', 'account', 'qos', 'time']
+};
+
+/** Return the values of a choice that belong to a parameter. */
+export function valuesOf(choice: IChoice, raised: Raised): Partial<IChoice> {
+  return Object.fromEntries(RAISED_NAMES[raised].map(name => [name, choice[name]]));
+}
 
 /** Return the parameters in which a choice asks for more than the defaults; of its size the rates decide that. */
 export function raisedBy(choice: IChoice, defaults: IChoice, mayCostMore: boolean): Raised[] {
@@ -147,14 +192,15 @@ export function raisedBy(choice: IChoice, defaults: IChoice, mayCostMore: boolea
     size: mayCostMore && choice.size !== defaults.size,
     priority: PRIORITIES.indexOf(choice.priority) > PRIORITIES.indexOf(defaults.priority),
     hold: choice.hold && !defaults.hold,
-    budget: limit(choice) > limit(defaults)
+    budget: limit(choice) > limit(defaults),
+    cluster: RAISED_NAMES.cluster.some(name => choice[name] !== '' && choice[name] !== defaults[name])
   };
   return (Object.keys(raised) as Raised[]).filter(name => raised[name]);
 }
 
 /** Return a choice with the defaults in place of what exceeds them. */
 export function bounded(choice: IChoice, defaults: IChoice, raised: ReadonlyArray<Raised>): IChoice {
-  return { ...choice, ...Object.fromEntries(raised.map(name => [name, defaults[name]])) };
+  return raised.reduce((bound, name) => ({ ...bound, ...valuesOf(defaults, name) }), choice);
 }
 
 /** Return the body of the request that registers a choice. */

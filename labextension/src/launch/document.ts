@@ -1,6 +1,7 @@
 /** A notebook that is open in the page, as the start of its kernel and the form need it. */
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
+import type { Session } from '@jupyterlab/services';
 import type { Widget } from '@lumino/widgets';
 
 import type { INotebook } from './starter';
@@ -36,6 +37,25 @@ export class NotebookDocument implements INotebook {
 
   get remembered(): unknown {
     return this._metadata?.getMetadata(this._key);
+  }
+
+  get session(): Session.ISessionConnection | null {
+    return this.context.sessionContext.session;
+  }
+
+  changeKernel(name: string): Promise<unknown> {
+    return this.context.sessionContext.changeKernel({ name });
+  }
+
+  async keepKernel(): Promise<void> {
+    const kernel = this.session?.kernel ?? null;
+    if (kernel !== null) {
+      await this.context.sessionContext.changeKernel({ id: kernel.id, name: kernel.name });
+    }
+  }
+
+  stopKernel(): Promise<void> {
+    return this.context.sessionContext.shutdown();
   }
 
   /** Whether the metadata can be written. */

@@ -19,6 +19,7 @@ import type { ISizesQuery } from '../controls/source';
 import type { IntentBody, IntentView, SizeOptions } from '../generated/api';
 import type { IChoice, Raised } from './choice';
 import { bounded, defaultsOf, isFastGPU, parametersOf, raisedBy, readRemembered } from './choice';
+import type { ICluster } from './cluster';
 import { mayCostMore } from './rates';
 
 /** A document with a kernel, such as a notebook. */
@@ -30,6 +31,14 @@ export interface INotebook {
   readonly sessionPath: string;
   /** The part of the document's metadata that FastGPU wrote; undefined if there is none. */
   readonly remembered: unknown;
+  /** The session of the document; null if it has none. */
+  readonly session: Session.ISessionConnection | null;
+  /** Give the document a kernel of a kernelspec, as the user does in the dialog of kernels. */
+  changeKernel(name: string): Promise<unknown>;
+  /** Show the kernel that the document has as its kernel, after another one was chosen and has not started. */
+  keepKernel(): Promise<void>;
+  /** Leave the document without a kernel, also while one starts. */
+  stopKernel(): Promise<void>;
 }
 
 /** The requests of a start; tests provide a fake. */
@@ -54,13 +63,22 @@ export type StartNotice =
   | { readonly kind: 'refused'; readonly asked: IChoice; readonly used: IChoice; readonly reason: unknown };
 
 /** A choice for one start; the user has just made it, or the notebook remembers it. */
-interface IPlan {
+export interface IPlan {
   readonly kernel: string;
   readonly choice: IChoice;
   readonly defaults: IChoice;
   readonly isExplicit: boolean;
   readonly notebook: INotebook;
+  /** Whether the kernel runs on a cluster, so that its lease is granted before it starts. */
+  readonly isRemote: boolean;
 }
+
+/** What a notebook gets that shall have no session after all: JupyterLab ends a session that it did not ask for. */
+const NO_SESSION = {
+  path: '',
+  shutdown: () => Promise.resolve(),
+  dispose: () => undefined
+} as unknown as Session.ISessionConnection;
 
 export class KernelStarter {
   constructor(options: KernelStarter.IOptions) {
@@ -101,15 +119,14 @@ export class KernelStarter {
     if (notebook === null || plan === null) {
       return startNew(create, connect);
     }
-    return this._start(
-      plan,
-      (id, start) => {
-        const kernel: Partial<Kernel.IModel> = { ...create.kernel, id };
-        const post = () => startNew({ ...create, kernel }, connect);
-        return start === 'sessions' ? post() : this._withKernel(id, plan, post);
-      },
-      () => startNew(create, connect)
-    );
+    const start = (id: string, how: IntentView['start']) => {
+      const kernel: Partial<Kernel.IModel> = { ...create.kernel, id };
+      const post = () => startNew({ ...create, kernel }, connect);
+      return how === 'sessions' ? post() : this._withKernel(id, plan, post);
+    };
+    return plan.isRemote
+      ? ((await this._startRemote(plan, start)) ?? NO_SESSION)
+      : this._start(plan, start, () => startNew(create, connect));
   }
 
   private async _changeKernel(
@@ -121,11 +138,29 @@ export class KernelStarter {
     if (plan === null) {
       return changeKernel(options);
     }
-    return this._start(
-      plan,
-      id => this._withKernel(id, plan, () => changeKernel({ ...options, id })),
-      () => changeKernel(options)
-    );
+    const start = (id: string) => this._withKernel(id, plan, () => changeKernel({ ...options, id }));
+    if (!plan.isRemote) {
+      return this._start(plan, start, () => changeKernel(options));
+    }
+    const started = await this._startRemote(plan, start);
+    if (started !== null) {
+      return started;
+    }
+    // Until the lease is granted the notebook keeps the kernel that it has; JupyterLab shows the chosen one already.
+    setTimeout(() => void notebook.keepKernel().catch(() => undefined));
+    return notebook.session?.kernel ?? null;
+  }
+
+  /** Start a kernel on a lease that was granted to it; null if the notebook gets none now. */
+  private async _startRemote<T>(
+    plan: IPlan,
+    start: (id: string, how: IntentView['start']) => Promise<T>
+  ): Promise<T | null> {
+    const { api, cluster } = this._options;
+    return cluster.start(plan, async (kernelId, leaseId) => {
+      const intent = await api.registerIntent(kernelId, { ...parametersOf(plan.choice), lease_id: leaseId });
+      return start(kernelId, intent.start);
+    });
   }
 
   /** Start a kernel without a session, and end it if `take` fails: no document would show it, and it has a GPU. */
@@ -168,7 +203,7 @@ export class KernelStarter {
 
   /** Return what to start with; null to start as if this extension were not there. */
   private async _plan(notebook: INotebook, model: Partial<Kernel.IModel>): Promise<IPlan | null> {
-    const { api, specs, consent, onNotice } = this._options;
+    const { api, cluster, specs, consent, onNotice } = this._options;
     const { name, id } = model;
     if (name === undefined || name === '' || id) {
       return null; // a kernel that runs, or the server's default
@@ -179,32 +214,42 @@ export class KernelStarter {
       return null;
     }
     const defaults = defaultsOf(spec);
+    const isRemote = await cluster.isUsed();
+    const plan = (choice: IChoice, isExplicit = false): IPlan => ({
+      kernel: name,
+      choice,
+      defaults,
+      isExplicit,
+      notebook,
+      isRemote
+    });
+    const withDefaults = () => (isRemote ? plan(defaults) : null);
     const next = this._next.get(notebook.path);
     this._next.delete(notebook.path);
     if (next?.kernel === name) {
-      return { ...next, defaults, isExplicit: true, notebook };
+      return plan(next.choice, true);
     }
     const remembered = readRemembered(notebook.remembered);
     if (remembered.kind !== 'choice') {
       if (remembered.kind !== 'nothing') {
         onNotice({ kind: remembered.kind, used: defaults }, notebook);
       }
-      return null;
+      return withDefaults();
     }
     if (remembered.kernel !== name) {
-      return null; // the user chose another kernel, whose own size the user expects
+      return withDefaults(); // the user chose another kernel, whose own size the user expects
     }
     const asked: IChoice = { ...defaults, ...remembered.values };
     if (await consent.has(notebook.path, name, asked)) {
-      return { kernel: name, choice: asked, defaults, isExplicit: false, notebook };
+      return plan(asked);
     }
     const raised = raisedBy(asked, defaults, await mayCostMore(asked, defaults, query => api.sizes(query)));
     if (raised.length === 0) {
-      return { kernel: name, choice: asked, defaults, isExplicit: false, notebook };
+      return plan(asked);
     }
     const used = bounded(asked, defaults, raised);
     onNotice({ kind: 'raised', raised, asked, used }, notebook);
-    return { kernel: name, choice: used, defaults, isExplicit: false, notebook };
+    return plan(used);
   }
 
   /** Return the notebook that starts a session: JupyterLab posts a placeholder beside its path, with its name. */
@@ -229,6 +274,7 @@ export namespace KernelStarter {
     readonly sessions: Session.IManager;
     readonly specs: Pick<KernelSpec.IManager, 'ready' | 'specs'>;
     readonly api: IStartAPI;
+    readonly cluster: ICluster;
     /** What the user has agreed to before. */
     readonly consent: { has(path: string, kernel: string, choice: IChoice): Promise<boolean> };
     /** Called when a kernel does not start as its notebook asks. */

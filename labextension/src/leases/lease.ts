@@ -91,6 +91,19 @@ export function isReleasable(lease: LeaseView): boolean {
   return !OVER.has(lease.state);
 }
 
+/** A lease that a cluster grants: it can be neither parked, resized nor moved. */
+export type ClusterLease = LeaseView & { readonly cluster: NonNullable<LeaseView['cluster']> };
+
+/** Return whether a cluster grants the lease. */
+export function isOnCluster(lease: LeaseView): lease is ClusterLease {
+  return (lease.cluster ?? null) !== null;
+}
+
+/** Return the position of a waiting lease; null if it does not wait, or where a cluster does not say it. */
+export function positionOf(lease: LeaseView): number | null {
+  return isOnCluster(lease) ? lease.cluster.position : (lease.queue?.position ?? null);
+}
+
 /** Return whether a lease was parked and is not yet back on a GPU. */
 export function isParkedOrReturning(lease: LeaseView): boolean {
   return (

@@ -11,6 +11,7 @@ import type {
   KeptKernelList,
   LeaseView,
   QuotaView,
+  RequestedView,
   SizeOptions,
   SpendingView
 } from '../generated/api';
@@ -30,6 +31,7 @@ import {
   readLease,
   readMessage,
   readQuota,
+  readRequested,
   readSizes,
   readSpending
 } from './validate';
@@ -200,6 +202,15 @@ export class LeaseAPI extends ServerAPI implements ILeaseAPI, IQuotaAPI, ISpendi
       { method: 'PUT', body: JSON.stringify(parameters) },
       readIntent
     );
+  }
+
+  /** Request the lease of a kernel that starts when it is granted; a repeated request returns the same one. */
+  requestForKernel(
+    kernelId: string,
+    body: { readonly kernel: string; readonly notebook: string; readonly parameters: IntentBody }
+  ): Promise<RequestedView> {
+    const path = `requests/${encodeURIComponent(kernelId)}`;
+    return this.requestJSON(path, { method: 'POST', body: JSON.stringify(body) }, readRequested);
   }
 
   /** Return what the user has spent this month, and since a time of the server's clock. */

@@ -10,7 +10,7 @@ import { byId, isParkedOrReturning } from './lease';
 
 /** A transition; `kind` selects the notification. */
 export interface ILeaseTransition {
-  readonly kind: 'granted' | 'lost' | 'preempted' | 'budget' | 'limit' | 'fault' | 'idle';
+  readonly kind: 'granted' | 'lost' | 'preempted' | 'budget' | 'limit' | 'fault' | 'idle' | 'ending';
   readonly lease: LeaseView;
 }
 
@@ -25,6 +25,9 @@ const UNREQUESTED_ENDS: ReadonlySet<string | undefined> = new Set<MessageCode>([
   'end.cluster_refused',
   'end.allocation_lost'
 ]);
+
+/** The code of the message that the time of an allocation is nearly over, which changes with the time. */
+const ENDS_SOON = 'cluster.ends_soon';
 
 /** The codes of reasons to park a lease that was not idle and whose user did not request it. */
 const PREEMPTION_REASONS: ReadonlySet<string | undefined> = new Set<MessageCode>([
@@ -105,6 +108,10 @@ function messageTransitions(old: LeaseView, lease: LeaseView): ReadonlyArray<ILe
   // The text of such a message changes with the time; its code says what it announces.
   if (lease.idle.message !== null && lease.idle.message.code !== old.idle.message?.code) {
     transitions.push({ kind: 'idle', lease });
+  }
+  const ending = lease.cluster?.message ?? null;
+  if (ending?.code === ENDS_SOON && old.cluster?.message?.code !== ENDS_SOON) {
+    transitions.push({ kind: 'ending', lease });
   }
   if (isNewMessage(old.health.message, lease.health.message)) {
     transitions.push({ kind: 'fault', lease });

@@ -19,6 +19,7 @@ import type {
   LeaseView,
   PruneReport,
   QuotaView,
+  RequestedView,
   SizeOptions,
   SpendingView
 } from '../generated/api';
@@ -344,6 +345,11 @@ export function readPruneReport(value: unknown): PruneReport {
 /** Return the validated answer to an intent. */
 export function readIntent(value: unknown): IntentView {
   return read(SCHEMAS.IntentView, value, 'intent');
+}
+
+/** Return the validated lease of a kernel that starts later. */
+export function readRequested(value: unknown): RequestedView {
+  return read(SCHEMAS.RequestedView, value, 'request');
 }
 
 /** Return a validated quota. */

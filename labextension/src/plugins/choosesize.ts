@@ -14,6 +14,7 @@ import {
   defaultsOf,
   isFastGPU,
   METADATA_KEY,
+  plainKernel,
   raisedBy,
   readRemembered,
   rememberedOf
@@ -51,15 +52,6 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
         .flatMap(spec => (spec !== undefined && isFastGPU(spec) ? [spec] : []))
         .map(spec => ({ name: spec.name, label: spec.display_name, defaults: defaultsOf(spec) }))
         .sort((a, b) => Number(b.name === specs?.default) - Number(a.name === specs?.default));
-    };
-
-    /** Return the kernelspec that starts without a GPU: the default one, or the first of its language. */
-    const plainKernel = () => {
-      const { specs } = serviceManager.kernelspecs;
-      const plain = Object.values(specs?.kernelspecs ?? {}).filter(
-        spec => spec !== undefined && !isFastGPU(spec) && spec.language === 'python'
-      );
-      return plain.find(spec => spec?.name === specs?.default) ?? plain[0] ?? null;
     };
 
     /** Notebook 7 opens a notebook in another page, which knows only what its file says. */
@@ -111,7 +103,7 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
         ...(typeof args.size === 'string' ? { size: args.size } : {})
       };
       const raised = await raisedIn(wanted, kernel, document?.path, typeof args.size === 'string');
-      const plain = plainKernel();
+      const plain = plainKernel(serviceManager.kernelspecs.specs);
       const body = new ChooseSizeBody({
         kernels,
         kernel: kernel.name,
@@ -127,6 +119,7 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
               : null,
         withoutGPU: plain?.display_name ?? null,
         currency: () => manager.state.pool?.currency ?? '',
+        cluster: () => manager.state.pool?.cluster ?? null,
         loadSizes: async query => (await api.sizes(query)) as SizeOptions,
         poolChanged: manager.changed,
         trans,

@@ -2,6 +2,7 @@
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { Dialog, ICommandPalette, showDialog } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { refreshIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
@@ -149,7 +150,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       execute: async args => {
         const lease = target(args);
         if (lease !== null && lease.holder.kernel_id !== null) {
-          await openSession(app, lease.holder.kernel_id);
+          await openSession(app, lease.holder.kernel_id, lease.holder.notebook);
         }
       }
     });
@@ -184,7 +185,7 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
  * The path comes from the session and not from the lease: the lease has the path on the server's file system, the
  * session the one that the application opens, also after a rename.
  */
-async function openSession(app: JupyterFrontEnd, kernelId: string): Promise<void> {
+async function openSession(app: JupyterFrontEnd, kernelId: string, notebook: string | null): Promise<void> {
   const { sessions } = app.serviceManager;
   for (const session of sessions.running()) {
     if (session.kernel?.id !== kernelId) {
@@ -198,5 +199,10 @@ async function openSession(app: JupyterFrontEnd, kernelId: string): Promise<void
       await app.commands.execute(command, args);
     }
     return;
+  }
+  // A kernel that waits for a GPU of a cluster has no session yet.
+  const root = PageConfig.getOption('serverRoot');
+  if (notebook !== null && root !== '' && notebook.startsWith(`${root}/`)) {
+    await app.commands.execute('docmanager:open', { path: notebook.slice(root.length + 1) });
   }
 }

@@ -31,7 +31,8 @@ const TOASTS: Readonly<
   fault: { type: 'error', autoClose: false },
   budget: { type: 'warning', autoClose: AUTO_CLOSE_MS },
   limit: { type: 'warning', autoClose: AUTO_CLOSE_MS },
-  idle: { type: 'warning', autoClose: false }
+  idle: { type: 'warning', autoClose: false },
+  ending: { type: 'warning', autoClose: false }
 };
 
 export const notificationsPlugin: JupyterFrontEndPlugin<void> = {

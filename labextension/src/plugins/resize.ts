@@ -6,8 +6,9 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { CommandIDs } from '../commands';
+import { isCluster } from '../launch/cluster';
 import { isGated } from '../leases/kernelspec';
-import { isOpen, isReleasable, leaseOfKernel } from '../leases/lease';
+import { isOnCluster, isOpen, isReleasable, leaseOfKernel } from '../leases/lease';
 import { LeaseAPI } from '../leases/restapi';
 import { PageSource } from '../leases/source';
 import { notebookName } from '../texts/lease';
@@ -55,7 +56,7 @@ export const resizePlugin: JupyterFrontEndPlugin<void> = {
       },
       isEnabled: args => {
         const lease = target(args);
-        return lease !== null && isReleasable(lease) && isConnected();
+        return lease !== null && isReleasable(lease) && !isOnCluster(lease) && isConnected();
       },
       execute: async args => {
         const lease = target(args);
@@ -117,7 +118,7 @@ export const resizePlugin: JupyterFrontEndPlugin<void> = {
         if (kernelId === null) {
           return;
         }
-        if (isKernelGated(kernelId) === false) {
+        if (isKernelGated(kernelId) === false || isCluster(manager)) {
           const other = [CommandIDs.chooseSize, CommandIDs.changeKernel].find(id => commands.hasCommand(id));
           if (other !== undefined && kernelId === current?.kernelId) {
             await commands.execute(other);

@@ -6,7 +6,8 @@ import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { CommandIDs } from '../commands';
-import { METADATA_KEY } from '../launch/choice';
+import { isFastGPU, METADATA_KEY, readRemembered } from '../launch/choice';
+import { Cluster } from '../launch/cluster';
 import { Consent } from '../launch/consent';
 import { NotebookDocument } from '../launch/document';
 import { StartAPI } from '../launch/startapi';
@@ -15,16 +16,18 @@ import { KernelStarter } from '../launch/starter';
 import { LeaseAPI } from '../leases/restapi';
 import { noticeTexts } from '../texts/start';
 import { toastText } from '../texts/toast';
-import { IKernelStart, TRANSLATION_DOMAIN } from '../tokens';
+import { IKernelStart, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
 
 export const startPlugin: JupyterFrontEndPlugin<IKernelStart> = {
   id: 'fastgpu-jupyter:start',
   description: 'Starts kernels with the GPU size that was chosen or that the notebook remembers.',
   autoStart: true,
+  requires: [ILeaseManager],
   optional: [IStateDB, ITranslator],
   provides: IKernelStart,
   activate: (
     app: JupyterFrontEnd,
+    manager: ILeaseManager,
     state: IStateDB | null,
     translator: ITranslator | null
   ): IKernelStart => {
@@ -34,10 +37,28 @@ export const startPlugin: JupyterFrontEndPlugin<IKernelStart> = {
     const documents = new Set<NotebookDocument>();
     /** The notifications about each notebook, which say nothing any more once it is closed. */
     const notices = new Map<INotebook, string[]>();
+    const api = new LeaseAPI({ serverSettings });
+    const cluster = new Cluster(manager, async () => {
+      const { ClusterRequests } = await import('../launch/clusterrequests');
+      return new ClusterRequests({
+        manager,
+        api,
+        notebooks: documents,
+        runs: kernelId => [...sessions.running()].some(({ kernel }) => kernel?.id === kernelId),
+        kernelOf: ({ remembered }) => {
+          const read = readRemembered(remembered);
+          const specs = kernelspecs.specs?.kernelspecs ?? {};
+          const named = read.kind === 'choice' ? specs[read.kernel] : undefined;
+          const any = Object.values(specs).find(spec => isFastGPU(spec));
+          return (isFastGPU(named) ? named : any)?.name ?? null;
+        }
+      });
+    });
     const starter = new KernelStarter({
       sessions,
       specs: kernelspecs,
-      api: new StartAPI(new LeaseAPI({ serverSettings }), serverSettings),
+      api: new StartAPI(api, serverSettings),
+      cluster,
       consent,
       onNotice: (notice, notebook) => {
         const { text, action } = noticeTexts(notice, trans);
@@ -74,6 +95,7 @@ export const startPlugin: JupyterFrontEndPlugin<IKernelStart> = {
         panel.disposed.connect(() => {
           sessionContext.sessionChanged.disconnect(wrap);
           documents.delete(document);
+          cluster.forget(document);
           notices.get(document)?.forEach(id => Notification.dismiss(id));
           notices.delete(document);
           untrack();
@@ -81,6 +103,6 @@ export const startPlugin: JupyterFrontEndPlugin<IKernelStart> = {
       }
     });
 
-    return { starter, consent, documents };
+    return { starter, consent, documents, cluster };
   }
 };

@@ -17,11 +17,12 @@ import {
   formatPercent,
   shortModel
 } from './format';
+import { clusterReleaseTexts } from './cluster';
 import { messageText } from './message';
 import type { LeaseView, QueueEntryView } from '../generated/api';
 import type { LeaseState } from '../generated/lifecycle';
 import type { MessageCode } from '../generated/messages';
-import { isParkedOrReturning, isOpen, isPinned } from '../leases/lease';
+import { isOnCluster, isParkedOrReturning, isOpen, isPinned, positionOf } from '../leases/lease';
 import type { LeaseGroup, LeaseOrder } from '../leases/grouping';
 import type { IEntitlement } from '../leases/quota';
 
@@ -310,6 +311,10 @@ export function statusBarText(
   if (lease === null || !isOpen(lease)) {
     return trans.__('No GPU lease');
   }
+  if (lease.state === 'waiting' && isOnCluster(lease)) {
+    const position = positionOf(lease);
+    return position === null ? trans.__('GPU: waiting') : trans.__('GPU: waiting, position %1', position);
+  }
   if (lease.queue !== null) {
     const waiting = isParkedOrReturning(lease)
       ? trans.__('GPU: parked, waiting to resume, position %1', lease.queue.position)
@@ -365,6 +370,9 @@ export function releaseDialogTexts(
   trans: TranslationBundle
 ): { readonly title: string; readonly body: string; readonly accept: string } {
   const name = notebookName(lease.holder, trans);
+  if (isOnCluster(lease)) {
+    return clusterReleaseTexts(lease, name, trans);
+  }
   if (lease.state === 'waiting' && !isParkedOrReturning(lease)) {
     return {
       title: trans.__('Leave the queue?'),

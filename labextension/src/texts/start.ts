@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { SizeOption } from '../generated/api';
+import type { PoolClusterView, SizeOption } from '../generated/api';
 import type { ItemState, ILauncherItem } from '../launch/launcheritems';
 import type { IChoice, IKernelSpec, Isolation, Priority, Raised } from '../launch/choice';
 import type { StartNotice } from '../launch/starter';
@@ -41,6 +41,26 @@ export function isolationNote(isolation: Isolation, trans: TranslationBundle): s
 /** Return the name of a kernelspec without FastGPU's addition, which a size beside it repeats. */
 export function kernelName(spec: IKernelSpec): string {
   return spec.display_name.replace(/ \(FastGPU[^)]*\)$/, '') || spec.display_name;
+}
+
+/** Return the values that a folded form has for a cluster, in one line. */
+export function clusterSummary(
+  choice: IChoice,
+  cluster: PoolClusterView,
+  trans: TranslationBundle
+): string {
+  const { time_limit_default_ms: limit } = cluster;
+  return [
+    choice.partition === '' ? trans.__('default partition') : trans.__('partition %1', choice.partition),
+    choice.time !== ''
+      ? trans.__('ends after %1', choice.time)
+      : limit === null
+        ? trans.__('default time limit')
+        : trans.__('ends after %1', formatDuration(limit)),
+    ...[choice.account, choice.qos, choice.constraint].filter(Boolean),
+    choice.budget === '' ? trans.__('no budget') : trans.__('budget %1', choice.budget),
+    choice.wait === '' ? trans.__('waits without limit') : trans.__('waits at most %1', choice.wait)
+  ].join(' · ');
 }
 
 /** Return the values that a folded form has, in one line. */
@@ -131,6 +151,13 @@ export function raisedTexts(
           'This notebook asks to keep its GPU while it is idle. Starting with a GPU that may be parked.'
         ),
         action: trans.__('Keep while idle…')
+      };
+    case 'cluster':
+      return {
+        text: trans.__(
+          'This notebook asks for a partition, an account, a QOS or a time limit of the cluster that is not your default. Starting with your defaults.'
+        ),
+        action: trans.__('Use what it asks for…')
       };
     case 'budget':
       return asked.budget === ''

@@ -10,7 +10,8 @@ import type { MarkShape } from '../controls/statemark';
 import { leaseMark } from '../controls/statemark';
 import type { LeaseView } from '../generated/api';
 import type { Connection } from '../leases/lease';
-import { isOpen } from '../leases/lease';
+import { isOnCluster, isOpen, positionOf } from '../leases/lease';
+import { ENDS_SOON_MS, endsIn } from './cluster';
 import { countdown, formatDuration, formatMoney, formatPercent } from './format';
 
 /** A lease that is parked or released within this time is announced in the toolbar. */
@@ -53,6 +54,24 @@ export function toolbarTexts(
     open.money.cost_micro > 0 || open.state === 'active'
       ? formatMoney(open.money.cost_micro, open.money.currency, language)
       : '';
+  const left = isOnCluster(open) && open.cluster.ends_at !== null ? open.cluster.ends_at - now : Infinity;
+  if (open.state === 'active' && left < ENDS_SOON_MS) {
+    return { ...base, size, short: countdown(left), word: endsIn(left, trans), isUrgent: true, cost };
+  }
+  if (open.state === 'waiting' && isOnCluster(open)) {
+    const position = positionOf(open);
+    return position === null
+      ? { ...base, size, short: size, word: state.toLowerCase(), isUrgent: true, cost }
+      : {
+          ...base,
+          size,
+          short: String(position),
+          word: trans.__('position %1', position),
+          isUrgent: true,
+          cost,
+          status: trans.__('%1, position %2', state, position)
+        };
+  }
   if (open.state === 'waiting' && open.queue !== null) {
     const { position, estimate_ms } = open.queue;
     return {

@@ -9,11 +9,12 @@ import { messageText } from './message';
 import { toastName } from './toast';
 
 /** The message that a transition of a kind carries. */
-const MESSAGES: Readonly<Record<'fault' | 'budget' | 'limit' | 'idle', (lease: LeaseView) => MessageView | null>> = {
+const MESSAGES: Readonly<Record<'fault' | 'budget' | 'limit' | 'idle' | 'ending', (lease: LeaseView) => MessageView | null>> = {
   fault: lease => lease.health.message,
   budget: lease => lease.money.message,
   limit: lease => lease.enforcement.message,
-  idle: lease => lease.idle.message
+  idle: lease => lease.idle.message,
+  ending: lease => lease.cluster?.message ?? null
 };
 
 /** Return what a transition other than a grant tells the user. */
@@ -38,6 +39,6 @@ export function transitionText(
 
 /** Return why a lease ended; of an idle one the note says for how long it was. */
 function whyLost(lease: LeaseView, trans: TranslationBundle, language: string): string {
-  const note = lease.end_reason?.code === 'end.idle' ? lease.notes[0] : undefined;
+  const note = lease.end_reason?.code === 'end.idle' ? lease.notes[0] : (lease.cluster?.reason ?? undefined);
   return note === undefined ? endReason(lease, trans, language) : messageText(note, trans, language);
 }

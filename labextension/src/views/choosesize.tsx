@@ -11,9 +11,10 @@ import { Signal } from '@lumino/signaling';
 import * as React from 'react';
 
 import { SizeSlider } from '../controls/sizeslider';
-import type { SizeOption } from '../generated/api';
+import type { PoolClusterView, SizeOption } from '../generated/api';
 import type { ITextContext } from '../controls/textcontext';
 import type { IChoice, Raised } from '../launch/choice';
+import { RAISED_NAMES, valuesOf } from '../launch/choice';
 import type { StartKind, Unit } from '../launch/form';
 import { modelName, modelOf, nearest, queryOf, startKind, unitOf } from '../launch/form';
 import { shortModel } from '../texts/format';
@@ -48,6 +49,8 @@ export interface IChooseSizeOptions extends ITextContext, ISizesSource {
   /** The label of the kernel that starts without a GPU; null if there is none. */
   readonly withoutGPU: string | null;
   readonly currency: () => string;
+  /** The cluster that grants the leases; null if they are granted on this machine. */
+  readonly cluster: () => PoolClusterView | null;
 }
 
 /** What the user has chosen. */
@@ -114,7 +117,8 @@ const PARAMETERS: Readonly<Record<Raised, string>> = {
   size: "input[type='range']",
   priority: "[data-parameter='priority']",
   hold: "[data-parameter='hold']",
-  budget: "[data-parameter='budget']"
+  budget: "[data-parameter='budget']",
+  cluster: "[data-parameter='partition']"
 };
 
 function ChooseSize(
@@ -125,6 +129,7 @@ function ChooseSize(
   }
 ): React.JSX.Element {
   const { trans, language, kernels, asked, onChange, onStart } = props;
+  const cluster = props.cluster();
   const [kernel, setKernel] = React.useState(props.kernel);
   const [choice, setChoice] = React.useState(props.choice);
   const [model, setModel] = React.useState(modelOf(props.choice.size));
@@ -163,7 +168,8 @@ function ChooseSize(
     set(changes);
     form.current?.querySelector<HTMLElement>(selector)?.focus();
   };
-  const open = asked?.raised.filter(name => choice[name] !== asked.choice[name]) ?? [];
+  const open =
+    asked?.raised.filter(name => RAISED_NAMES[name].some(one => choice[one] !== asked.choice[one])) ?? [];
 
   return (
     <div className="fg-Form fg-Controls" ref={form}>
@@ -205,7 +211,9 @@ function ChooseSize(
           )}
           {models.map(one => (
             <option key={`${one.model} ${one.memory_bytes}`} value={modelName(one.model)}>
-              {trans.__('%1 (%2 in the pool)', shortModel(one.model), one.devices)}
+              {cluster !== null
+                ? trans.__('%1 on the cluster', shortModel(one.model))
+                : trans.__('%1 (%2 in the pool)', shortModel(one.model), one.devices)}
             </option>
           ))}
         </select>
@@ -248,6 +256,7 @@ function ChooseSize(
         size={choice.size}
         options={options}
         currency={props.currency()}
+        isCluster={cluster !== null}
         onChoose={size => setByButton({ size }, "input[type='range']")}
         trans={trans}
         language={language}
@@ -279,7 +288,7 @@ function ChooseSize(
                     setModel(modelOf(asked!.choice.size));
                     setUnit(unitOf(asked!.choice.size));
                   }
-                  setByButton({ [name]: asked!.choice[name] }, PARAMETERS[name]);
+                  setByButton(valuesOf(asked!.choice, name), PARAMETERS[name]);
                 }}
               >
                 {action.replace(/…$/, '')}
@@ -292,6 +301,7 @@ function ChooseSize(
       <Advanced
         choice={choice}
         currency={props.currency()}
+        cluster={cluster}
         isUnfolded={props.isUnfolded}
         onSet={set}
         id={id}
@@ -300,9 +310,13 @@ function ChooseSize(
 
       {props.replaces && (
         <p className="fg-Note" data-kind="warning">
-          {trans.__(
-            'A new kernel replaces the one that runs, and its variables are lost. Resize… changes the size and keeps them.'
-          )}
+          {cluster !== null
+            ? trans.__(
+                'The kernel that runs goes on until the GPU is granted. Then you choose when the new kernel replaces it; its variables are lost then.'
+              )
+            : trans.__(
+                'A new kernel replaces the one that runs, and its variables are lost. Resize… changes the size and keeps them.'
+              )}
         </p>
       )}
       {props.remember !== null && (

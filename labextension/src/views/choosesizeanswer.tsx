@@ -19,6 +19,7 @@ export function Answer(
     readonly size: string;
     readonly options: ReadonlyArray<SizeOption>;
     readonly currency: string;
+    readonly isCluster: boolean;
     readonly onChoose: (size: string) => void;
   }
 ): React.JSX.Element {
@@ -62,7 +63,11 @@ export function Answer(
           <span>
             <strong>{answer.isChecking ? trans.__('checking…') : startText(option, trans)}</strong>{' '}
             {kind === 'wait' &&
-              trans.__('The kernel starts at once; its first cell waits for the GPU. Waiting costs nothing.')}
+              (props.isCluster
+                ? trans.__(
+                    'The kernel starts when the GPU is granted; until then the notebook can use the CPU of this machine. Waiting costs nothing.'
+                  )
+                : trans.__('The kernel starts at once; its first cell waits for the GPU. Waiting costs nothing.'))}
             {kind === 'impossible' && option !== null && option.reason !== null && (
               <FormattedText text={messageText(option.reason, trans, language)} />
             )}

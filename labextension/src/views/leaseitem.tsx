@@ -8,7 +8,7 @@ import type { LeaseView } from '../generated/api';
 import type { LeaseAction } from '../leases/actions';
 import { availableActions, LEASE_ACTIONS } from '../leases/actions';
 import type { IPoolState } from '../leases/lease';
-import { isOpen, isParkedOrReturning, isReleasable } from '../leases/lease';
+import { isOnCluster, isOpen, isParkedOrReturning, isReleasable } from '../leases/lease';
 import {
   formatDuration,
   formatMemory,
@@ -30,9 +30,11 @@ import {
   scrubNote,
   stateDescription
 } from '../texts/lease';
+import { clusterFacts, clusterPlace, clusterReason } from '../texts/cluster';
 import { messageText } from '../texts/message';
 import { FormattedText, Meter, Sparkline } from '../controls/components';
 import { SimulatedLabel } from './devices';
+import { ClusterNotes } from '../controls/clusternotes';
 import type { IHistoryProps } from '../controls/historychart';
 import { HistoryDetails } from '../controls/historychart';
 import { LeaseDetails } from './leasedetails';
@@ -72,6 +74,7 @@ export function LeaseBody(
     lease.memory.limit_bytes === null ? null : formatMemory(lease.memory.limit_bytes, language),
     devicesFact(lease),
     mechanismFact(lease, trans),
+    ...clusterFacts(lease, now, trans),
     ...activityNotes(lease, formatDuration(now - lease.usage.last_used_at), trans)
   ].filter((fact): fact is string => fact !== null);
   const isReleasing = props.pendingReleases.has(lease.id);
@@ -120,6 +123,7 @@ export function LeaseBody(
               </p>
             )
         )}
+      {lease.state !== 'ended' && <ClusterNotes lease={lease} pool={null} trans={trans} language={language} />}
       {lease.health.message !== null && (
         <p className="fg-Note" data-kind="error">
           <FormattedText text={messageText(lease.health.message, trans, language)} />
@@ -155,7 +159,7 @@ export function LeaseBody(
               {trans.__('Open')}
             </button>
           )}
-          {props.onResize !== undefined && isReleasable(lease) && (
+          {props.onResize !== undefined && isReleasable(lease) && !isOnCluster(lease) && (
             <button
               type="button"
               className="fg-Button"
@@ -294,6 +298,19 @@ function WaitingNote(
 ): React.JSX.Element {
   const { lease, now, trans, language } = props;
   const waited = formatDuration(now - lease.times.requested_at);
+  if (isOnCluster(lease)) {
+    return (
+      <p className="fg-Note" data-kind="waiting">
+        <FormattedText
+          text={[
+            trans.__('Waiting for %1.', waited),
+            clusterReason(lease, trans, language),
+            clusterPlace(lease, now, trans).join(', ')
+          ].join(' ')}
+        />
+      </p>
+    );
+  }
   const position = lease.queue?.position;
   // The lease does not have the time at which a parked one began to wait; the queue below shows it.
   const resumes = isParkedOrReturning(lease);

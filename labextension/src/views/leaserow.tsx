@@ -10,9 +10,9 @@ import type { ITextContext } from '../controls/textcontext';
 import type { LeaseView } from '../generated/api';
 import type { LeaseAction } from '../leases/actions';
 import { availableActions, LEASE_ACTIONS } from '../leases/actions';
-import { isOpen } from '../leases/lease';
+import { isOnCluster, isOpen, positionOf } from '../leases/lease';
 import { formatDuration, formatMoney, formatPercent } from '../texts/format';
-import { notebookName } from '../texts/lease';
+import { notebookName, stateName } from '../texts/lease';
 import { openContextMenu } from './contextmenu';
 
 export interface ILeaseRowProps extends ITextContext {
@@ -91,7 +91,7 @@ function RowActions(props: ILeaseRowProps & { readonly name: string }): React.JS
   const [action] = availableActions(lease);
   return (
     <span className="fg-ListRow-actions" role="group" aria-label={trans.__('Actions for %1', name)}>
-      {onResize !== undefined && (
+      {onResize !== undefined && !isOnCluster(lease) && (
         <button
           type="button"
           className="fg-Button fg-mod-optional"
@@ -134,7 +134,9 @@ function RowActions(props: ILeaseRowProps & { readonly name: string }): React.JS
 export function hasWarning(lease: LeaseView): boolean {
   return (
     isOpen(lease) &&
-    [lease.money, lease.enforcement, lease.size, lease.health].some(({ message }) => message !== null)
+    [lease.money, lease.enforcement, lease.size, lease.health, lease.cluster].some(
+      part => (part ?? null) !== null && part?.message !== null
+    )
   );
 }
 
@@ -150,6 +152,11 @@ function rowNumbers(
   language: string
 ): ReadonlyArray<IRowNumber> {
   const size: IRowNumber = { kind: 'size', text: lease.request.size };
+  if (lease.state === 'waiting' && isOnCluster(lease)) {
+    const position = positionOf(lease);
+    const text = position === null ? stateName(lease.state, trans) : trans.__('position %1', position);
+    return [size, { kind: 'position', text }];
+  }
   if (lease.queue !== null) {
     const { position, estimate_ms } = lease.queue;
     const place: IRowNumber = { kind: 'position', text: trans.__('position %1', position) };

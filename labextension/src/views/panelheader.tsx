@@ -8,6 +8,7 @@ import { FormattedText } from '../controls/components';
 import type { ITextContext } from '../controls/textcontext';
 import type { PoolView } from '../generated/api';
 import type { Connection, IPoolState } from '../leases/lease';
+import { silenceText } from '../texts/cluster';
 import { failureTexts, kernelsNote } from '../texts/connection';
 import { formatDuration, formatTime } from '../texts/format';
 import { messageText } from '../texts/message';
@@ -122,10 +123,11 @@ function PoolBanner(props: ITextContext & { readonly pool: PoolView }): React.JS
   const { pool, trans, language } = props;
   const silent = pool.counters_silent_since;
   const messages = [pool.message, pool.carried_over].filter(one => one !== null);
-  if (messages.length === 0 && pool.accepting && silent === null) {
+  const clusterSilence = silenceText(pool, trans, language);
+  if (messages.length === 0 && pool.accepting && silent === null && clusterSilence === null) {
     return null;
   }
-  const warns = !pool.accepting || silent !== null || pool.carried_over !== null;
+  const warns = !pool.accepting || silent !== null || clusterSilence !== null || pool.carried_over !== null;
   return (
     <div className="fg-Banner" data-kind={warns ? 'warning' : 'info'} role="note">
       {silent !== null && (
@@ -134,6 +136,11 @@ function PoolBanner(props: ITextContext & { readonly pool: PoolView }): React.JS
             'The GPU driver has not responded since %1; the utilization and memory of devices and leases are unknown.',
             formatTime(silent, language)
           )}
+        </p>
+      )}
+      {clusterSilence !== null && (
+        <p>
+          <FormattedText text={clusterSilence} />
         </p>
       )}
       {!pool.accepting && <strong>{trans.__('No new leases are granted at the moment')}</strong>}

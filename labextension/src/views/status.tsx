@@ -2,6 +2,7 @@
  * The status bar item: the lease of the current notebook in one line, with details in the tooltip.
  */
 
+import { clusterFacts, clusterPlace, clusterReason } from '../texts/cluster';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
@@ -10,7 +11,7 @@ import * as React from 'react';
 import { failureTexts, kernelsNote } from '../texts/connection';
 import { formatDuration, formatMemory, shortModel } from '../texts/format';
 import type { LeaseView } from '../generated/api';
-import { isParkedOrReturning, isOpen } from '../leases/lease';
+import { isOnCluster, isOpen, isParkedOrReturning } from '../leases/lease';
 import {
   parkedNote,
   endReason,
@@ -131,13 +132,17 @@ function tooltip(lease: LeaseView | null, now: number, { trans, language }: ITex
     ]
       .filter(part => part !== null)
       .join(' · '),
-    stateDescription(lease.state, trans)
+    ...(isOnCluster(lease) && lease.state === 'waiting'
+      ? [clusterReason(lease, trans, language), ...clusterPlace(lease, now, trans)]
+      : [stateDescription(lease.state, trans), ...clusterFacts(lease, now, trans)])
   ];
   if (isParkedOrReturning(lease)) {
     lines.push(parkedNote(lease, trans, language));
   }
-  lines.push(...leaseNotes(lease, trans, language));
-  if (lease.queue !== null) {
+  if (!isOnCluster(lease)) {
+    lines.push(...leaseNotes(lease, trans, language));
+  }
+  if (lease.queue !== null && !isOnCluster(lease)) {
     lines.push(estimateText(lease.queue, trans, language));
   }
   const activity = activityNotes(lease, formatDuration(now - lease.usage.last_used_at), trans);

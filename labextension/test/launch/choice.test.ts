@@ -11,14 +11,7 @@ import {
   rememberedOf
 } from '../../src/launch/choice';
 
-const DEFAULTS: IChoice = {
-  size: 'full',
-  isolation: 'none',
-  priority: 'normal',
-  hold: false,
-  budget: '',
-  wait: ''
-};
+const DEFAULTS = defaultsOf(undefined);
 
 function spec(metadata: object): { name: string; display_name: string; metadata: object } {
   const provisioner = { provisioner_name: 'fastgpu-provisioner', config: {} };

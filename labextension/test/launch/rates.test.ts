@@ -3,10 +3,11 @@ import test from 'node:test';
 
 import type { SizeOptions } from '../../src/generated/api';
 import type { IChoice } from '../../src/launch/choice';
+import { defaultsOf } from '../../src/launch/choice';
 import { mayCostMore } from '../../src/launch/rates';
 import { sizes } from '../controls/samples';
 
-const CHOICE: IChoice = { size: 'half', isolation: 'none', priority: 'normal', hold: false, budget: '', wait: '' };
+const CHOICE: IChoice = { ...defaultsOf(undefined), size: 'half' };
 const MODEL_OFFERED = 'a100';
 
 /** The sizes of the pool, which has no other model than one. */

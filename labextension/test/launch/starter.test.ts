@@ -5,6 +5,7 @@ import type { Kernel, KernelSpec, Session } from '@jupyterlab/services';
 
 import type { IChoice } from '../../src/launch/choice';
 import { defaultsOf } from '../../src/launch/choice';
+import type { ICluster } from '../../src/launch/cluster';
 import { Consent } from '../../src/launch/consent';
 import type { INotebook, StartNotice } from '../../src/launch/starter';
 import { KernelStarter } from '../../src/launch/starter';
@@ -25,7 +26,11 @@ class Page {
       path: 'sub/a.ipynb',
       sessionName: 'a.ipynb',
       sessionPath: 'sub/a.ipynb',
-      remembered
+      remembered,
+      session: null,
+      changeKernel: () => Promise.resolve(null),
+      keepKernel: () => Promise.resolve(),
+      stopKernel: () => Promise.resolve()
     };
     const startNew = (create: Session.ISessionOptions): Promise<Session.ISessionConnection> => {
       this.calls.push(['session', create.kernel]);
@@ -43,6 +48,7 @@ class Page {
       sessions: this.sessions,
       specs: specs as unknown as KernelSpec.IManager,
       consent: this.consent,
+      cluster: this.cluster,
       onNotice: notice => this.notices.push(notice),
       api: {
         registerIntent: (id, parameters) => {
@@ -89,6 +95,16 @@ class Page {
   readonly calls: unknown[][] = [];
   readonly notices: StartNotice[] = [];
   readonly consent = new Consent(null);
+  /** What the cluster grants: the ids of the kernel and of the lease; null for none yet. */
+  granted: readonly [string, string] | null = null;
+  isRemote = false;
+  readonly cluster: ICluster = {
+    isUsed: () => Promise.resolve(this.isRemote),
+    start: (plan, start) => {
+      this.calls.push(['request', plan.choice.size]);
+      return this.granted === null ? Promise.resolve(null) : start(...this.granted);
+    }
+  };
   readonly sessions: Session.IManager;
   readonly session: Session.ISessionConnection;
   readonly starter: KernelStarter;
@@ -226,4 +242,27 @@ test('KernelStarter: a choice that the user has just made is refused with the re
   page.starter.chooseNext('sub/a.ipynb', 'fastgpu', DEFAULTS);
   await assert.rejects(page.open(), /No such device/);
   assert.deepEqual(page.notices, []);
+});
+
+test('KernelStarter: on a cluster the lease comes before the kernel', async () => {
+  const page = new Page();
+  page.isRemote = true;
+  // Without a grant JupyterLab gets a session that it did not ask for, and ends it.
+  const none = await page.open();
+  await none.shutdown();
+  none.dispose();
+  assert.notEqual(none.path, 'sub/7f0c2a64-placeholder');
+  assert.deepEqual(page.calls, [['request', DEFAULTS.size]]);
+  page.calls.length = 0;
+  page.granted = ['11111111-2222-4333-8444-555555555555', 'lease1'];
+  await page.open();
+  assert.deepEqual(page.calls, [
+    ['request', DEFAULTS.size],
+    ['intent', { ...DEFAULTS, lease_id: 'lease1' }],
+    ['session', { name: 'fastgpu', id: page.granted[0] }]
+  ]);
+  // A kernel of another kind asks for nothing.
+  page.calls.length = 0;
+  await page.open({ name: 'python3' });
+  assert.deepEqual(page.calls, [['session', { name: 'python3' }]]);
 });
