@@ -143,7 +143,7 @@ def test_lease_over_its_limit_is_warned_and_then_ended(
     use_machine: Build, pool: PoolProcess, kernels: KernelHelper, half: str
 ) -> None:
     (gpu,) = use_machine("1xH100-80GB", old_driver=True).gpus
-    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=20")
+    pool.start("--Sharing.over_limit_action=revoke", "--Sharing.over_limit_grace_s=10")
     kernel, neighbour = kernels.start(half), kernels.start(half)
     for one in (kernel, neighbour):
         pool.wait_state(one.lease_id, "active")
@@ -157,7 +157,7 @@ def test_lease_over_its_limit_is_warned_and_then_ended(
     wait_until(lambda: text(pool.lease(kernel.lease_id)["enforcement"]["message"]), "the pool knows")
     said = wait_until(lambda: kernel.run("1").stream("stderr"), "the notebook shows it")
     assert "45 GiB" in said
-    assert "ended after 20 s" in said
+    assert "ended after 10 s" in said
     pool.wait_state(kernel.lease_id, "draining")
     assert value_of(pool.lease(kernel.lease_id)["end_reason"]) == "over_limit"
     assert "used more GPU memory than its limit" in wait_until(lambda: kernel.run("1").stream("stderr"), "and why")
@@ -317,8 +317,7 @@ def test_nvml_that_hangs_delays_no_request(use_machine: Build, pool: PoolProcess
     pool.start()
     kernel = kernels.start()
     pool.wait_state(kernel.lease_id, "active")
-    machine.hang(seconds=30)
-    hung_s = time.monotonic()
+    machine.hang()
     with answering(pool) as took_s:
         wait_until(lambda: {one["health"]["state"] for one in pool.client.devices()} == {"missing"}, "they are missing")
         assert "does not answer" in text(device(pool)["health"]["message"])
@@ -327,11 +326,12 @@ def test_nvml_that_hangs_delays_no_request(use_machine: Build, pool: PoolProcess
         assert pending_reason_of(pool.lease(waiting)) == "missing"
         assert pool.state(kernel.lease_id) == "active"
         assert kernel.value("6 * 7") == "42"
+        wait_until(lambda: len(took_s) > 50, "the pool has answered for seconds")
+        assert sorted(took_s)[len(took_s) * 9 // 10] < 1, "the loop went on"
+        assert pool.state(waiting) == "waiting"
+        machine.lift()
         wait_until(lambda: pool.state(waiting) == "active", "it is granted once the driver answers")
-        assert time.monotonic() - hung_s > 29
         assert {one["health"]["state"] for one in pool.client.devices()} == {"healthy"}
-    assert len(took_s) > 50
-    assert sorted(took_s)[len(took_s) * 9 // 10] < 1, "the loop went on"
 
 
 def test_pool_starts_and_stops_while_nvml_hangs(use_machine: Build, pool: PoolProcess) -> None:
