@@ -116,6 +116,23 @@ class PoolMachine(RuleBasedStateMachine):
             return
         self.order.append(name)
 
+    @rule(tenant=st.sampled_from(["ann", "bob"]), keep_ms=st.sampled_from([0, 60_000]), granted=st.booleans())
+    def ask_engine(self, tenant: str, keep_ms: int, granted: bool) -> None:
+        name = f"lease-{self.asked}"
+        self.asked += 1
+        try:
+            self.world.on_cluster(name, tenant=tenant, keep_ms=keep_ms)
+        except CallerError:  # the budget is spent
+            return
+        if granted:
+            self.world.granted(name, milli=2000)
+
+    @rule(data=st.data())
+    def engine_ends_job(self, data: st.DataObject) -> None:
+        lease = self.world.state.leases.get(self._names(data))
+        if lease is not None and lease.cluster_job is not None:
+            self._try(c.ClusterJobEnded(lease.id, lease.cluster_job.name, NO))
+
     @rule(data=st.data())
     def prepared(self, data: st.DataObject) -> None:
         name = self._names(data, LeaseState.PREPARING)

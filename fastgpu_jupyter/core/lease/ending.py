@@ -36,7 +36,7 @@ def logical_gpu_lost(state: State, command: c.LogicalGPULost, at: Instant) -> li
 def drain_succeeded(state: State, command: c.DrainSucceeded, at: Instant) -> list[Event]:
     """Complete the end of a lease that has no memory on its devices any more, or of which that is unknown for good."""
     lease = find_granted(state, command.lease_id, command.generation, LeaseState.DRAINING)
-    if lease is None or lease.end_reason is None:
+    if lease is None or lease.end_reason is None or lease.cluster_job is not None:  # an engine's ends with its job
         return []
     blocked = unaccounted_memory.left_by(state, lease, command.scrub_result)
     return [*blocked, e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, *command.scrub_result)]

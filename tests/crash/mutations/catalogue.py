@@ -8,6 +8,7 @@ from tests.crash.mutations import (
     accounting,
     authorization,
     cache,
+    cluster,
     devices,
     durability,
     hangs,
@@ -40,6 +41,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *idle.MUTATIONS,
     *jobs.MUTATIONS,
     *standby_budget.MUTATIONS,
+    *cluster.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25
