@@ -25,6 +25,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cluster.agent_gone": "The job of this lease ended before it answered. Request another GPU.",
     "cluster.agent_busy": "The node of this lease has not carried out earlier commands yet. Try again in a moment.",
     "cluster.agent_unclear": "The node of this lease gave an answer that cannot be read: {reason}.",
+    "forbidden.relayed": (
+        "A kernel on a node of the cluster can use its own lease only, and cannot do this. Nothing was changed; do it "
+        "on the machine of JupyterLab."
+    ),
     # -- kernels ----------------------------------------------------------------------------------------------------
     "cluster.start_too_large": (
         "The kernel was not started: its command and environment are larger than what is sent to a node. Remove large "

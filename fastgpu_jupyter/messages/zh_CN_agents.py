@@ -17,6 +17,7 @@ MESSAGES: dict[str, str] = {
     "cluster.agent_gone": "该租约的作业在响应之前已结束。请另行申请 GPU。",
     "cluster.agent_busy": "该租约所在的节点尚未执行完之前的命令。请稍后重试。",
     "cluster.agent_unclear": "该租约所在的节点给出了无法读取的响应：{reason}。",
+    "forbidden.relayed": "集群节点上的内核只能使用自己的租约，不能执行此操作。未做任何更改；请在运行 JupyterLab 的机器上执行。",
     "cluster.start_too_large": "内核未启动：其命令和环境变量超过了可以发送到节点的大小。请从内核规格的环境中删除较大的变量。",
     "cluster.kernel_runs": "该租约中正在运行另一个内核。请先将其关闭，或重启它。",
     "cluster.no_kernel": "该租约中没有正在运行的内核。",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -123,10 +125,21 @@ class Started(msgspec.Struct, frozen=True):
     connection: KernelConnection
 
 
-class KernelStart(NamedTuple):
-    """What is started: ``{connection_file}`` in ``argv`` is replaced on the node.
+class RelayMessage(msgspec.Struct, frozen=True):
+    """About connection ``c`` of a process on the node: opened, data in the second part, ``n`` bytes read, closed."""
 
-    For a restart, ``ports`` and ``curve`` (public and secret key) are those of the first start.
+    op: Literal["open", "data", "ack", "close"]
+    c: Count
+    n: Count = 0
+
+
+class KernelStart(NamedTuple):
+    """What is started.
+
+    In ``argv`` and the values of ``env``, ``{connection_file}``, ``{folder}`` (private, on the node) and ``{relay}``
+    (the socket that leads to the pool manager) are replaced on the node. ``files`` are written into that folder before
+    each start, readable only by the user. For a restart, ``ports`` and ``curve`` (public and secret key) are those of
+    the first start.
     """
 
     argv: tuple[str, ...]
@@ -135,6 +148,7 @@ class KernelStart(NamedTuple):
     key: str
     kernel_name: str = ""
     encryption: Literal["disabled", "auto", "required"] = "auto"
+    files: Mapping[str, str] = MappingProxyType({})
     restart: bool = False
     ports: dict[str, int] | None = None
     curve: tuple[str, str] | None = None

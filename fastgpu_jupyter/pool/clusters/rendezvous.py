@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,10 +36,12 @@ from .agent_messages import (
     KernelStart,
     KernelStarted,
     KernelState,
+    RelayMessage,
     Started,
 )
 from .agent_tokens import AgentTokens
 from .listening import listening_sockets
+from .relay import AgentRelay, ConnectRelayed
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +56,7 @@ WATCH_S = 1.0
 #: How long a command other than a start may take, and after which time it is sent again.
 COMMAND_S = 15.0
 REPEAT_S = 3.0
+RELAY_OPERATIONS = frozenset({"open", "data", "ack", "close"})
 COMMANDS_MAX = 16
 #: So many messages are handled before other tasks of the pool manager have their turn.
 BATCH = 32
@@ -91,7 +96,15 @@ class _Agent:
     kernel: KernelState | None = None
     silent_s: float = 0.0
     gone: bool = False
+    relay: AgentRelay | None = None
     commands: dict[str, _Command] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """End what waits for it."""
+        if self.relay is not None:
+            self.relay.close()
+        for command in self.commands.values():
+            command.answer.cancel()
 
 
 class Rendezvous:
@@ -108,6 +121,8 @@ class Rendezvous:
         self._addresses = addresses
         self._port = port
         self._orphan_after_s = orphan_after_s
+        #: Connects a process on a node to the HTTP server; without it, none is connected.
+        self.connect_relayed: ConnectRelayed = lambda _: None
         self._agents: dict[str, _Agent] = {}
         self._context: zmq.asyncio.Context | None = None
         self._socket: zmq.asyncio.Socket | None = None
@@ -125,7 +140,7 @@ class Rendezvous:
         self._authenticator.log = _silent_log()
         self._authenticator.configure_curve_callback(credentials_provider=self)
         self._authenticator.start()  # before the first handshake, which without it would admit every key
-        self._socket = socket = self._context.socket(zmq.ROUTER)
+        self._socket = router = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX),
             (zmq.RCVHWM, MESSAGES_MAX),
@@ -136,21 +151,20 @@ class Rendezvous:
             (zmq.LINGER, 0),
             (zmq.ROUTER_MANDATORY, 1),
         ):
-            socket.setsockopt(option, value)
-        socket.curve_server = True
-        socket.curve_secretkey = self._tokens.server.secret.encode()
-        socket.curve_publickey = self._tokens.server.public.encode()
+            router.setsockopt(option, value)
+        router.curve_server = True
+        router.curve_secretkey = self._tokens.server.secret.encode()
+        router.curve_publickey = self._tokens.server.public.encode()
         for listener in sockets:
             host = listener.getsockname()[0]
-            socket.setsockopt(zmq.IPV6, int(":" in host))
-            socket.setsockopt(zmq.USE_FD, listener.detach())
-            socket.bind(f"tcp://[{host}]:{self.port}" if ":" in host else f"tcp://{host}:{self.port}")
+            router.setsockopt(zmq.IPV6, int(":" in host))
+            router.setsockopt(zmq.USE_FD, listener.detach())
+            router.bind(f"tcp://[{host}]:{self.port}" if ":" in host else f"tcp://{host}:{self.port}")
 
     def close(self) -> None:
         """Stop listening; agents and kernels live on and connect to the next pool manager."""
         for agent in self._agents.values():
-            for command in agent.commands.values():
-                command.answer.cancel()
+            agent.end()
         if self._socket is not None:
             self._socket.close(0)
         if self._authenticator is not None:
@@ -163,7 +177,8 @@ class Rendezvous:
 
     def expect(self, name: str) -> bytes:
         """Return the specification (JSON, secret) for the agent of job ``name``; an earlier one for it is void."""
-        self._agents.pop(name, None)
+        if (agent := self._agents.pop(name, None)) is not None:
+            agent.end()
         token = self._tokens.new(name)
         addresses = [f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}" for host in self._addresses]
         return msgspec.json.encode(
@@ -182,8 +197,7 @@ class Rendezvous:
         self._tokens.forget(name)
         if agent is not None:
             self._send(agent.route, {"op": "refused"})
-            for command in agent.commands.values():
-                command.answer.cancel()
+            agent.end()
 
     def names(self) -> list[str]:
         """Return the names of the jobs whose agents are expected or there."""
@@ -209,7 +223,7 @@ class Rendezvous:
         Raises :class:`HostFault` with the end of its output if it fails, :class:`Conflict` if another one runs,
         :class:`NotFound` for a job that is not expected.
         """
-        message: dict[str, Any] = {**start._asdict(), "argv": list(start.argv)}
+        message: dict[str, Any] = {**start._asdict(), "argv": list(start.argv), "files": dict(start.files)}
         curve = message.pop("curve")
         if curve is not None:
             message["curve_publickey"], message["curve_secretkey"] = curve
@@ -318,7 +332,10 @@ class Rendezvous:
             self._send(route, {"op": "pong", "hello": True})
             return
         agent.silent_s, agent.gone = 0.0, False
-        if operation == "beat":
+        if agent.relay is not None and operation in RELAY_OPERATIONS:
+            payload = bytes(frames[2].buffer) if len(frames) > 2 else b""
+            agent.relay.on_message(msgspec.json.decode(body, type=RelayMessage), payload)
+        elif operation == "beat":
             self._send(route, {"op": "pong"})
             beat = msgspec.json.decode(body, type=AgentBeat)
             self._note_kernel(name, agent, beat.kernel)
@@ -340,12 +357,20 @@ class Rendezvous:
         agent = self._agents.get(name)
         if agent is None:
             agent = self._agents[name] = _Agent(route)
+        if agent.relay is not None and agent.route != route:
+            agent.relay.close()
+            agent.relay = None
+        if agent.relay is None:
+            agent.relay = AgentRelay(name, self._connect_relayed, partial(self._send, route))
         agent.route, agent.hello, agent.silent_s, agent.gone = route, hello, 0.0, False
         self._send(route, {"op": "pong"})
         for command in agent.commands.values():
             self._send(route, command.message)
         self._events.on_hello(name, hello)
         self._note_kernel(name, agent, hello.kernel)
+
+    def _connect_relayed(self, name: str) -> socket.socket | None:
+        return self.connect_relayed(name)
 
     def _note_kernel(self, name: str, agent: _Agent, kernel: KernelState | None) -> None:
         """Report the end of a kernel that was seen alive, or that ended unseen, once."""
@@ -355,7 +380,7 @@ class Rendezvous:
         if before is None or before.generation != kernel.generation or before.exit_code is None:
             self._events.on_exit(name, kernel.exit_code, kernel.output)
 
-    def _send(self, route: bytes, message: Mapping[str, Any], payload: bytes = b"") -> bool:
+    def _send(self, route: bytes, message: Mapping[str, Any] | RelayMessage, payload: bytes = b"") -> bool:
         """Send a message; return False, and drop it, where the connection is gone or does not take more."""
         if self._socket is None:
             return False

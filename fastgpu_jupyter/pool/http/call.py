@@ -21,10 +21,15 @@ class Caller:
     holder: Holder
     tenant: str  #: the key of the tenant
     token: str | None  #: the token of a lease, if the caller sent one
+    #: The only lease that it knows of, if its connection is relayed from the host of an engine's job: it is no process
+    #: of this host, and what the user of the pool manager may do is not for it.
+    lease_id: str | None = None
 
     @property
     def access(self) -> AccessScope:
         """Return the tenants whose leases the caller sees by name: all for root, else its own."""
+        if self.lease_id is not None:
+            return AccessScope(self.tenant, self.holder.uid, lease_id=self.lease_id)
         return AccessScope(self.tenant, self.holder.uid, all_tenants=self.holder.uid == 0)
 
 

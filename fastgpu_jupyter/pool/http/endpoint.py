@@ -56,7 +56,7 @@ class Endpoint(web.RequestHandler):
         token = bearer.removeprefix("Bearer ") if bearer.startswith("Bearer ") else None
         stream = self.stream
         stream.holder = peer_holder(stream.socket, self.service.facts.boot_id, stream.holder)
-        self.caller = Caller(stream.holder, key_of_uid(stream.uid), token)
+        self.caller = Caller(stream.holder, key_of_uid(stream.uid), token, stream.lease_id)
 
     def set_default_headers(self) -> None:
         """State the version in every answer, refusals included."""
@@ -85,7 +85,7 @@ class Endpoint(web.RequestHandler):
             self._send_json(first)
             return
         await self.service.names.learn(self.caller.tenant)
-        await self.service.permissions.require(route.operation.permission, call)
+        await self.service.permissions.require(route.operation, call)
         if not route.waits:
             await self._answer(route, call, await route.handler(call))
             return
@@ -243,6 +243,7 @@ class EventsEndpoint(Endpoint):
             raise web.HTTPError(405)
         await self.require_version(self.get_query_argument("lease", None))
         call = self._call(route, path)
+        await self.service.permissions.require(route.operation, call)
         # Closing the connection ends the wait for a reader that does not read.
         subscriber = self._subscriber = await self.service.subscribe(call, self.stream.close)
         self.set_header("Content-Type", "application/x-ndjson")

@@ -15,11 +15,15 @@ from ...core.lease.lookup import find_lease
 from ...core.model.entities import Lease, Priority, State
 from ...errors import Conflict, Forbidden, HostFault, InvalidRequest, Message, NotFound
 from ...wire.client import token_digest
-from ...wire.interfaces.operation import Permission
+from ...wire.interfaces.operation import Operation, Permission
 from ..identity import TenantNames
 from ..protocols import StateReader
 from .call import Caller, HttpCall
 from .views.context import AccessScope
+
+#: Operations on a lease that a process on the host of an engine's job cannot have: they are about processes of this
+#: host, or start and end that process itself.
+NOT_RELAYED = frozenset(f"/v1/leases/{{lease_id}}/{name}" for name in ("bind", "kernel", "kernel/signal", "transfer"))
 
 
 class Permissions:
@@ -31,22 +35,26 @@ class Permissions:
         self._scope = scope
         self._trusted = trusted
 
-    async def require(self, permission: Permission, call: HttpCall) -> None:
+    async def require(self, operation: Operation, call: HttpCall) -> None:
         """Raise :class:`Forbidden` or :class:`NotFound` unless the caller has the permission that the operation needs.
 
         The permission ``TENANT`` is checked with the state in which the command is decided; see :meth:`visible_lease`.
         """
-        if permission is Permission.ADMINISTRATOR:
+        if call.caller.lease_id is not None:
+            await self._require_of_lease(call.caller, call.path.get("lease_id"), operation)
+        if operation.permission is Permission.ADMINISTRATOR:
             self._require_administrator(call.caller)
-        elif permission is Permission.LEASE:
+        elif operation.permission is Permission.LEASE:
             await self._state.read(lambda state, _: self._require_token(state, call.caller, call.lease_id))
 
     def administers(self, caller: Caller) -> bool:
         """Return whether the caller is an administrator."""
-        return caller.holder.uid in {0, os.getuid()}
+        return caller.lease_id is None and caller.holder.uid in {0, os.getuid()}
 
     def accounting_access(self, caller: Caller) -> AccessScope:
         """Return the tenants whose entitlements and statements the caller sees: all for an administrator."""
+        if caller.lease_id is not None:
+            return caller.access
         return AccessScope(caller.tenant, caller.holder.uid, all_tenants=self.administers(caller))
 
     def visible_lease(self, state: State, caller: Caller, lease_id: str) -> Lease:
@@ -78,6 +86,17 @@ class Permissions:
                 if await self._names.key_of(name) == tenant:
                     return True
         return False
+
+    async def _require_of_lease(self, caller: Caller, lease_id: str | None, operation: Operation) -> None:
+        """Raise :class:`Forbidden` unless a relayed caller has the token of its lease, and the operation is for it.
+
+        It may read, and change its own lease; a lease has its kernel and its holder on this host.
+        """
+        own = caller.lease_id or ""
+        await self._state.read(lambda state, _: self._require_token(state, caller, own))
+        changes = operation.method != "GET"
+        if lease_id not in (None, own) or operation.path in NOT_RELAYED or (lease_id is None and changes):
+            raise Forbidden(Message.of("forbidden.relayed"))
 
     def _require_administrator(self, caller: Caller) -> None:
         if not self.administers(caller):

@@ -63,6 +63,8 @@ class PeerStream(IOStream):
         self.uid = peer_of(self.socket).uid
         self.holder: Holder | None = None  #: the process of the peer, once a request has identified it
         self.over: Message | None = None  #: the refusal, if it is above a limit
+        #: The lease to which it is limited: it is relayed from the host of an engine's job, and is not the user's own.
+        self.lease_id: str | None = None
         self.stuck = False  #: closed because its peer did not read
         self.opened_at = asyncio.get_running_loop().time()
         self._waits_since: float | None = None
@@ -132,6 +134,9 @@ class PoolServer(HTTPServer):
             return
         # The stream that tornado made has not been used yet: ours takes over its socket.
         ours = PeerStream(stream.socket, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+        self._serve(ours, address)
+
+    def _serve(self, ours: PeerStream, address: Any) -> None:
         if self._of_user[ours.uid] >= self._limits.connections_max_per_tenant:
             ours.over = Message.of("limits.connections_of_tenant", seconds=READER_RETRY_S)
         elif len(self._streams) >= self._connections_max:
@@ -139,6 +144,15 @@ class PoolServer(HTTPServer):
         self._streams.add(ours)
         self._of_user[ours.uid] += 1
         super().handle_stream(ours, address)
+
+    def connect_relayed(self, lease_id: str) -> socket.socket:
+        """Return a connection to this server with the rights of a process that has the token of a lease, no others."""
+        theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.settimeout(0)
+        stream = PeerStream(ours, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size)
+        stream.lease_id = lease_id
+        self._serve(stream, "")
+        return theirs
 
     def on_close(self, server_conn: HTTP1ServerConnection) -> None:  # type: ignore[override]
         """Remove a connection that has ended."""

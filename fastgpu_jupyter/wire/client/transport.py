@@ -69,11 +69,17 @@ def _require_trusted_peer(sock: socket.socket, path: Path) -> None:
 class Transport:
     """Calls to the pool manager that serves ``path``; the base of the classes that have a method for each operation."""
 
-    def __init__(self, path: Path | str, timeout_s: float = TIMEOUT_S, *, key: str | None = None) -> None:
-        """``timeout_s``: the longest time of one call in all; ``key``: the idempotency key of the one change made."""
+    def __init__(
+        self, path: Path | str, timeout_s: float = TIMEOUT_S, *, key: str | None = None, token: str | None = None
+    ) -> None:
+        """``timeout_s``: the longest time of one call in all; ``key``: the idempotency key of the one change made.
+
+        ``token``: the lease token of calls that bring none, for a process on the host of an engine's job.
+        """
         self.path = Path(path)
         self.timeout_s = timeout_s
         self._key = key
+        self._token = token
 
     def _change(
         self,
@@ -115,7 +121,7 @@ class Transport:
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str], timeout_s: float
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         connection = UnixConnection(self.path, timeout_s)
-        headers = {**headers, version.HEADER: version.stated()}
+        headers = {**bearer(self._token), **headers, version.HEADER: version.stated()}
         payload = None if body is None else json.dumps(body).encode()
         if payload is not None:
             headers = {**headers, "Content-Type": "application/json"}

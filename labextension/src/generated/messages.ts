@@ -144,6 +144,7 @@ export const MESSAGES = {
   'forbidden.priority_high': 'On this pool only users named by its administrator may request with priority high: it takes GPUs from other users while they compute. Request with priority normal, or ask the administrator.',
   'forbidden.priority_system': 'Only root may request with priority system.',
   'forbidden.process_of_another_user': 'Process {pid} belongs to another user.',
+  'forbidden.relayed': 'A kernel on a node of the cluster can use its own lease only, and cannot do this. Nothing was changed; do it on the machine of JupyterLab.',
   'health.fault': 'The GPU {fault} ({fault_code}).',
   'health.faulty': '{reason} What runs on it is not to be trusted, and nothing new is granted there. Save your work. {advice}',
   'health.is_faulty': 'Its GPU is faulty.',

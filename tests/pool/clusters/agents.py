@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -157,3 +158,9 @@ async def cluster_in(folder: Path, **options: Any) -> AsyncIterator[Cluster]:
     finally:
         await cluster.close()
         cluster.end()
+
+
+def facts_of(cluster: Cluster) -> dict[str, Any]:
+    """Return what the small kernel wrote last."""
+    found: dict[str, Any] = json.loads((cluster.folder / "facts").read_bytes())
+    return found

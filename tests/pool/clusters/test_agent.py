@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.clusters.agent_messages import PORT_NAMES
 from fastgpu_jupyter.pool.clusters.rendezvous import Rendezvous
-from tests.pool.clusters.agents import KEY, NAME, SMALL_KERNEL, Cluster, cluster_in
+from tests.pool.clusters.agents import KEY, NAME, SMALL_KERNEL, Cluster, cluster_in, facts_of
 from tests.waiting import async_wait_until, wait_until
 
 pytestmark = pytest.mark.slow
@@ -32,12 +31,6 @@ def play(folder: Path, story: Story, **options: Any) -> None:
             await story(cluster)
 
     asyncio.run(run())
-
-
-def facts_of(cluster: Cluster) -> dict[str, Any]:
-    """Return what the small kernel wrote last."""
-    found: dict[str, Any] = json.loads((cluster.folder / "facts").read_bytes())
-    return found
 
 
 def alive(pid: int) -> bool:

@@ -44,7 +44,7 @@ class KernelProcess:
         agent = os.getpid()
         try:
             self._process = subprocess.Popen(
-                [part.replace("{connection_file}", path) for part in argv], stdin=subprocess.DEVNULL, stdout=write_end,
+                argv, stdin=subprocess.DEVNULL, stdout=write_end,
                 stderr=subprocess.STDOUT, cwd=cwd if Path(cwd).is_dir() else Path.home(),
                 env=dict(environ), start_new_session=True, preexec_fn=lambda: prepare_child(agent),  # noqa: PLW1509 (libzmq's threads run no Python)
             )  # fmt: skip

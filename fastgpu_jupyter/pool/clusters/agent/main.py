@@ -12,6 +12,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -27,6 +28,7 @@ import zmq
 from .kernel import PORTS, KernelProcess
 from .link import OutgoingLink
 from .node import Parents, encrypts, kernel_environment, own_address, reported_variables
+from .relay import Relay
 
 PROTOCOL = 1
 BEAT_S = 2.0
@@ -38,6 +40,16 @@ FIRST_ANSWER_S = 330.0
 START_S = 60.0
 #: Commands whose answers are kept, for a pool manager that repeats one because the answer was lost.
 ANSWERS_MAX = 64
+
+
+#: The names of files that a start may bring; none is one of the agent's own.
+FILE_NAME = re.compile(r"(?!kernel-|pool\.sock)[a-z_][a-z_.]{0,31}\Z")
+
+
+def _filled(text: str, placed: dict[str, str]) -> str:
+    for name, value in placed.items():
+        text = text.replace(name, value)
+    return text
 
 
 class CommandRefused(Exception):
@@ -61,6 +73,7 @@ class Agent:
         self._instance = secrets.token_hex(16)
         self._link = OutgoingLink([str(address) for address in spec["addresses"]], spec["server_key"], spec["token"])
         self._folder = tempfile.mkdtemp(prefix="fastgpu-")  # 0700
+        self._relay = Relay(str(Path(self._folder) / "pool.sock"), self._link.send)
         self._parents = Parents()
         self._kernel: KernelProcess | None = None
         self._generation = 0
@@ -94,6 +107,7 @@ class Agent:
         finally:
             if self._kernel is not None:
                 self._kernel.close()
+            self._relay.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             self._link.close()
         return self._over
@@ -103,15 +117,17 @@ class Agent:
 
     def _wait(self) -> None:
         """Wait until there is something to do."""
-        wanted: list[Any] = [self._wake, self._link.socket, self._link.monitor]
+        wanted: list[tuple[Any, bool, bool]] = [(self._wake, True, False), *self._relay.wanted()]
+        if self._link.socket is not None:
+            wanted += [(self._link.socket, True, False), (self._link.monitor, True, False)]
         kernel = self._kernel
         if kernel is not None and kernel.fileno() >= 0:
-            wanted.append(kernel.fileno())
-        wanted = [each for each in wanted if each is not None]
+            wanted.append((kernel.fileno(), True, False))
         if wanted != self._waiting:
             self._poller = zmq.Poller()
-            for each in wanted:
-                self._poller.register(each, zmq.POLLIN)
+            for each, reads, writes in wanted:
+                if reads or writes:
+                    self._poller.register(each, zmq.POLLIN * reads | zmq.POLLOUT * writes)
             self._waiting = wanted
         busy = kernel is not None and (self._start is not None or kernel.ending)
         self._poller.poll(int(1000 * (BUSY_TICK_S if busy else TICK_S)))
@@ -127,8 +143,11 @@ class Agent:
             self._kernel.read_output()
         self._receive()
         self._look_at_kernel()
-        if self._link.changed() and self._link.connected:
-            self._hello()
+        if self._link.changed():
+            self._relay.close_connections()
+            if self._link.connected:
+                self._hello()
+        self._relay.step()
         self._link.connect()
         if now - self._beaten >= BEAT_S:
             self._beat()
@@ -144,13 +163,16 @@ class Agent:
     # -- messages ------------------------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        for message, _payload in self._link.receive():
+        for message, payload in self._link.receive():
             operation = message.get("op")
             if operation == "pong":
                 self._welcomed, self._silent = True, 0.0
                 self._link.heard()
                 if message.get("hello"):
+                    self._relay.close_connections()
                     self._hello()
+            elif operation in ("data", "ack", "close"):
+                self._relay.on_message(operation, message, payload)
             elif operation == "refused":
                 self._over = self._over or "refused"
             elif operation == "do":
@@ -283,20 +305,33 @@ class Agent:
     def _launch(self, start: dict[str, Any]) -> None:
         self._generation += 1
         start["generation"] = self._generation
-        environ = kernel_environment(os.environ, start["env"])
-        argv = [str(part) for part in start["argv"]]
+        path = str(Path(self._folder) / f"kernel-{self._generation}.json")
+        placed = {"{connection_file}": path, "{folder}": self._folder, "{relay}": self._relay.path}
+        argv = [_filled(str(part), placed) for part in start["argv"]]
+        given = {name: _filled(str(value), placed) for name, value in start["env"].items()}
+        environ = kernel_environment(os.environ, given)
         connection: dict[str, Any] = {
             "transport": "tcp", "ip": own_address(self._link.address or self._spec["addresses"][0]),
             "key": start["key"], "signature_scheme": "hmac-sha256", "kernel_name": start.get("kernel_name", ""),
             **{name: int((start.get("ports") or {}).get(name, 0)) for name in PORTS},
         }  # fmt: skip
         connection.update(self._curve_keys(start, argv, environ))
-        path = str(Path(self._folder) / f"kernel-{self._generation}.json")
         try:
+            self._write_files(start.get("files") or {})
             self._kernel = KernelProcess(argv, environ, start["cwd"], connection, path)
         except OSError as error:
             self._kernel = None
             self._start_failed("failed_to_start", str(error))
+
+    def _write_files(self, files: dict[str, str]) -> None:
+        """Write private files into the agent's folder. Raises :class:`OSError`, also for a name with a path."""
+        for name, text in files.items():
+            if not FILE_NAME.match(name):
+                raise OSError(f"{name!r} is no name of a file.")
+            path = Path(self._folder) / name
+            new = path.with_name(f".{name}.new")
+            new.write_text(text)  # private: the umask is 077
+            new.replace(path)
 
     def _curve_keys(self, start: dict[str, Any], argv: list[str], environ: dict[str, str]) -> dict[str, str]:
         """Return the keys with which the kernel encrypts its channels: the earlier ones, or new ones; or none."""

@@ -20,11 +20,15 @@ UNKNOWN_USAGE = DeviceUsage(None, None)
 
 @dataclass(frozen=True, slots=True)
 class AccessScope:
-    """The tenants whose leases a caller may see by name; ``uid`` is the caller's user."""
+    """The tenants whose leases a caller may see by name; ``uid`` is the caller's user.
+
+    With ``lease_id`` it is this lease, and no data of a tenant.
+    """
 
     tenant: str
     uid: int
     all_tenants: bool = False
+    lease_id: str | None = None
 
     def includes(self, lease: Lease) -> bool:
         """Return whether the lease's names are visible within this scope."""
@@ -32,11 +36,13 @@ class AccessScope:
 
     def owns(self, lease: Lease) -> bool:
         """Return whether the lease is the caller's: its tenant pays for it, or its user holds it for another tenant."""
+        if self.lease_id is not None:
+            return lease.id == self.lease_id
         return lease.tenant == self.tenant or lease.holder.uid == self.uid
 
     def includes_tenant(self, tenant: str) -> bool:
         """Return whether the tenant's own data are visible within this scope."""
-        return self.all_tenants or tenant == self.tenant
+        return self.all_tenants or (self.lease_id is None and tenant == self.tenant)
 
 
 @dataclass(frozen=True, slots=True)
