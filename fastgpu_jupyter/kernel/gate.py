@@ -54,6 +54,7 @@ class Gate:
         kernel_id: str | None = None,
         granted: Mapping[str, str] | None = None,
         hidden: Mapping[str, str] | None = None,
+        cluster: str = "",
     ) -> None:
         #: What the process environment contains of the grant.
         self.environment = GrantEnvironment(environ, granted or {}, hidden or {})
@@ -63,6 +64,8 @@ class Gate:
         self.has_changes = self.environment.has_cap or self.environment.is_outdated
         self.lease_id = lease_id
         self.kernel_id = kernel_id
+        #: The kernel runs in its lease's job on a host of a cluster: ``keep`` if it outlives its server, or ``end``.
+        self.cluster = cluster
         self.view: LeaseView | None = None
         #: The pool that leased the GPU, once it is known.
         self.pool_id: str | None = None
@@ -72,7 +75,7 @@ class Gate:
         self.pool_error: str | None = None
         #: The user turned the gate off with ``%fastgpu cpu``.
         self.cpu_only = False
-        self.pool = LeaseClient(token_file, connect)
+        self.pool = LeaseClient(token_file, connect, on_cluster=bool(cluster))
         #: The cells that run, for the thread that reports to the pool.
         self.activity = CellActivity()
         #: Print a sentence at once in the output of the running cell; callable from any thread.
@@ -113,6 +116,7 @@ class Gate:
             kernel_id=given[variables.KERNEL_ID] or None,
             granted=json.loads(given[variables.GRANTED] or "{}"),
             hidden=json.loads(given[variables.HIDDEN] or "{}"),
+            cluster=given[variables.CLUSTER],
         )
         if gate.lease_id is not None:
             env[variables.ANCESTOR_LEASES] = variables.with_lease(env.get(variables.ANCESTOR_LEASES, ""), gate.lease_id)

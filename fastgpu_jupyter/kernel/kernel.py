@@ -81,6 +81,10 @@ class FastGPUKernel(IPythonKernel):
         self.gate.notify_now = lambda note: print(note, file=stderr, flush=True)
         LeaseFollower(self.gate).start()
         Preload(self.gate.closed).start()
+        if self.gate.cluster == "keep":
+            from .remote_watch import RemoteWatch
+
+            RemoteWatch(self).start()
         gc.enable()  # off since the first line of __main__
 
     async def do_execute(

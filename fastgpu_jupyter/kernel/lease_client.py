@@ -22,17 +22,24 @@ QUICK_TIMEOUT_S = 2.0
 class LeaseClient:
     """Clients of the pool, and the token that this kernel's lease was requested with."""
 
-    def __init__(self, token_file: Path | None, connect: Callable[[], PoolClient]) -> None:
+    def __init__(self, token_file: Path | None, connect: Callable[[], PoolClient], *, on_cluster: bool = False) -> None:
+        """``on_cluster``: the pool is on another host, where only the token says who calls."""
         self._token_file = token_file
+        self._on_cluster = on_cluster
         #: Return a client of a pool that answers; start the pool where none serves.
-        self.connect = connect
+        self.connect: Callable[[], PoolClient] = (lambda: self._with_token(connect())) if on_cluster else connect
 
     def quick(self) -> PoolClient:
         """Return a client with a short time limit that starts no pool."""
         from ..wire.client import PoolClient
         from ..wire.locate import pool_socket
 
-        return PoolClient(pool_socket(), timeout_s=QUICK_TIMEOUT_S)
+        client = PoolClient(pool_socket(), timeout_s=QUICK_TIMEOUT_S)
+        return self._with_token(client) if self._on_cluster else client
+
+    def _with_token(self, client: PoolClient) -> PoolClient:
+        client.token = self.token()
+        return client
 
     def token(self) -> str | None:
         """Return the lease's token; None where there is no token file."""

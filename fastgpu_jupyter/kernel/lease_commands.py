@@ -30,6 +30,8 @@ class LeaseCommands:
     def release(self, *, cpu_only: bool = False) -> LeaseView | None:
         """Release the lease or leave the queue; cells run without a GPU from now on."""
         gate = self._gate
+        if gate.cluster and gate.lease_id is not None:
+            raise Conflict(Message.of("cluster.release_ends_kernel"))
         view = gate.view
         with gate.releasing():
             try:

@@ -32,6 +32,8 @@ RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 30.0
 #: How long the end of the kernel may take before its cell is interrupted, and then before it is ended.
 END_S = 10.0
+#: How long the reply to a server that adopts the kernel may wait for the pool manager.
+SETTLES_WITHIN_S = 2.0
 
 
 class Orphan:
@@ -59,6 +61,20 @@ class Orphan:
         self.output.until_ms = time.time_ns() // 10**6
         self.lease.adopted()
         self._note({})
+
+    def accept(self, server: ProcessIdentity) -> None:
+        """Make this process the holder of its lease, or request another one, before the server lets browsers in.
+
+        The last server may have held the lease itself, as in the middle of a start or restart, and have ended before
+        this process could notice it. What takes longer goes on in the thread that watches the server.
+        """
+        if self.adopted_by == server:
+            return
+        self.adopted_by = server
+        self.lease.adopted()
+        settling = threading.Thread(target=self.step, name="fastgpu-settling", daemon=True)
+        settling.start()
+        settling.join(SETTLES_WITHIN_S)
 
     def step(self) -> float | None:
         """Do what is due; return the seconds until the next call, None where nothing is left to do."""

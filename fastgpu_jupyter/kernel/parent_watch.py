@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -26,6 +26,7 @@ from .lease_client import IMPORT_ERRORS
 
 if TYPE_CHECKING:
     from .orphan import Orphan
+    from .output_buffer import OutputBuffer
 
 #: The pause between two looks at a process that cannot be observed at the moment.
 UNOBSERVABLE_PAUSE_S = 1.0
@@ -124,6 +125,39 @@ class ParentWatch(threading.Thread):
         with suppress(OSError):
             return self.server.has_ended()
         return False
+
+    @property
+    def output(self) -> OutputBuffer:
+        """Return what keeps the output while there is no server."""
+        return self.orphan().output
+
+    @property
+    def retention(self) -> str | None:
+        """Return the retention that the lease has with a server; None where it is not known."""
+        return self.orphan().lease.retention
+
+    def accept(self, content: Mapping[str, Any]) -> str | None:
+        """Watch the server in ``content`` from now on; refuse one that has ended, and any while another one lives."""
+        try:
+            given = content["server"]
+            server = ProcessIdentity(str(given["boot_id"]), int(given["pid"]), int(given["start_time"]))
+            if server.has_ended():
+                return "UnknownServer"
+        except (KeyError, TypeError, ValueError, OSError):
+            return "UnknownServer"
+        if server != self.server:
+            try:
+                ended = self.server.has_ended()
+            except OSError:
+                ended = False  # not known
+            if not ended:
+                return "ServerAlive"
+            try:
+                self.adopt(server)
+            except OSError:
+                return "UnknownServer"
+        self.orphan().accept(server)
+        return None
 
     def adopt(self, server: ProcessIdentity) -> None:
         """Watch ``server`` from now on. Raises :class:`OSError` if it cannot be observed."""

@@ -9,74 +9,78 @@ browser is connected any more.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..messages import say
-from ..wire.process_identity import ProcessIdentity
-from .parent_watch import ParentWatch
 
 if TYPE_CHECKING:
-    from .orphan import Orphan
+    from .output_buffer import OutputBuffer
 
-#: How long the reply to a server that adopts the kernel may wait for the pool manager.
-SETTLES_WITHIN_S = 2.0
 #: A server that has said that it ends, and lives on after this time, gets what is kept.
 ENDS_WITHIN_S = 60.0
 
 
-def answer(watch: ParentWatch, name: str, stream: Any, ident: Any, parent: Any) -> None:
+#: Why a server is refused -> the code of the sentence.
+_REFUSALS = {"UnknownServer": "kept.unknown_server", "ServerAlive": "kept.server_alive"}
+
+
+class ServerWatch(Protocol):
+    """What knows whether the kernel has a server."""
+
+    @property
+    def kernel(self) -> Any:
+        """Return the kernel of this process."""
+
+    @property
+    def output(self) -> OutputBuffer:
+        """Return what keeps the output while there is no server."""
+
+    @property
+    def retention(self) -> str | None:
+        """Return the retention that the lease has with a server; None where it has none, or it is not known."""
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the server has ended; False where that is not known."""
+
+    def accept(self, content: Mapping[str, Any]) -> str | None:
+        """Have the server that a request names from now on; return the name of the reason where it is refused."""
+
+
+def answer_requests(watch: ServerWatch) -> None:
+    """Let the kernel answer the requests of this module."""
+
+    def handler(name: str) -> Callable[..., None]:
+        return lambda stream, ident, parent: answer(watch, name, stream, ident, parent)
+
+    for name in _HANDLERS:
+        watch.kernel.control_handlers[name] = handler(name)
+
+
+def answer(watch: ServerWatch, name: str, stream: Any, ident: Any, parent: Any) -> None:
     """Answer a request; called in the thread of the control channel."""
     reply = _HANDLERS[name](watch, parent["content"])
     watch.kernel.session.send(stream, name.replace("_request", "_reply"), reply, parent, ident=ident)
 
 
-def _adopt(watch: ParentWatch, content: dict[str, Any]) -> dict[str, Any]:
-    try:
-        given = content["server"]
-        server = ProcessIdentity(str(given["boot_id"]), int(given["pid"]), int(given["start_time"]))
-        if server.has_ended():
-            return _refused("UnknownServer", say("kept.unknown_server"))
-    except (KeyError, TypeError, ValueError, OSError):
-        return _refused("UnknownServer", say("kept.unknown_server"))
-    if server != watch.server:
-        try:
-            ended = watch.server.has_ended()
-        except OSError:
-            ended = False  # not known
-        if not ended:
-            return _refused("ServerAlive", say("kept.server_alive"))
-        try:
-            watch.adopt(server)
-        except OSError:
-            return _refused("UnknownServer", say("kept.unknown_server"))
-    orphan = watch.orphan()
-    if orphan.adopted_by != server:
-        orphan.adopted_by = server
-        _settle_lease(orphan)
-    output = orphan.output
+def _adopt(watch: ServerWatch, content: dict[str, Any]) -> dict[str, Any]:
+    refusal = watch.accept(content)
+    if refusal is not None:
+        sentence = say(_REFUSALS[refusal])
+        return {"status": "error", "ename": refusal, "evalue": sentence, "traceback": []}
+    output = watch.output
     return {
         "status": "ok",
         "since": None if output.idle.is_set() else output.since_ms,
         **output.counts(),
-        "retention": orphan.lease.retention,
+        "retention": watch.retention,
         "busy": watch.kernel.cells_running > 0,
     }
 
 
-def _settle_lease(orphan: Orphan) -> None:
-    """Make this process the holder of its lease, or request another one, before the server lets browsers in.
-
-    The last server may have held the lease itself, as in the middle of a start or restart, and have ended before this
-    process could notice it. What takes longer goes on in the thread that watches the server.
-    """
-    orphan.lease.adopted()
-    settling = threading.Thread(target=orphan.step, name="fastgpu-settling", daemon=True)
-    settling.start()
-    settling.join(SETTLES_WITHIN_S)
-
-
-def _keep(watch: ParentWatch, _content: dict[str, Any]) -> dict[str, Any]:
-    output = watch.orphan().output
+def _keep(watch: ServerWatch, _content: dict[str, Any]) -> dict[str, Any]:
+    output = watch.output
     output.begin()
 
     def lives_on() -> None:
@@ -89,12 +93,8 @@ def _keep(watch: ParentWatch, _content: dict[str, Any]) -> dict[str, Any]:
     return {"status": "ok"}
 
 
-def _deliver(watch: ParentWatch, _content: dict[str, Any]) -> dict[str, Any]:
-    return {"status": "ok", "messages": watch.orphan().output.deliver()}
-
-
-def _refused(name: str, sentence: str) -> dict[str, Any]:
-    return {"status": "error", "ename": name, "evalue": sentence, "traceback": []}
+def _deliver(watch: ServerWatch, _content: dict[str, Any]) -> dict[str, Any]:
+    return {"status": "ok", "messages": watch.output.deliver()}
 
 
 _HANDLERS = {

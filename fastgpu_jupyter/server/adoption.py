@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..compat import jupyter_client as compat_client
 from ..compat import jupyter_server as compat_server
+from ..errors import FastGPUError
+from ..messages import text_of
 from ..text import printable
 from .kernel_link import ask
 from .kernel_records import HUB_PREFIX, KernelRecords
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 LOOK_S, ASK_AGAIN_S, BUSY_S = 1.0, 2.0, 10.0
 #: The longest delay of a server's start by kernels that do not answer, in seconds.
 START_S = 3.0
+#: After this time, a kernel on a host of a cluster that answers other requests is taken for one without FastGPU.
+PLAIN_S = 2.0
 #: How long a client of another kind needs at most, in seconds, until it receives what a kernel publishes.
 SUBSCRIBED_S = 1.0
 
@@ -79,6 +83,9 @@ class Adoption:
         """Adopt the kernel, or drop its record if it has ended; remember it if its process may be starting."""
         kernel_id = found.record.kernel_id
         try:
+            if found.record.remote:
+                await self._consider_remote(found)
+                return
             process = await in_thread(found.kernel)
             if process is None and await in_thread(found.may_start):
                 self._awaited.append(found)
@@ -90,6 +97,25 @@ class Adoption:
                 await self._adopt(found, process)
         except Exception as error:  # noqa: BLE001 (of one kernel, which runs on; the others are adopted)
             self._log.warning("FastGPU: the kernel %s was not adopted: %s", kernel_id, printable(repr(error)))
+
+    async def _consider_remote(self, found: Found) -> None:
+        """Do the same for a kernel on a host of a cluster, again and again while the pool manager does not answer."""
+        from .remote_adoption import end_unfinished, live_lease, was_started
+
+        try:
+            view = await in_thread(live_lease, found, self._log)
+        except FastGPUError as error:
+            self._log.info("FastGPU: the kernel %s%s is not adopted yet: %s", *_named(found), printable(text_of(error)))
+            self._awaited.append(found)
+            return
+        if view is None:
+            await in_thread(self._drop, found)
+        elif not self._is_for_this_server(found):
+            return
+        elif await in_thread(was_started, found):
+            await self._adopt(found, None)
+        elif await in_thread(end_unfinished, found, self._log):
+            self._log.info("FastGPU: released the lease of the kernel %s%s, which was not started.", *_named(found))
 
     def _is_for_this_server(self, found: Found) -> bool:
         return found.record.root == self._records.root and found.record.hub_prefix == HUB_PREFIX
@@ -116,7 +142,8 @@ class Adoption:
         await self._restore_sessions(found)
         self._log.info("FastGPU: started the kernel %s%s, whose restart was not finished.", *_named(found))
 
-    async def _adopt(self, found: Found, process: ProcessIdentity) -> None:
+    async def _adopt(self, found: Found, process: ProcessIdentity | None) -> None:
+        """Adopt the kernel; ``process`` is None for one on a host of a cluster."""
         from ..wire import kept_kernels
 
         record = found.record
@@ -134,16 +161,15 @@ class Adoption:
             return
         self._records.take_over(claimed)
         compat_client.keep_connection_file(manager)
-        compat_client.keep_ports(provisioner, manager)
         await provisioner.adopt(claimed.record, process)
-        await self._records.started(record.kernel_id, process.pid, pgid=provisioner.pgid)
         compat_client.watch_running_kernel(manager)
         state = await self._connect(manager)
         await compat_server.register_running_kernel(self._kernels, record.kernel_id, manager, state)
         await self._restore_sessions(claimed)
         # The server may have been killed before the kernel was the lease's holder.
         self._in_background(provisioner.bind_adopted())
-        self._log.info("FastGPU: adopted the kernel %s%s, process %d.", *_named(found), process.pid)
+        where = f"lease {record.lease_id}" if process is None else f"process {process.pid}"
+        self._log.info("FastGPU: adopted the kernel %s%s, %s.", *_named(found), where)
 
     async def _restore_sessions(self, found: Found) -> None:
         for session in found.record.sessions:
@@ -173,7 +199,7 @@ class Adoption:
 
     async def _connect(self, manager: Any) -> str:
         """Let the kernel know its new server; return its execution state."""
-        link = _Link(manager, self._log)
+        link = _Link(manager, self._log, may_be_plain=manager.provisioner.is_remote)
         if self._has_stock_websockets:
             compat_client.call_after_subscription(manager, lambda: self._in_background(link.deliver()))
         else:
@@ -201,9 +227,12 @@ class Adoption:
 class _Link:
     """What passes between an adopted kernel and this server until a browser has received what the kernel kept."""
 
-    def __init__(self, manager: Any, log: Any) -> None:
+    def __init__(self, manager: Any, log: Any, *, may_be_plain: bool) -> None:
+        """``may_be_plain``: the kernel may be one that knows nothing of FastGPU, and keeps no output."""
         self._manager = manager
         self._log = log
+        self._may_be_plain = may_be_plain
+        self._is_plain = False
         self._greeted = False
         self._delivered = False
         self.state = "unknown"
@@ -220,21 +249,31 @@ class _Link:
 
         server = await in_thread(partial(identify, os.getpid()))
         assert server is not None
-        reply = await ask(self._manager, "fastgpu_server_request", {"server": server._asdict()})
-        if reply is None or reply.get("status") != "ok":
+        greeting = {"server": server._asdict()}
+        reply = info = None
+        if self._may_be_plain:
+            reply, info = await asyncio.gather(
+                ask(self._manager, "fastgpu_server_request", greeting, PLAIN_S),
+                ask(self._manager, "kernel_info_request", {}, PLAIN_S),
+            )
+            self._is_plain = reply is None and info is not None
+        else:
+            reply = await ask(self._manager, "fastgpu_server_request", greeting)
+        if not self._is_plain and (reply is None or reply.get("status") != "ok"):
             return
         if not self._greeted:
             self._log.debug("FastGPU: the kernel %s answers: %s", self._manager.kernel_id, reply)
-            info = await ask(self._manager, "kernel_info_request", {})
+            info = info or await ask(self._manager, "kernel_info_request", {})
             if info is not None:
                 compat_server.set_kernel_info(self._manager, info)
         self._greeted = True
-        self.state = "busy" if reply.get("busy") else "idle"
+        if reply is not None:
+            self.state = "busy" if reply.get("busy") else "idle"
 
     async def follow(self) -> None:
         """Keep the execution state current until a browser is connected: the kernel keeps its messages until then."""
         await self.greet()
-        while not self._delivered and self._manager.has_kernel:
+        while not self._delivered and not self._is_plain and self._manager.has_kernel:
             self._manager.execution_state = self.state
             await asyncio.sleep(BUSY_S)
             if not self._delivered:

@@ -60,8 +60,8 @@ class KernelHost(Protocol):
     def stop(self) -> None:
         """End what this does in the background."""
 
-    async def adopt(self, record: KeptKernel, process: Any) -> None:
-        """Take over the running kernel ``process`` of an earlier server."""
+    async def adopt(self, record: KeptKernel, process: Any, /) -> None:
+        """Take over the running kernel of an earlier server, to which the kernel manager is connected."""
 
     async def bind_adopted(self) -> None:
         """Give the lease of an adopted kernel its holder."""

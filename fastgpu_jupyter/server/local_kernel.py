@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
+from ..compat.jupyter_client import keep_ports
 from ..errors import Conflict, Message
 from ..wire.pidfd_process import PidfdProcess
 from . import language
@@ -216,17 +217,21 @@ class LocalKernel:
 
     async def adopt(self, record: KeptKernel, process: ProcessIdentity) -> None:
         """Take over the running kernel ``process`` of an earlier server."""
-        await self._provisioner.load_provisioner_info(
+        provisioner = self._provisioner
+        keep_ports(provisioner, provisioner.parent)
+        await provisioner.load_provisioner_info(
             {
                 "kernel_id": record.kernel_id,
-                "connection_info": self._provisioner.connection_info,
+                "connection_info": provisioner.connection_info,
                 "pid": process.pid,
                 "pgid": await in_thread(_group_of, process.pid),
-                "ip": self._provisioner.ip,
+                "ip": provisioner.ip,
                 "lease_id": record.lease_id,
                 "start_time": process.start_time,
             }
         )
+        if provisioner.records is not None:
+            await provisioner.records.started(record.kernel_id, process.pid, pgid=provisioner.pgid)
 
     async def bind_adopted(self) -> None:
         """Make the adopted kernel the holder of its lease, which it is in most cases."""

@@ -103,11 +103,14 @@ class FastGPUProvisioner(RecordedProvisioner):
         """Return the launch on the host of the lease, after one on this machine was prepared."""
         if self._host.is_remote:
             raise Conflict(Message.of("cluster.pool_is_local"))
+        await self._host.failed()
+        self._use_cluster()
+        return await self._host.prepare(env, kwargs)
+
+    def _use_cluster(self) -> None:
         from .remote_launch import RemoteKernel  # late: most pools have no cluster
 
-        await self._host.failed()
         self._host = RemoteKernel(self, self._lease, self._turn)
-        return await self._host.prepare(env, kwargs)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the kernel's process; release the lease if that fails."""

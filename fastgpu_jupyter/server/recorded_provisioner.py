@@ -95,8 +95,22 @@ class RecordedProvisioner(RequestingProvisioner):
             adopted: Any = PidfdProcess(self.pid, provisioner_info.get("start_time"))
             self.process = adopted
 
-    async def adopt(self, record: KeptKernel, process: ProcessIdentity) -> None:
-        """Become the provisioner of the running kernel ``process``, as the one that launched it was."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether the kernel runs on a host of a cluster."""
+        return self._host.is_remote
+
+    def _use_cluster(self) -> None:
+        """Have the kernel on the host of its lease from now on."""
+        raise NotImplementedError
+
+    async def adopt(self, record: KeptKernel, process: ProcessIdentity | None) -> None:
+        """Become the provisioner of the running kernel, as the one that launched it was; ``process`` is on this host.
+
+        The kernel manager has the kernel's connection.
+        """
+        if record.remote:
+            self._use_cluster()
         await self._host.adopt(record, process)
         self.cwd = record.launch.cwd
         self._notebook = record.notebook

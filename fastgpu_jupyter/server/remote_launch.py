@@ -214,13 +214,14 @@ class RemoteKernel:
 
     # ---- adoption ------------------------------------------------------------------------------------------------
 
-    async def adopt(self, record: KeptKernel, process: Any) -> None:
-        """Take over the kernel in the job of the recorded lease."""
+    async def adopt(self, record: KeptKernel, _process: Any) -> None:
+        """Take over the kernel in the job of the recorded lease, dead or alive: it is restarted there."""
         provisioner: Any = self._provisioner
         self._lease.adopt(record.lease_id, is_of_cluster=True)
         self._follow(record.lease_id)
         self._has_started = True
-        provisioner.process = process
+        provisioner.connection_info = provisioner.parent.get_connection_info()
+        provisioner.process = RemoteProcess(leases, str(record.lease_id), None)
 
     async def bind_adopted(self) -> None:
         """Make this process the holder of the lease."""

@@ -23,6 +23,7 @@ from .pidfd_process import PidfdProcess
 if TYPE_CHECKING:
     from .kept_kernels import Found
     from .schemas import KeptKernelView, LeaseView
+    from .schemas.kept_kernel import KeptKernel
 
 #: How long the pool manager, and a kernel that is to end, may take.
 POOL_S, END_S = 2.0, 5.0
@@ -65,6 +66,9 @@ def end(found: Found) -> None:
         raise HostFault(Message.of("host.detail", text=str(error))) from error
     if claimed is None:
         raise Conflict(Message.of("kept.adopted", kernel=found.record.kernel_id))
+    if claimed.record.remote:
+        _end_job(claimed)
+        return
     identity = claimed.kernel()
     if identity is None:
         raise Conflict(Message.of("kept.starts", kernel=found.record.kernel_id))
@@ -77,6 +81,13 @@ def end(found: Found) -> None:
         except TimeoutError:
             process.kill()
             process.wait(END_S)
+    kept_kernels.remove_with_connection(claimed)
+
+
+def _end_job(claimed: Found) -> None:
+    """End the job in which a kernel of a cluster runs, by releasing its lease."""
+    with suppress(NotFound):  # it has ended
+        PoolClient(pool_socket(), POOL_S).release(str(claimed.record.lease_id))
     kept_kernels.remove_with_connection(claimed)
 
 
@@ -104,13 +115,13 @@ def _view(found: Found, leases: Sequence[LeaseView]) -> KeptKernelView:
     record, process = found.record, found.kernel()
     live = [view for view in leases if view["state"] not in OVER]
     lease = next((view for view in live if view["holder"]["kernel_id"] == record.kernel_id), None)
-    stated = _stated(found)
+    stated = _stated_by_pool(record, lease) if record.remote else _stated(found)
     return {
         "kernel_id": record.kernel_id,
         "kernelspec": record.kernelspec,
         "notebook": record.notebook,
         "root": record.root,
-        "state": "starting" if process is None else _state(lease),
+        "state": "starting" if process is None and not record.remote else _state(lease),
         "since": _time(stated, "orphaned_at"),
         "ends_at": _time(stated, "ends_at"),
         "lease_id": None if lease is None else lease["id"],
@@ -125,6 +136,12 @@ def _state(lease: LeaseView | None) -> str:
     if not lease["usage"]["busy"]:
         return "idle"
     return "waiting" if lease["state"] in BLOCKING_CELLS else "running"
+
+
+def _stated_by_pool(record: KeptKernel, lease: LeaseView | None) -> Mapping[str, Any]:
+    """Return what the pool manager knows of a kernel on a host of a cluster, which writes nothing here."""
+    since = None if lease is None else lease["holder"].get("orphaned_at")
+    return {} if since is None else {"orphaned_at": since, "ends_at": since + int(1000 * record.orphan_after_s)}
 
 
 def _stated(found: Found) -> Mapping[str, Any]:

@@ -78,6 +78,8 @@ class Transport:
         """
         self.path = Path(path)
         self.timeout_s = timeout_s
+        #: Proves the right to a lease in calls that name no other one.
+        self.token: str | None = None
         self._key = key
         self._token = token
 
@@ -106,7 +108,7 @@ class Transport:
         key: str | None = None,
         timeout_s: float | None = None,
     ) -> Any:
-        headers = bearer(token)
+        headers = bearer(token or self.token)
         if key:
             headers["Idempotency-Key"] = key
         connection, response = self._open(method, path, body, headers, timeout_s or self.timeout_s)

@@ -101,6 +101,7 @@ export const MESSAGES = {
   'cluster.not_granted_in_time': 'The cluster did not start the job of this kernel within {seconds} s. {reason} The request was cancelled and the kernel was not started. Request the GPU in JupyterLab, which waits as long as you want, try again later, or set FastGPUProvisioner.cluster_wait_s.',
   'cluster.pool_is_local': 'The GPUs of this pool are those of this machine now, and this kernel ran on a cluster. The kernel was not started. Shut it down, and open the notebook with a new kernel.',
   'cluster.port_taken': 'Port {port} of {host} is used by another program ({reason}). End that program, or set FastGPUPool.cluster_port to another port.',
+  'cluster.release_ends_kernel': 'This kernel runs in the job of its lease on the cluster, and would end with it. Nothing was released. Shut the kernel down to give the GPU back.',
   'cluster.second_job': 'The cluster accepted job {job} for a lease that has job {known} already. The lease keeps job {known}; cancel job {job}.',
   'cluster.start_too_large': 'The kernel was not started: its command and environment are larger than what is sent to a node. Remove large variables from the environment of the kernelspec.',
   'cluster.time_out_of_range': 'The time is not between a moment and {longest_ms}. Nothing was submitted.',
