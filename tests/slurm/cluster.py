@@ -165,9 +165,11 @@ class SlurmCluster:
         """Start the controller."""
         self._run("slurmctld", "-D", "-f", str(self.conf), *options)
 
-    def kill_controller(self) -> None:
-        """End the controller at once; jobs run on."""
-        self._kill("slurmctld")
+    def stop_controller(self) -> None:
+        """End the controller, which saves its state; jobs run on. One that is killed forgets the newest jobs."""
+        process = self._services.pop("slurmctld").process
+        process.terminate()
+        process.wait()
 
     def start_node(self, node: str) -> None:
         """Start the daemon of a node."""
@@ -177,6 +179,10 @@ class SlurmCluster:
     def kill_node(self, node: str) -> None:
         """End the daemon of a node at once; its jobs run on until the controller finds it missing."""
         self._kill(f"{self.prefix}{node}")
+
+    def is_up(self) -> bool:
+        """Whether the controller answers."""
+        return "UP" in self._look("scontrol", "ping")
 
     def wait_for_nodes(self) -> None:
         """Wait until all nodes are up and idle."""
@@ -192,8 +198,8 @@ class SlurmCluster:
         if jobs := self._look("squeue", "-h", "-o", "%A").split():
             self.run("scancel", *jobs)
             wait_until(lambda: not self._look("squeue", "-h", "-o", "%A"), self.logs, 30)
-        bad = [line.split() for line in self._look("sinfo", "-h", "-N", "-o", "%N %T").splitlines()]
-        for node in {name for name, state in bad if state != "idle"}:
+        states = [line.split() for line in self._look("sinfo", "-h", "-N", "-o", "%N %T").splitlines()]
+        for node in {name for name, state in states if state.startswith(("down", "drain"))}:
             self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
         self.wait_for_nodes()
 

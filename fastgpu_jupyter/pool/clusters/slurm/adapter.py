@@ -175,10 +175,10 @@ class SlurmEngine:
 
     def _isolates(self) -> bool | None:
         """Return whether jobs can open no GPU but their own; ``None`` where Slurm does not say."""
+        if "task/cgroup" not in (self._setting("TaskPlugin") or ""):
+            return False
         constrains = self._setting("ConstrainDevices")
-        if constrains is None:
-            return None
-        return constrains.lower() == "yes" and "task/cgroup" in (self._setting("TaskPlugin") or "")
+        return None if constrains is None else constrains.lower() == "yes"
 
     def _setting(self, name: str) -> str | None:
         if not self._settings:

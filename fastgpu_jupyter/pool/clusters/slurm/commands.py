@@ -1,4 +1,8 @@
-"""Runs the commands of Slurm: each with a time limit, without a shell, in English, with a small environment."""
+"""Runs the commands of Slurm: each with a time limit, without a shell, and with a small environment.
+
+A job has the environment of its ``sbatch``. The pool manager's own may have secrets in it, so that only the variables
+that Slurm or a shell needs are passed on.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +77,7 @@ class Commands:
     """The commands of Slurm, with ``environ`` as the environment of the pool manager."""
 
     def __init__(self, environ: Mapping[str, str], timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
-        self._environment = {name: value for name, value in environ.items() if name in _KEPT} | {"LC_ALL": "C"}
+        self._environment = {name: value for name, value in environ.items() if name in _KEPT}
         self._timeouts = timeouts
 
     def query(self, *argv: str) -> Ran:

@@ -191,6 +191,8 @@ _REFUSALS: Mapping[str, Sentence] = {
 }
 #: What is said of a job that Slurm does not know any more.
 FORGOTTEN = Ended(Message.of("slurm.forgotten"))
+#: A job that Slurm cancels so early may be one that its node could not start: Slurm says the same of both.
+LAUNCH_MS = 2_000
 #: What stands for an option that a request leaves to Slurm.
 _DEFAULT = "-"
 
@@ -233,7 +235,7 @@ def pending_status(row: JobRow, position: int | None, now_ms: int) -> Status:
 def end_message(row: JobRow, exit_status: int | None) -> Message:
     """Return why a job ended. ``exit_status``: that of its script, ``None`` where it is not known."""
     facts = _facts(row, exit_status)
-    if row.state == "CANCELLED" and row.host is not None and row.starts_at_ms == row.ends_at_ms:
+    if row.state == "CANCELLED" and row.host is not None and _ran_ms(row) <= LAUNCH_MS:
         return _not_launched(facts)
     if row.state == "FAILED" and row.host is None:  # it was accepted and then found to be impossible
         return _bad_constraints(facts)
@@ -242,6 +244,10 @@ def end_message(row: JobRow, exit_status: int | None) -> Message:
         return sentence(facts) if sentence else Message.of("slurm.failed", host=facts.host, status=exit_status)
     sentence = _ENDED.get(row.state)
     return sentence(facts) if sentence else Message.of("slurm.ended", state=row.state)
+
+
+def _ran_ms(row: JobRow) -> int:
+    return row.ends_at_ms - row.starts_at_ms if row.starts_at_ms is not None and row.ends_at_ms is not None else 0
 
 
 def running_status(row: JobRow) -> Running:

@@ -13,8 +13,6 @@ from .parse import MINUTE_MS
 
 #: Seconds before the end of its time in which the agent gets SIGTERM; Slurm may send it up to a minute earlier.
 WARNING_S = 30
-#: Variables of the user's environment that a job has; the variables of the pool manager may have secrets in them.
-EXPORTED = ("HOME", "USER", "LOGNAME", "PATH", "SHELL", "LANG")
 _MIB = 1024 * 1024
 
 
@@ -38,7 +36,7 @@ def job_options(name: str) -> Iterator[str]:
     """Yield the options that are the same for all leases."""
     yield from ("--parsable", f"--job-name={name}", "--no-requeue", f"--signal=B:TERM@{WARNING_S}")
     yield from ("--output=/dev/null", "--error=/dev/null", "--input=/dev/null", "--chdir=/")
-    yield f"--export={','.join(EXPORTED)}"
+    yield "--export=ALL"  # of the few that sbatch has; a list would make the node run the user's login shell first
 
 
 def job_script(agent: AgentSpec, name: str) -> str:
