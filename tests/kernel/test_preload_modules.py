@@ -108,7 +108,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, cuda_stub: CudaStub) -> di
     for name, case in CASES.items():
         if case.source:
             (folder / f"{name}.py").write_text(case.source)
-    environment = {**os.environ, **cuda_stub.environment(), "PYTHONPATH": f"{ROOT}:{folder}", "GPU_OF_THE_LEASE": ""}
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT), str(folder))))
+    environment = {**os.environ, **cuda_stub.environment(), "PYTHONPATH": path, "GPU_OF_THE_LEASE": ""}
     run = subprocess.run(
         [sys.executable, "-P", "-c", RUN, str(folder), *CASES],
         env=environment,
@@ -132,5 +133,6 @@ def test_a_module_is_refused_for_what_it_does(results: dict[str, Any], name: str
     elif case.reason == "ended":
         assert refusal[1] == name, "it is known which module was imported"
     else:
+        assert refusal is not None, "it is imported ahead"
         assert refusal[:2] == [name, case.reason]
         assert case.says in refusal[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -135,6 +136,14 @@ def test_kernel_of_a_living_server_is_never_claimed() -> None:
     (found,) = records()
     assert not found.is_orphaned()
     assert claim(found) is None
+
+
+def test_kernel_of_a_server_that_cannot_be_observed_is_not_orphaned(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_pid: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", fail)
+    assert not Found(write(record(server=own())), record(server=own())).is_orphaned()
 
 
 def test_kernel_of_a_server_that_its_parent_has_not_waited_for_is_orphaned() -> None:

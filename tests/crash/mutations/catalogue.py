@@ -6,6 +6,7 @@ import os
 
 from tests.crash.mutations import (
     accounting,
+    adoption,
     authorization,
     cache,
     cluster,
@@ -20,6 +21,7 @@ from tests.crash.mutations import (
     names,
     presence,
     scheduling,
+    standby,
     standby_budget,
 )
 from tests.crash.mutations.model import Mutation
@@ -42,6 +44,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     *jobs.MUTATIONS,
     *standby_budget.MUTATIONS,
     *cluster.MUTATIONS,
+    *standby.MUTATIONS,
+    *adoption.MUTATIONS,
 )
 #: How many mutations ``make test`` runs.
 SAMPLE_SIZE = 25
