@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -74,14 +75,19 @@ def lab_settings(folder: Path, plugin: str, values: dict[str, object]) -> None:
     path.write_text(json.dumps(values))
 
 
-@pytest.fixture
-def lab(isolated: Path, installed: None) -> Iterator[LabProcess]:
-    """An isolated JupyterLab with one simulated A100 of 80 GB; it sends no requests to other hosts."""
+def lab_in(folder: Path) -> LabProcess:
+    """Return a JupyterLab, not started yet, in an isolated environment; it sends no requests to other hosts."""
     config = Path(os.environ["JUPYTER_CONFIG_DIR"])
     lab_settings(
         config, "@jupyterlab/apputils-extension:notification", {"fetchNews": "false", "checkForUpdates": False}
     )
-    server = LabProcess(isolated)
+    return LabProcess(folder)
+
+
+@pytest.fixture
+def lab(isolated: Path, installed: None) -> Iterator[LabProcess]:
+    """An isolated JupyterLab with one simulated A100 of 80 GB."""
+    server = lab_in(isolated)
     yield server
     server.end()
 
@@ -126,15 +132,16 @@ def screenshot_folder() -> Path:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Take a screenshot when a test failed, before its server is stopped."""
     report = yield
-    page = getattr(item, "funcargs", {}).get("page")
+    arguments = getattr(item, "funcargs", {})
+    page = arguments.get("page") or getattr(arguments.get("user"), "page", None)
     if report.when == "call" and report.failed and page is not None:
         page.screenshot(path=screenshot_folder() / f"failed-{item.name}.png")
     return report
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty tab. A test fails if this front end throws an error; those of other extensions are ignored."""
+@contextlib.contextmanager
+def new_tab(browser: Browser) -> Iterator[Page]:
+    """Yield an empty tab. Fails if this front end has thrown an error; those of other extensions are ignored."""
     expect.set_options(timeout=PATIENCE_MS)
     context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
     tab = context.new_page()
@@ -144,3 +151,10 @@ def page(browser: Browser) -> Iterator[Page]:
     yield tab
     context.close()
     assert [stack for stack in thrown if "/fastgpu-jupyter/" in stack] == []
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab."""
+    with new_tab(browser) as tab:
+        yield tab

@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import LabProcess
+from tests.waiting import wait_until
 
 KERNEL = "Python 3 (FastGPU)"
 
@@ -19,6 +20,29 @@ class LabPage:
     def open(self, path: str = "lab") -> None:
         """Log in and open a path of the application."""
         self.page.goto(f"{self.server.url}{path}?token={self.server.token}")
+
+    def close_all(self) -> None:
+        """Close all documents without saving them, end their kernels, delete them, and release every lease."""
+        self.page.evaluate(
+            """async () => {
+                for (const widget of [...window.jupyterapp.shell.widgets('main')]) {
+                    if (widget.context) {
+                        widget.context.model.dirty = false;
+                        await widget.context.sessionContext.shutdown();
+                        widget.dispose();
+                    }
+                }
+            }"""
+        )
+        self.server.close_sessions()
+        for found in (self.server.folder / "notebooks").glob("*.ipynb"):
+            found.unlink()
+        pool = self.server.pool
+        for lease in pool.leases():
+            if lease["state"] != "ended":
+                pool.release(lease["id"])
+        wait_until(lambda: all(lease["state"] == "ended" for lease in pool.leases()), "the leases end")
+        self.launcher()
 
     def start_notebook(self, kernel: str = KERNEL) -> Locator:
         """Click the kernel's card in the launcher and return the notebook that opens."""

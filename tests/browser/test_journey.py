@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from getpass import getuser
 from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from fastgpu_jupyter.wire.client import new_token
-from tests.browser.conftest import ROOT, LabProcess
+from tests.browser.conftest import ROOT, LabProcess, lab_in, new_tab
 from tests.browser.lab_page import LabPage
-from tests.conftest import park_idle
+from tests.conftest import isolate, park_idle
 
 WORK = "import math\nmath.factorial(20)"
 WORK_SAYS = "2432902008176640000"
 
 
+@pytest.fixture(scope="module")
+def opened(browser: Browser, installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
+    """JupyterLab with its launcher open, for the tests that neither configure it nor stop its server."""
+    folder = tmp_path_factory.mktemp("opened")
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as cleanup:
+        isolate(folder, patch)
+        install_kernel("nonsense", "Nonsense (FastGPU)", {"profile": "gigantic"})
+        server = lab_in(folder)
+        cleanup.callback(server.end)
+        server.start()
+        user = LabPage(cleanup.enter_context(new_tab(browser)), server)
+        user.open()
+        user.launcher()
+        yield user
+
+
 @pytest.fixture
-def user(page: Page, lab: LabProcess) -> LabPage:
-    """JupyterLab with its launcher open."""
-    lab.start()
-    user = LabPage(page, lab)
-    user.open()
-    user.launcher()
-    return user
+def user(opened: LabPage) -> Iterator[LabPage]:
+    """That JupyterLab without documents, kernels and leases."""
+    yield opened
+    opened.close_all()
 
 
 def test_second_notebook_waits_until_first_releases_its_gpu(user: LabPage, screenshots: Path) -> None:
@@ -191,15 +206,11 @@ def test_release_dialog_can_be_cancelled_and_restores_focus(user: LabPage) -> No
     expect(user.section("leases")).to_be_focused()
 
 
-def test_kernel_with_invalid_size_is_refused_with_message(page: Page, lab: LabProcess, screenshots: Path) -> None:
-    install_kernel("nonsense", "Nonsense (FastGPU)", {"profile": "gigantic"})
-    lab.start()
-    user = LabPage(page, lab)
-    user.open()
+def test_kernel_with_invalid_size_is_refused_with_message(user: LabPage, screenshots: Path) -> None:
     user.launcher().locator(".jp-LauncherCard[data-category='Notebook']", has_text="Nonsense").first.click()
     expect(user.dialog()).to_contain_text("gigantic")
     expect(user.dialog()).to_contain_text("full, half, quarter")
-    page.screenshot(path=screenshots / "refused.png")
+    user.page.screenshot(path=screenshots / "refused.png")
     user.dialog().get_by_role("button", name="OK").or_(user.dialog().get_by_role("button", name="Dismiss")).click()
     user.dialog().get_by_role("button", name="No Kernel").click()  # JupyterLab offers another kernel
     expect(user.panel()).to_contain_text("You have no GPU leases")
@@ -219,15 +230,14 @@ def test_panel_shows_why_pool_cannot_start(
     page.screenshot(path=screenshots / "no-pool.png")
 
 
-def test_notebook_7_runs_kernel_and_shows_panel(page: Page, lab: LabProcess, screenshots: Path) -> None:
-    lab.start()
+def test_notebook_7_runs_kernel_and_shows_panel(page: Page, user: LabPage, screenshots: Path) -> None:
     spec = {"display_name": "Python 3 (FastGPU)", "language": "python", "name": "fastgpu"}
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%fastgpu")], metadata={"kernelspec": spec})
-    nbformat.write(notebook, lab.folder / "notebooks/job.ipynb")
-    user = LabPage(page, lab)
-    user.open("notebooks/job.ipynb")
-    user.wait_until_idle()
-    expect(user.run("%fastgpu")).to_contain_text("simulated")
+    nbformat.write(notebook, user.server.folder / "notebooks/job.ipynb")
+    classic = LabPage(page, user.server)
+    classic.open("notebooks/job.ipynb")
+    classic.wait_until_idle()
+    expect(classic.run("%fastgpu")).to_contain_text("simulated")
     page.get_by_role("menuitem", name="View", exact=True).click()
     page.get_by_role("menuitem", name="Show GPU Leases").click()
     expect(page.locator("#fastgpu-panel")).to_be_visible()
@@ -235,15 +245,16 @@ def test_notebook_7_runs_kernel_and_shows_panel(page: Page, lab: LabProcess, scr
     page.screenshot(path=screenshots / "notebook.png")
 
 
-def test_demo_trains_while_another_notebook_waits(page: Page, lab: LabProcess, screenshots: Path) -> None:
-    lab.start()
-    shutil.copy(ROOT / "binder/digits.ipynb", lab.folder / "notebooks")
-    user = LabPage(page, lab)
-    user.open("lab/tree/digits.ipynb")
+def test_demo_trains_while_another_notebook_waits(user: LabPage, screenshots: Path) -> None:
+    shutil.copy(ROOT / "binder/digits.ipynb", user.server.folder / "notebooks")
+    page = user.page
+    page.evaluate(
+        "async () => { await window.jupyterapp.commands.execute('docmanager:open', {path: 'digits.ipynb'}); }"
+    )
     user.wait_until_idle()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    lab.start_session("report.ipynb")
+    user.server.start_session("report.ipynb")
     panel = user.panel()
     expect(panel.locator(".fg-Request", has_text="report.ipynb")).to_contain_text("waiting")
     plot = page.locator(".jp-RenderedImage img")
