@@ -7,6 +7,46 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "This pool leases the GPUs of its own machine, so that partition, account, QOS, constraint and time limit mean "
         "nothing here. Nothing was requested. Leave them out, or set FastGPUPool.cluster."
     ),
+    "cluster.no_option": "{name} is no option of a cluster. Nothing was requested. The options are {choices}.",
+    "cluster.unknown_engine": "FastGPUPool.cluster is {name}, which is no known cluster. Known: {engines}.",
+    "cluster.system_pool": (
+        "FastGPUPool.cluster works in a user's own pool only, because a job in the cluster belongs to the user that "
+        "submits it. Start the pool without --system, or leave FastGPUPool.cluster out."
+    ),
+    "cluster.no_address": (
+        "No address of this machine leads to {host} ({reason}), so that nothing is submitted. Set "
+        "FastGPUPool.cluster_address to an address that the hosts of the cluster reach."
+    ),
+    "cluster.engine_hangs": "It has not answered for {seconds} seconds",
+    "cluster_engine.slurm": "Slurm",
+    "cluster_engine.fake": "The simulated cluster",
+    # -- the state of a request and of a lease -------------------------------------------------------------------------
+    "cluster.submitting": "It is being submitted. {engine} has not confirmed it yet.",
+    "cluster.not_asked": "It was submitted, and {engine} has not said yet why it waits.",
+    "cluster.starting": "{engine} has started its job on {host}, which has not reported yet.",
+    "cluster.estimate": "{engine} expects it to start then.",
+    "cluster.no_estimate": "{engine} does not say when it starts.",
+    "cluster.engine_silent": (
+        "{engine} has not answered for {silent_ms}. Nothing changes until it does: running kernels go on, and requests "
+        "keep their places."
+    ),
+    "cluster.host_silent": (
+        "Host {host} has not reported for some seconds. Its kernel may go on; {engine} says whether its job runs."
+    ),
+    "cluster.not_reached": (
+        "Its job runs on {host}, which has not reported. That host must be able to connect to {address} (TCP): perhaps "
+        "a firewall prevents it. Ask your administrator, or set FastGPUPool.cluster_address and cluster_port."
+    ),
+    "cluster.never_reached": (
+        "Its job ran on {host}, which could not connect to {address} (TCP) within five minutes, so it was cancelled. "
+        "Ask your administrator about a firewall, or set FastGPUPool.cluster_address and cluster_port."
+    ),
+    "cluster.ends_soon": "{engine} ends it in {left_ms}, by its time limit. Save what you need.",
+    # -- kernels -------------------------------------------------------------------------------------------------------
+    "cluster.not_active": "The lease is not active on a host of the cluster. Nothing was done; wait until it is.",
+    "cluster.files_too_large": (
+        "The files for the kernel have more than {characters_max} characters. No kernel was started."
+    ),
     # -- what a simulated cluster says ---------------------------------------------------------------------------------
     "cluster.fake_silent": "The simulated cluster does not answer, as it was set.",
     "cluster.fake_refused": "The simulated cluster refused it: {reason}.",
@@ -15,7 +55,6 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cluster.fake_held": "The simulated cluster starts no job, as it was set.",
     "cluster.fake_ended": "The job in the simulated cluster ended: {state}.",
     "cluster.fake_forgotten": "The simulated cluster knows no such job any more.",
-    # -- kernels -------------------------------------------------------------------------------------------------------
     "cluster.no_kernel_here": (
         "This lease is on GPUs of this machine, where the Jupyter server starts kernels itself. Nothing was done."
     ),

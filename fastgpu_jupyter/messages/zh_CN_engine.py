@@ -7,6 +7,36 @@ MESSAGES: dict[str, str] = {
         "此资源池租用的是本机的 GPU，分区、账户、QOS、约束和时间限制在这里没有意义。没有提出任何请求。请去掉这些选项，"
         "或设置 FastGPUPool.cluster。"
     ),
+    "cluster.no_option": "{name} 不是集群的选项。没有提出任何请求。可用选项：{choices}。",
+    "cluster.unknown_engine": "FastGPUPool.cluster 为 {name}，这不是已知的集群。已知的有：{engines}。",
+    "cluster.system_pool": (
+        "FastGPUPool.cluster 只能用于用户自己的资源池，因为集群中的作业属于提交它的用户。请不带 --system 启动资源池，"
+        "或去掉 FastGPUPool.cluster。"
+    ),
+    "cluster.no_address": (
+        "本机没有可到达 {host} 的地址（{reason}），因此不会提交任何作业。请将 FastGPUPool.cluster_address 设置为集群主机可到达的地址。"
+    ),
+    "cluster.engine_hangs": "它已有 {seconds} 秒没有响应",
+    "cluster_engine.slurm": "Slurm",
+    "cluster_engine.fake": "模拟集群",
+    "cluster.submitting": "正在提交。{engine}尚未确认。",
+    "cluster.not_asked": "已提交，{engine}尚未说明等待原因。",
+    "cluster.starting": "{engine}已在 {host} 上启动其作业，该主机尚未报告。",
+    "cluster.estimate": "{engine}预计届时启动。",
+    "cluster.no_estimate": "{engine}没有给出启动时间。",
+    "cluster.engine_silent": "{engine}已有 {silent_ms} 没有响应。在它响应之前一切不变：运行中的内核继续运行，请求保持其位置。",
+    "cluster.host_silent": "主机 {host} 已有数秒没有报告。其内核可能仍在运行；作业是否运行由{engine}说明。",
+    "cluster.not_reached": (
+        "其作业在 {host} 上运行，但该主机没有报告。该主机必须能连接到 {address}（TCP）：可能被防火墙阻止。"
+        "请联系管理员，或设置 FastGPUPool.cluster_address 和 cluster_port。"
+    ),
+    "cluster.never_reached": (
+        "其作业曾在 {host} 上运行，但该主机在五分钟内无法连接到 {address}（TCP），因此已被取消。"
+        "请向管理员询问防火墙，或设置 FastGPUPool.cluster_address 和 cluster_port。"
+    ),
+    "cluster.ends_soon": "{engine}将在 {left_ms} 后因时间限制结束它。请保存需要的内容。",
+    "cluster.not_active": "该租约未在集群主机上处于活动状态。未做任何操作；请等待它变为活动状态。",
+    "cluster.files_too_large": "内核的文件超过 {characters_max} 个字符。没有启动内核。",
     "cluster.fake_silent": "按照设置，模拟集群没有响应。",
     "cluster.fake_refused": "模拟集群拒绝了请求：{reason}。",
     "cluster.fake_impossible": "模拟集群的任何主机都没有这样的 GPU，或没有这么多。没有提交任何作业。",

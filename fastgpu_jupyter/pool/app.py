@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_core.application import base_aliases
 from traitlets import Bool, Integer, TraitError, Unicode, default
@@ -41,13 +41,14 @@ from .carry_over import (
     serves_live_holders,
     values_of_variables,
 )
+from .cluster_settings import CLUSTER_SETTINGS, ClusterSettings
 from .composition import PoolServices, ServiceOptions
 from .config_source import ConfigSource, error_in_file
 from .devices.driver import Driver
 from .devices.registration import DriverOptions
 from .devices.registry import CATALOG, RESTRICTING_VARIABLES, AllDeviceFiles
 from .devices.restriction import names_in
-from .devices.selection import select_driver
+from .devices.selection import NoDevices, select_driver
 from .effects.device_access import create_lease_groups
 from .host import single_instance
 from .host.clock import SystemClock
@@ -63,15 +64,19 @@ from .logging import configure_logging
 from .loop.recovery import recover, replay
 from .monitors import processes
 from .monitors.inventory import DriverAtStartup
+from .monitors.standby import StandbyLimits
 from .rates import read_rates, require_known_models
 from .settings import SECTIONS, Settings, require_known
 from .shutdown import Shutdown, ShutdownMonitor
+
+if TYPE_CHECKING:
+    from .clusters.set_up import ClusterSetUp
 
 CLOSE_S = 2.0
 #: New objects between two garbage collections of the youngest generation. Most are freed before, without one.
 COLLECT_EVERY_OBJECTS = 20_000
 #: Settings of the application itself that hold for a successor, too.
-CARRIED_OVER = ("devices", "idle_timeout_s")
+CARRIED_OVER = ("devices", "idle_timeout_s", *CLUSTER_SETTINGS)
 SYSTEM_STATE = Path("/var/lib/fastgpu")
 #: Processes that a message names.
 HOLDERS_NAMED_MAX = 5
@@ -79,7 +84,7 @@ HOLDERS_NAMED_MAX = 5
 log = logging.getLogger("fastgpu.pool")
 
 
-class FastGPUPool(CommandApp):
+class FastGPUPool(ClusterSettings, CommandApp):
     """The pool manager, which leases the GPUs of this host to notebooks."""
 
     name = "jupyter-fastgpu-pool"
@@ -191,7 +196,8 @@ class FastGPUPool(CommandApp):
         journal = self._open_journal(state_dir, socket_path)
         self._carry_over(state_dir, journal, clock.boot_id())
         settings, source = self.settings, self._source()
-        driver = self._select_driver(socket_path)
+        cluster = self._set_up_cluster(state_dir)
+        driver = NoDevices("") if cluster else self._select_driver(socket_path)
         release_log = PreallocatedReleaseLog(state_dir / "releases.preallocated")
         try:
             pool, message = recover(journal, DriverAtStartup(driver), clock, release_log, self._policy())
@@ -217,11 +223,13 @@ class FastGPUPool(CommandApp):
                 settings.access.foreign_exempt,
                 settings.scrubbing.mode,
                 settings.scrubbing.timeout_s,
-                settings.standby.limits(),
+                # Its kernels start on the hosts of the cluster.
+                StandbyLimits(memory_percent=0.0) if cluster else settings.standby.limits(),
             ),
             admit=settings.limits.service_limits().admit,
             lease_groups=create_lease_groups(state_dir, clock.boot_id(), AllDeviceFiles(), close=restrict),
-            driver_message=message,
+            driver_message=None if cluster else message,
+            cluster=cluster,
         )
         kept = asyncio.run(self._serve(services, clock, socket_path, report))
         if not kept:
@@ -237,6 +245,8 @@ class FastGPUPool(CommandApp):
         self.rates = read_rates(self.settings.accounting.rates_per_hour, self._source())
         if self.settings.access.foreign_processes == processes.END and not self.system:
             raise InvalidRequest(Message.of("pool_start.ends_processes"))
+        if self.cluster and self.system:
+            raise InvalidRequest(Message.of("cluster.system_pool"))
 
     # -- what is carried over from a pool manager that was killed ------------------------------------------------------
 
@@ -325,6 +335,14 @@ class FastGPUPool(CommandApp):
         )
         return select_driver(settings.devices.simulate, options)
 
+    def _set_up_cluster(self, state_dir: Path) -> ClusterSetUp | None:
+        """Return the engine of this pool; ``None`` where it leases local devices, which imports nothing of engines."""
+        if not self.cluster:
+            return None
+        from .clusters.set_up import ClusterSetUp
+
+        return ClusterSetUp.of(self.cluster_options(), state_dir, self.rates)
+
     def _policy(self) -> Policy:
         parking, sharing = self.settings.parking, self.settings.sharing
         return Policy(
@@ -355,6 +373,8 @@ class FastGPUPool(CommandApp):
             carried_over=[str(one) for one in self.carried_over],
         )
         server = serve(service)
+        if services.cluster is not None:
+            services.cluster.relay_to(server.connect_relayed)
         shutdown = Shutdown()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.lease import unaccounted_memory
 from ..core.pool import Pool
@@ -60,6 +60,10 @@ from .monitors.use import UseRecorder
 from .notifications import ChangeNotifier
 from .protocols import Admission, Clock
 from .supervisor import Supervisor
+
+if TYPE_CHECKING:  # a pool of local devices does not import it
+    from .clusters.service import ClusterService
+    from .clusters.set_up import ClusterSetUp
 
 #: How long the end of a pool manager waits until what was measured is recorded.
 RECORD_TIMEOUT_S = 1.0
@@ -155,7 +159,12 @@ class Monitors:
     """The services that observe devices and processes."""
 
     def __init__(
-        self, base: Foundation, options: ServiceOptions, own_pids: Container[int], driver_message: Message | None
+        self,
+        base: Foundation,
+        options: ServiceOptions,
+        own_pids: Container[int],
+        driver_message: Message | None,
+        cluster: ClusterService | None,
     ) -> None:
         driver, driver_thread, new_thread = base.driver, base.driver_thread, base.threads.daemon
         self.inventory = Inventory(
@@ -169,7 +178,8 @@ class Monitors:
         )
         ownership = OwnershipResolver(base.boot_id)
         sampler = Sampler(driver, ownership, new_thread)
-        self.telemetry = TelemetryMonitor(sampler, History(), base.store, base.notifier)
+        elsewhere = dict if cluster is None else cluster.usage
+        self.telemetry = TelemetryMonitor(sampler, History(), base.store, base.notifier, elsewhere)
         self.idleness = IdleMonitor(self.telemetry, base.store, base.commands)
         self.use = UseRecorder(self.telemetry, base.store, base.commands)
         self.processes = ProcessMonitor(
@@ -198,10 +208,27 @@ class Monitors:
         self.standby = StandbyMonitor(base.boot_id, options.standby, new_thread)
 
 
+def _cluster_service(cluster: ClusterSetUp, base: Foundation, pool_id: str) -> ClusterService:
+    """Return the service of the engine that grants the leases."""
+    from .clusters.service import ClusterBase
+
+    notifier, new_thread = base.notifier, base.threads.daemon
+    return cluster.service(
+        ClusterBase(pool_id, base.supervisor, base.commands, base.store, notifier, notifier.publish_lease, new_thread)
+    )
+
+
 class LoopServices:
     """The command loop and the services around it, which change the state."""
 
-    def __init__(self, base: Foundation, effects: Effects, inventory: Inventory, admit: Admission) -> None:
+    def __init__(
+        self,
+        base: Foundation,
+        effects: Effects,
+        inventory: Inventory,
+        admit: Admission,
+        cluster: ClusterService | None,
+    ) -> None:
         self.runner = EffectRunner(
             base.boot_id,
             effects.executor,
@@ -209,11 +236,12 @@ class LoopServices:
             state=base.store,
             inventory=inventory,
             supervisor=base.supervisor,
+            on_cluster_effect=None if cluster is None else cluster.run,
         )
         answers = AnsweredKeys(base.journal.answers.lease_ids())
         self.first_answers = FirstAnswers(base.writer, answers)
         self.ticker = Ticker(base.commands, base.store, base.writer, answers)
-        observers = [effects.device_access, self.ticker]
+        observers = [effects.device_access, self.ticker, *([] if cluster is None else [cluster])]
         self.publisher = CommitPublisher(base.store.state, self.runner, observers, base.notifier)
         self.degraded_mode = DegradedMode(
             store=base.store,
@@ -258,13 +286,15 @@ class PoolServices:
         driver_message: Message | None = None,
         threads: Threads = DEFAULT_THREADS,
         users: UserLookup | None = None,
+        cluster: ClusterSetUp | None = None,
     ) -> None:
         base = Foundation(
             pool, journal, driver, clock, release_log=release_log, threads=threads, users=users or UserDatabase()
         )
         effects = Effects(base, options, lease_groups)
-        monitors = Monitors(base, options, effects.scrubber.pids, driver_message)
-        loop = LoopServices(base, effects, monitors.inventory, admit)
+        self.cluster = None if cluster is None else _cluster_service(cluster, base, journal.id)
+        monitors = Monitors(base, options, effects.scrubber.pids, driver_message, self.cluster)
+        loop = LoopServices(base, effects, monitors.inventory, admit, self.cluster)
         self._journal, self._release_log = journal, release_log
         self.notifier, self.faults, self.supervisor = base.notifier, base.faults, base.supervisor
         self.store, self.commands, self.writer = base.store, base.commands, base.writer
@@ -301,6 +331,8 @@ class PoolServices:
         for tenant in self.store.state.tenants:
             self.names.name_of(tenant)  # asks for it, so that it is known when it is shown
         self.publisher.publish_recovered(self.store.state)
+        if self.cluster is not None:
+            self.cluster.start()
 
     async def stop(self) -> None:
         """Stop serving; leases live on in the journal and in their kernels."""
@@ -309,6 +341,8 @@ class PoolServices:
         async with self.store.commit_lock:
             await self.supervisor.stop()
         self.effects.close()
+        if self.cluster is not None:
+            self.cluster.close()
         await self.health.close()
         self.writer.close(self.store.state if self.faults.message is None else None)
         self.executor.close()
@@ -343,4 +377,5 @@ class PoolServices:
             metrics=self.metrics,
             names=self.names,
             pool_id=self._journal.id,
+            cluster=self.cluster,
         )

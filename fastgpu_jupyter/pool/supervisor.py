@@ -33,6 +33,10 @@ TASKS = {
     "groups": "removing unused control groups",
     "connections": "closing stuck connections",
     "idle": "checking whether the pool is idle",
+    "cluster": "asking the cluster",
+    "grants": "granting what the cluster allocated",
+    "agents": "listening to agents",
+    "agents_silence": "watching agents",
 }
 
 

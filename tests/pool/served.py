@@ -11,9 +11,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastgpu_jupyter.pool.composition import DEFAULT_OPTIONS, PoolServices, ServiceOptions
+from fastgpu_jupyter.pool.devices.driver import Driver
+from fastgpu_jupyter.pool.devices.selection import NoDevices
 from fastgpu_jupyter.pool.devices.simulated import SimulatedDriver
 from fastgpu_jupyter.pool.host import single_instance
 from fastgpu_jupyter.pool.host.clock import SystemClock
@@ -28,6 +30,9 @@ from fastgpu_jupyter.wire import unixsocket
 from fastgpu_jupyter.wire.client import PoolClient
 from tests.waiting import DEADLINE_S
 
+if TYPE_CHECKING:
+    from fastgpu_jupyter.pool.clusters.set_up import ClusterSetUp
+
 T = TypeVar("T")
 
 
@@ -40,9 +45,10 @@ class ServedPool:
         simulate: str = "1xA100-80GB",
         limits: ServiceLimits | None = None,
         options: ServiceOptions = DEFAULT_OPTIONS,
+        cluster: ClusterSetUp | None = None,
     ) -> None:
         self.path = folder / "pool.sock"
-        self.options = options
+        self.options, self.cluster = options, cluster
         self.folder, self.simulate, self.limits = folder, simulate, limits or ServiceLimits()
         self.client = PoolClient(self.path, timeout_s=DEADLINE_S)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
@@ -66,7 +72,7 @@ class ServedPool:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
         clock = SystemClock()
         self.journal = Journal(self.folder / "journal.db")
-        self.driver = SimulatedDriver(self.simulate, {})
+        self.driver: Driver = SimulatedDriver(self.simulate, {}) if self.cluster is None else NoDevices("")
         self.release_log = PreallocatedReleaseLog(self.folder / "releases.preallocated")
         pool, message = recover(self.journal, DriverAtStartup(self.driver), clock, self.release_log)
         self.services = PoolServices(
@@ -78,6 +84,7 @@ class ServedPool:
             options=self.options,
             admit=self.limits.admit,
             driver_message=message,
+            cluster=self.cluster,
         )
         self.service = PoolService(
             self.services.http_backend(),
@@ -88,6 +95,8 @@ class ServedPool:
             limits=self.limits,
         )
         self.server = serve(self.service)
+        if self.services.cluster is not None:
+            self.services.cluster.relay_to(self.server.connect_relayed)
         await self.services.start()
         self.server.add_socket(single_instance.listen(self.path, 0o600))
         self.services.supervisor.run_forever("connections", self.server.sweep)

@@ -228,6 +228,8 @@ class FakeEngine:
         if job.pid is not None and not self._has_ended(job):
             with suppress(ProcessLookupError):
                 os.kill(job.pid, number)
+            if number == signal.SIGKILL and (own := self._processes.get(job.id)) is not None:
+                own.wait()
 
     def _status(self, job: FakeJob | None, positions: dict[str, int]) -> Status:
         if job is None:

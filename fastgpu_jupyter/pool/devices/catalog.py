@@ -29,6 +29,13 @@ class CatalogModel(NamedTuple):
     words: tuple[str, ...]
 
 
+class NamedModel(NamedTuple):
+    """A model by its name in the catalogue, and its memory."""
+
+    name: str
+    memory_bytes: int
+
+
 class Catalog:
     """Models by name, in order: the first model all of whose words occur in a device's name is the device's."""
 
@@ -46,6 +53,14 @@ class Catalog:
             if key is not None and key in rates:
                 return round(rates[key] * MICRO)
         return self.models[model].rate_micro_per_hour if model else OTHER_RATE_MICRO_PER_HOUR
+
+    def models_like(self, name: str) -> list[NamedModel]:
+        """Return the models that ``name``, as a scheduler writes it, can be: for ``a100`` those of 40 and of 80 GB."""
+        words = re.findall(r"[A-Z0-9]+", name.upper())
+        # A name of two or three words may be written as one, and the other way round.
+        runs = {"".join(words[at : at + count]) for at in range(len(words)) for count in (1, 2, 3)}
+        found = [NamedModel(key, model.memory_bytes) for key, model in self.models.items() if _lead(key) in runs]
+        return [one for one in found if one.name.upper().rpartition("-")[2] in runs] or found
 
     def names_model_or_device(self, name: str) -> bool:
         """Return whether ``name`` is a model, or could be the name of a device of one, with more words than that.
@@ -91,3 +106,8 @@ def similar_names(name: str, names: Sequence[str]) -> Sequence[str]:
 def _matches(model: CatalogModel, device_name: str) -> bool:
     # Whole words, so that "A10" is not found in "A100"; in "A100-SXM4-80GB" each part is a word.
     return all(re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", device_name) for word in model.words)
+
+
+def _lead(key: str) -> str:
+    """Return the name of a model without its memory."""
+    return key.upper().rpartition("-")[0]

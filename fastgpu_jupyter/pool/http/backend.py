@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..identity import TenantNames
 from ..monitors.health import HealthMonitor
@@ -24,6 +24,9 @@ from ..protocols import (
 )
 from ..supervisor import Supervisor
 from .statement_reader import StatementReader
+
+if TYPE_CHECKING:  # a pool of local devices does not import it
+    from ..clusters.service import ClusterService
 
 
 class Backend(NamedTuple):
@@ -48,3 +51,4 @@ class Backend(NamedTuple):
     metrics: Metrics
     names: TenantNames
     pool_id: str
+    cluster: ClusterService | None = None  #: set exactly where an engine grants the leases

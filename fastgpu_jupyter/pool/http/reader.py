@@ -120,6 +120,7 @@ class PoolReader:
             fault=self._backend.faults.message,
             silent_since=self._backend.telemetry.silent_since,
             carried_over=self._facts.carried_over,
+            cluster=self._backend.cluster,
         )
 
     def _context(self) -> ViewContext:
@@ -136,4 +137,5 @@ class PoolReader:
             unseen=backend.processes.unseen,
             device_access_of=backend.device_access.access_of,
             scrub_progress_of=backend.scrubbing.status_of,
+            cluster=backend.cluster,
         )

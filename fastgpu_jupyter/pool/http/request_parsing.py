@@ -12,6 +12,7 @@ from ...core.model import commands as c
 from ...core.model.entities import (
     WEIGHT_DEFAULT,
     BudgetPolicy,
+    ClusterRequest,
     IdleStep,
     IdleTimes,
     Isolation,
@@ -32,6 +33,8 @@ CELLS_MAX = 10_000
 GROUP, LIBRARY = map(re.compile, (common.GROUP, common.LIBRARY))
 #: The names of the fields of :class:`IdleTimes` in a request, in their order.
 _IDLE_TIMES = tuple(f"idle_{step.value}_ms" for step in IdleStep)
+#: The names of the fields of :class:`ClusterRequest` in a request, in their order.
+_CLUSTER_FIELDS = ("partition", "account", "qos", "constraint", "time_limit_ms")
 _PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 _Choice = TypeVar("_Choice", bound=Enum)
 
@@ -55,6 +58,7 @@ def lease_request(body: dict[str, Any]) -> LeaseRequest:
         budget_micro=integer(body, "budget_micro"),
         idle=IdleTimes(*(integer(body, name) for name in _IDLE_TIMES)),
         job=text(body, "job"),
+        keep_ms=integer(body, "keep_ms") or 0,
     )
 
 
@@ -65,7 +69,17 @@ def require_no_cluster(body: dict[str, Any]) -> None:
         raise InvalidRequest(Message.of("request.body_not_object"))
     if any(given.values() if given else ()):
         raise InvalidRequest(Message.of("cluster.not_configured"))
-    integer(body, "keep_ms")  # which means nothing for a lease of this machine
+
+
+def cluster_request(body: dict[str, Any]) -> ClusterRequest:
+    """Return what a request says to the engine. Raises :class:`InvalidRequest`."""
+    given = {} if body.get("cluster") is None else body["cluster"]
+    if not isinstance(given, dict):
+        raise InvalidRequest(Message.of("request.body_not_object"))
+    if unknown := sorted(given.keys() - set(_CLUSTER_FIELDS)):
+        raise InvalidRequest(Message.of("cluster.no_option", name=repr(unknown[0][:40]), choices=_CLUSTER_FIELDS))
+    partition, account, qos, constraint = (text(given, name) or "" for name in _CLUSTER_FIELDS[:-1])
+    return ClusterRequest(partition, account, qos, constraint, integer(given, "time_limit_ms") or None)
 
 
 class SizeQuery(NamedTuple):

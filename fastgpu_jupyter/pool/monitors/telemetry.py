@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...core.model.entities import Instant, State
 from ...core.model.lifecycle import LeaseState
-from ..devices.driver import Sample, SampledLease
+from ..devices.driver import DeviceUsage, Sample, SampledLease
 from ..protocols import ChangePublisher, StateReader
 from .history import History
 from .process_owners import DeviceAssignments, ProcessOwnership, assignments_of
@@ -27,7 +27,16 @@ class _Known(NamedTuple):
 class TelemetryMonitor:
     """The newest reading of all counters, and the history of the readings."""
 
-    def __init__(self, sampler: Sampler, history: History, state: StateReader, changes: ChangePublisher) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        history: History,
+        state: StateReader,
+        changes: ChangePublisher,
+        elsewhere: Callable[[], Mapping[str, DeviceUsage]] = dict,
+    ) -> None:
+        """``elsewhere`` returns what leases on other hosts use, as last measured there."""
+        self._elsewhere = elsewhere
         self._sampler = sampler
         self._state = state
         self._changes = changes
@@ -78,6 +87,7 @@ class TelemetryMonitor:
     def _record(self, reading: Reading | None, known: _Known, at: Instant) -> None:
         """Keep ``reading``; without one nothing is known, because the last one is no longer true."""
         before, self._reading = self._reading.sample, reading or Reading(Sample(), {})
+        self.usage.leases.update(self._elsewhere())
         self.history.add(at.ms, self.usage)
         for observer in self._observers:
             observer(self.usage, at)

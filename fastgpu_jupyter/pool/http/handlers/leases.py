@@ -7,10 +7,12 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from ....core.lease.lookup import find_lease
 from ....core.model import commands as c
+from ....core.model.cluster import job_name
 from ....core.model.entities import Instant, Retention, State
 from ....core.model.lifecycle import LeaseState
 from ....errors import FastGPUError, Forbidden, InvalidRequest, Message
@@ -109,11 +111,18 @@ class LeaseHandlers:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise InvalidRequest(Message.of("request.token_digest"))
         request = request_parsing.lease_request(call.body)
-        request_parsing.require_no_cluster(call.body)
-        caller = call.caller
+        caller, lease_id, job = call.caller, secrets.token_hex(8), ""
         await self._context.permissions.require_priority(caller, request.priority)
+        if self._backend.cluster is None:
+            request_parsing.require_no_cluster(call.body)
+        else:
+            wanted = self._backend.cluster.request_of(request_parsing.cluster_request(call.body))
+            request = replace(request, cluster=wanted)
+            request.validate()
+            await self._backend.cluster.check(request)
+            job = job_name(self._backend.pool_id, lease_id)
         name = self._context.names.current_name_of(caller.tenant)
-        command = c.RequestLease(secrets.token_hex(8), caller.tenant, request, caller.holder, digest, name)
+        command = c.RequestLease(lease_id, caller.tenant, request, caller.holder, digest, name, job)
         answer = await self._backend.commands.submit_and_settle(
             command, call.key, partial(self._answer, call), Settling(_is_prepared, PREPARE_GRACE_S)
         )

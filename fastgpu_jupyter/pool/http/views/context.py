@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ....core.model.entities import Lease
 from ....core.scheduling.queue_report import QueueReport
@@ -12,6 +13,9 @@ from ....wire.schemas import TenantReference
 from ...devices.driver import DeviceUsage, Sample
 from ...host.lease_groups import NOT_ENFORCED, DeviceAccess
 from ...monitors.process_owners import ForeignProcess
+
+if TYPE_CHECKING:
+    from ...clusters.service import ClusterService
 
 #: The display name of a tenant, by its key.
 NameOf = Callable[[str], str]
@@ -61,6 +65,7 @@ class ViewContext:
     unseen: Mapping[str, Message] = field(default_factory=dict)
     device_access_of: Callable[[str], DeviceAccess] = lambda _: NOT_ENFORCED
     scrub_progress_of: Callable[[str], Message | None] = lambda _: None  #: while device memory is overwritten
+    cluster: ClusterService | None = None  #: set exactly where an engine grants the leases
 
 
 def tenant_reference(tenant: str, name_of: NameOf) -> TenantReference:

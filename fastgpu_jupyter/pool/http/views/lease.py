@@ -42,6 +42,7 @@ from ....wire.schemas import (
 from ...devices.driver import DeviceUsage
 from ...identity import with_display_name
 from ..steps import in_steps
+from .cluster import cluster_queue_view, lease_cluster_view
 from .context import UNKNOWN_USAGE, AccessScope, ViewContext, tenant_reference
 from .queue import estimate_basis, pending_reason, queue_holder
 
@@ -89,7 +90,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
             "notebook": request.notebook,
             "job": request.job,
             "pid": lease.holder.pid,
-            "orphaned_at": None,
+            "orphaned_at": _wall_ms(at, lease.orphaned_since_ms),
         },
         "request": {
             "size": request.name,
@@ -99,14 +100,14 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
             "host_memory_bytes": request.host_memory_bytes,
         },
         "size": _size(lease),
-        "gpu": _gpu(state, gpu) if gpu else None,
+        "gpu": _gpu(state, gpu, context) if gpu else None,
         "memory": {
             "limit_bytes": (gpu.memory_bytes or None) if gpu else request.memory_bytes,
             "used_bytes": usage.memory_used_bytes,
         },
         "usage": _usage(lease, at, usage),
         "money": _money(state, lease, at, context),
-        "queue": _queue(state, lease, context),
+        "queue": _queue(state, lease, at, context),
         "cpu_meanwhile": lease.cpu_meanwhile,
         "enforcement": _enforcement(state, lease),
         "device_access": _device_access(lease, context),
@@ -114,7 +115,7 @@ def lease_view(state: State, lease: Lease, at: Instant, context: ViewContext) ->
         "scrub": _scrub(lease),
         "health": _health(state, lease),
         "idle": _idle(state, lease, at),
-        "cluster": None,
+        "cluster": None if context.cluster is None else lease_cluster_view(context.cluster, lease, at),
         "times": _times(lease),
     }
 
@@ -170,16 +171,18 @@ def _size(lease: Lease) -> LeaseSizeView:
     }
 
 
-def _gpu(state: State, gpu: LogicalGPU) -> LogicalGPUView:
+def _gpu(state: State, gpu: LogicalGPU, context: ViewContext) -> LogicalGPUView:
+    simulated = gpu.mechanism.value == "simulated"
     if gpu.cluster is None:
         device = state.devices.get(gpu.device_id)
         model = device.spec.model if device else None
     else:
         model = gpu.cluster.devices[0].model
+        simulated = context.cluster is not None and context.cluster.is_simulated
     return {
         "device_ids": list(gpu.device_ids),
         "model": model,
-        "simulated": gpu.mechanism.value == "simulated",
+        "simulated": simulated,
         "mechanism": gpu.mechanism.value,
         "mechanism_reason": view_of(mechanisms.reason(gpu)),
         "partition": gpu.partition.profile if gpu.partition else None,
@@ -211,7 +214,9 @@ def _money(state: State, lease: Lease, at: Instant, context: ViewContext) -> Lea
     }
 
 
-def _queue(state: State, lease: Lease, context: ViewContext) -> LeaseQueueView | None:
+def _queue(state: State, lease: Lease, at: Instant, context: ViewContext) -> LeaseQueueView | None:
+    if lease.cluster_job is not None and context.cluster is not None:
+        return cluster_queue_view(context.cluster, lease, at)
     entry = context.queue.find(lease.id) if lease.state is LeaseState.WAITING else None
     if entry is None:
         return None

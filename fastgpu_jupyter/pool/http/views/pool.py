@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .... import __version__
 from ....core.model.entities import State
 from ....errors import Message
 from ....messages import view_of
 from ....wire.schemas import PoolView
+from .cluster import pool_cluster_view
+
+if TYPE_CHECKING:
+    from ...clusters.service import ClusterService
 
 
 def pool_view(
@@ -20,6 +26,7 @@ def pool_view(
     fault: str | None,
     silent_since: int | None,
     carried_over: tuple[str, ...],
+    cluster: ClusterService | None = None,
 ) -> PoolView:
     """Return the pool manager itself; ``fault`` is why it accepts no requests.
 
@@ -29,12 +36,13 @@ def pool_view(
         "id": pool_id,
         "version": __version__,
         "scope": "system" if scope == "system" else "user",
-        "simulated": any(device.spec.simulated for device in state.devices.values()),
+        "simulated": any(device.spec.simulated for device in state.devices.values())
+        or (cluster is not None and cluster.is_simulated),
         "currency": currency,
         "started_at": started_at,
         "message": view_of(Message.of_optional(fault) or message),
         "accepting": fault is None,
         "counters_silent_since": silent_since,
         "carried_over": view_of(Message.of("pool.carried_over", settings=carried_over)) if carried_over else None,
-        "cluster": None,
+        "cluster": None if cluster is None else pool_cluster_view(cluster),
     }
