@@ -31,7 +31,7 @@ NOT_IN_BROWSER = frozenset({
     "size_effect", "state", "summary", "title", "value", "widget",
     "compare", "job", "job_cell", "job_state", "job_view", "job_words",
     "device_access", "doctor", "doctor_state", "fsck", "help", "kept", "mig_mode", "pool_process", "pool_start", "standby",
-    "kept_state", "preload", "wait",
+    "kept_state", "preload", "requested", "wait",
 })  # fmt: skip
 #: The module that translates the templates of ``fastgpu_jupyter/messages``, which are not literals there.
 OF_MESSAGES = "texts/message.ts"

@@ -432,8 +432,6 @@ export const MESSAGES = {
   },
   'refused.too_much_memory': '{requested_bytes} is more than any device of this pool has; the largest has {largest_bytes}.',
   'refused.unfit': '\'{size}\' could never be granted as it was requested: {reason}',
-  'requested.no_kernelspec': 'There is no kernel named {name}. Nothing was requested.',
-  'requested.too_many': '{count} kernels of this server already wait for a GPU. Nothing was requested; cancel one of those requests.',
   'reservation.capacity_borrowed': 'Others have reserved that capacity: only leases that can be parked again may borrow it. Nothing was changed.',
   'reservation.discount_out_of_range': 'A discount is from 0 to 100 percent.',
   'reservation.id_taken': 'There is another reservation with this id already. Nothing was changed.',

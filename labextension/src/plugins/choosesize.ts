@@ -23,9 +23,7 @@ import type { NotebookDocument } from '../launch/document';
 import { mayCostMore } from '../launch/rates';
 import { LeaseAPI } from '../leases/restapi';
 import { IKernelStart, ILeaseManager, TRANSLATION_DOMAIN } from '../tokens';
-import { ChooseSizeBody } from '../views/choosesize';
 import type { IChosen } from '../views/choosesize';
-import { ChooseSizeDialog } from '../views/choosesizedialog';
 
 export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
   id: 'fastgpu-jupyter:choose-size',
@@ -104,6 +102,10 @@ export const chooseSizePlugin: JupyterFrontEndPlugin<void> = {
       };
       const raised = await raisedIn(wanted, kernel, document?.path, typeof args.size === 'string');
       const plain = plainKernel(serviceManager.kernelspecs.specs);
+      const [{ ChooseSizeBody }, { ChooseSizeDialog }] = await Promise.all([
+        import('../views/choosesize'),
+        import('../views/choosesizedialog')
+      ]);
       const body = new ChooseSizeBody({
         kernels,
         kernel: kernel.name,
