@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from ..errors import InvalidRequest, Message
 from ..messages import joined, render, say, sentence_of, sentences_of, word
 from ..units import format_duration, format_memory, format_money, parse_duration
 from ..wire.client import PoolClient
-from ..wire.lease_view import device_of, explanation_of, position_of, value_of
+from ..wire.lease_view import device_of, explanation_of, position_of, time_left_ms, value_of
 from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
 from ..wire.version import difference_in_status
 from .command import ClientApp, LeaseApp, format_day_time, purpose, table
@@ -181,7 +182,9 @@ def _tables(status: StatusView) -> list[str]:
     ]
     if differs := difference_in_status(pool["version"]):
         lines.append(render(differs))
-    lines += [text for message in (pool["message"], pool["carried_over"]) if (text := sentence_of(message))]
+    cluster = pool.get("cluster")
+    said = (pool["message"], pool["carried_over"], None if cluster is None else cluster["message"])
+    lines += [text for message in said if (text := sentence_of(message))]
     lines += ["", *device_lines(status["devices"])]
     lines += _messages(status["leases"], lambda lease: [lease["health"]["message"]])
     head = (
@@ -193,7 +196,7 @@ def _tables(status: StatusView) -> list[str]:
     lines += [
         say("cli.of_one", view=lease["id"], text=text)
         for lease in status["leases"]
-        for text in _scrub_and_access(lease)
+        for text in (*_cluster(lease), *_scrub_and_access(lease))
     ]
     lines += _messages(status["leases"], lambda lease: [lease["size"]["message"], lease["idle"]["message"]])
     return [*lines, "", *_queue_table(status["queue"])]
@@ -221,6 +224,22 @@ def device_lines(devices: Sequence[DeviceView]) -> list[str]:
 def _messages(views: Sequence[Any], messages_of: Callable[[Any], list[MessageView | None]]) -> list[str]:
     found = ((view["id"], sentence_of(message)) for view in views for message in messages_of(view))
     return [say("cli.of_one", view=name, text=text) for name, text in found if text]
+
+
+def _cluster(lease: LeaseView) -> list[str]:
+    """Return the job, the host and the time left of a lease of a cluster, and what is to be known of it now."""
+    cluster = lease.get("cluster")
+    if cluster is None or lease["state"] == "ended":
+        return []
+    job, host = cluster["job_id"] or say("value.unknown"), cluster["host"]
+    left_ms = time_left_ms(lease, int(time.time() * 1000))
+    if host is None:
+        texts = [say("cli.cluster_job", job=job), sentence_of(cluster["reason"])]
+    elif left_ms is None:
+        texts = [say("cli.cluster_job_on", job=job, host=host)]
+    else:
+        texts = [say("cli.cluster_job_ends", job=job, host=host, left_ms=left_ms)]
+    return [text for text in (*texts, sentence_of(cluster["message"])) if text]
 
 
 def _scrub_and_access(lease: LeaseView) -> list[str]:

@@ -6,11 +6,13 @@ raised and nothing changes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
 from ..errors import Conflict, Message, NotFound
+from . import successor
 from .gate import Gate
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class LeaseCommands:
     def request(self, size: str | None = None, options: LeaseOptions | None = None) -> LeaseView:
         """Request a GPU of ``size``, or of the last size; a waiting request keeps its age.
 
-        ``options`` are those of a new lease. Raises :class:`Conflict` while the kernel has a GPU, and where ``options``
+        ``options`` are those of a new lease. On a cluster the lease is for the kernel that follows this one.
+        Raises :class:`Conflict` while the kernel has a GPU, and where ``options``
         are given for a lease that waits or is parked.
         """
         gate = self._gate
@@ -60,8 +63,10 @@ class LeaseCommands:
         if live:
             return self.resize(wanted)
         client = gate.pool.connect()
-        token = gate.pool.token() or gate.pool.new_token()
         notebook = old["holder"]["notebook"] if old else None
+        if successor.is_needed(client):
+            return successor.request(client, wanted, notebook or os.environ.get("JPY_SESSION_NAME"), options)
+        token = gate.pool.token() or gate.pool.new_token()
         view = client.request(wanted, None, gate.kernel_id, notebook, token=token, options=options)
         gate.set_requested(view)
         return view

@@ -15,7 +15,7 @@ from ..errors import Message
 from ..messages import joined, render, say, sentence_of, sentences_of, word
 from ..text import display_width, padded, printable
 from ..units import format_duration, format_memory, format_money
-from ..wire.lease_view import explanation_of, is_simulated, position_of, value_of
+from ..wire.lease_view import explanation_of, is_simulated, position_of, time_left_ms, value_of
 from .wait_display import is_parked
 
 if TYPE_CHECKING:
@@ -164,10 +164,28 @@ def _lease_rows(view: LeaseView) -> list[_Row]:
         (say("label.idle"), view["idle"]["message"]),
     ):
         rows += [_Row(name, text)] if (text := sentence_of(message)) else []
+    rows += _cluster_rows(view)
     rows.append(_Row(say("label.active_for"), format_duration(view["usage"]["active_ms"])))
     rows.append(_Row(say("label.cost"), _cost(view)))
     rows.append(_Row(say("label.lease"), view["id"]))
     return rows
+
+
+def _cluster_rows(view: LeaseView) -> list[_Row]:
+    """Return where a lease of a cluster is, its job, its time, and what is to be known of it now."""
+    cluster = view.get("cluster")
+    if cluster is None:
+        return []
+    left_ms = time_left_ms(view, int(time.time() * 1000))
+    found = (
+        (say("label.host"), cluster["host"]),
+        (say("label.partition"), cluster["partition"]),
+        (say("label.cluster_job"), cluster["job_id"]),
+        (say("label.time_left"), None if left_ms is None else format_duration(left_ms)),
+        (say("label.why"), sentence_of(cluster["reason"]) if view["queue"] is None else None),
+        (say("label.cluster"), sentence_of(cluster["message"])),
+    )
+    return [_Row(name, value) for name, value in found if value]
 
 
 def state_name(state: str) -> str:

@@ -95,6 +95,8 @@ def request(context: Context, words: list[str]) -> Rendered:
         return render.sentence(say("magic.no_gate"))
     wanted = read_words(words)
     view = context.commands.request(wanted.size, wanted.options)
+    if view.get("cluster") is not None and view["holder"]["kernel_id"] != context.gate.kernel_id:
+        return render.with_hint(render.lease(view), say("magic.for_successor"))
     hint = say("magic.looked_early") if view["state"] == "active" else say("magic.next_cell_waits")
     return render.with_hint(render.lease(view), hint)
 

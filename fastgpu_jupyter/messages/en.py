@@ -219,6 +219,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "requested.too_many": (
         "{count} kernels of this server already wait for a GPU. Nothing was requested; cancel one of those requests."
     ),
+    "requested.no_lease": "The GPU that was requested for this kernel has been released. Request another one.",
     "requested.no_kernelspec": "There is no kernel named {name}. Nothing was requested.",
     "request.kernel_no_provisioner": (
         "This kernel is not a FastGPU kernel. Nothing was requested; choose a FastGPU kernel for the notebook."

@@ -100,6 +100,9 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cli.pinned_word": "pinned",
     "cli.silence_or_undo": "Give --silence or --undo, one of the two.",
     "cli.no_active_lease": "No lease is active.",
+    "cli.cluster_job": "Job {job} of the cluster waits.",
+    "cli.cluster_job_on": "Job {job} of the cluster, on {host}.",
+    "cli.cluster_job_ends": "Job {job} of the cluster, on {host}; it ends in {left_ms}.",
     "cli.of_one": "{view}: {text}",
     # -- jupyter fastgpu run ----------------------------------------------------------------------------------------
     "run.usage": (

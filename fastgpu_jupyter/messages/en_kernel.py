@@ -36,6 +36,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "If a library already looked for a GPU in this kernel, restart the kernel so that it sees this one."
     ),
     "magic.next_cell_waits": "The next cell waits for it.",
+    "magic.for_successor": (
+        "The GPUs are on a cluster, where a new kernel starts. This kernel goes on without a GPU; JupyterLab offers "
+        "the move above the notebook when the GPU is granted. The request ends with this kernel."
+    ),
     "magic.has_gpu": (
         "This kernel already has a GPU. `%fastgpu resize` changes its size. To get another one, run `%fastgpu release` "
         "first; memory that this process allocated is given back when the kernel restarts."
@@ -109,6 +113,11 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "label.fault": "Fault",
     "label.gpu": "GPU",
     "label.health": "Health",
+    "label.cluster": "Cluster",
+    "label.cluster_job": "Job in the cluster",
+    "label.host": "Host",
+    "label.partition": "Partition",
+    "label.time_left": "Time left",
     "label.lease": "Lease",
     "label.leased_memory": "Memory in leases",
     "label.limit_enforced": "Memory limit enforced",

@@ -410,6 +410,7 @@ MESSAGES: dict[str, str] = {
     "intent.used": "为此内核选择的规格已使用过。内核未启动；请重新选择规格。",
     "intent.expired": "为此内核选择的规格只保留 {seconds} 秒，而启动晚于该时间。内核未启动；请重新选择规格。",
     "requested.too_many": "此服务器已有 {count} 个内核在等待 GPU。未提交任何请求；请取消其中一个请求。",
+    "requested.no_lease": "为此内核请求的 GPU 已被释放。请重新请求。",
     "requested.no_kernelspec": "没有名为 {name} 的内核。未提交任何请求。",
     "request.kernel_no_provisioner": "此内核不是 FastGPU 内核。未提交任何请求；请为笔记本选择 FastGPU 内核。",
     "request.kernel_no_gate": "此内核的单元格不会等待 GPU，因此只能在启动时获得 GPU。未提交任何请求；重启内核可申请 GPU，但变量会丢失。",

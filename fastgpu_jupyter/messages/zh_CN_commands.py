@@ -96,6 +96,9 @@ MESSAGES: dict[str, str] = {
     "cli.pinned_word": "已固定",
     "cli.silence_or_undo": "请给出 --silence 或 --undo，二者取其一。",
     "cli.no_active_lease": "没有使用中的租约。",
+    "cli.cluster_job": "集群作业 {job} 正在等待。",
+    "cli.cluster_job_on": "集群作业 {job}，位于 {host}。",
+    "cli.cluster_job_ends": "集群作业 {job}，位于 {host}；{left_ms} 后结束。",
     "cli.of_one": "{view}：{text}",
     "run.usage": (
         "在租用的 GPU 上运行命令：jupyter fastgpu run {options} -- COMMAND [ARGUMENT ...]。它会在队列中等待，并以该命令的"

@@ -18,6 +18,10 @@ MESSAGES: dict[str, str] = {
     "magic.cpu": "从现在起单元格在没有 GPU 的情况下运行。运行 `%fastgpu request` 或重启内核可再次申请 GPU。",
     "magic.looked_early": "如果此内核中已有库查找过 GPU，请重启内核，使它能看到这个 GPU。",
     "magic.next_cell_waits": "下一个单元格将等待它。",
+    "magic.for_successor": (
+        "GPU 位于集群中，需在那里启动新内核。此内核在没有 GPU 的情况下继续运行；分配到 GPU 后，JupyterLab 会在笔记本上方提供迁移选项。"
+        "此内核结束时请求也随之结束。"
+    ),
     "magic.has_gpu": "此内核已有 GPU。`%fastgpu resize` 可更改其规格。要换用另一个 GPU，请先运行 `%fastgpu release`；此进程已分配的显存在内核重启时归还。",
     "magic.options_fixed": "此内核已申请 GPU，申请的选项不能更改。请先运行 `%fastgpu release`，但会失去排队位置。",
     "magic.size_missing": "请给出新的规格，例如 `%fastgpu resize half` 或 `%fastgpu resize 24GiB`。",
@@ -66,6 +70,11 @@ MESSAGES: dict[str, str] = {
     "label.fault": "故障",
     "label.gpu": "GPU",
     "label.health": "健康状况",
+    "label.cluster": "集群",
+    "label.cluster_job": "集群作业",
+    "label.host": "主机",
+    "label.partition": "分区",
+    "label.time_left": "剩余时间",
     "label.lease": "租约",
     "label.leased_memory": "已租用显存",
     "label.limit_enforced": "显存上限执行方式",

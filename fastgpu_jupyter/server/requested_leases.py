@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.model.lifecycle import OVER, LeaseState
-from ..errors import Conflict, FastGPUError, LimitReached, Message
+from ..errors import Conflict, FastGPUError, LimitReached, Message, NotFound
 from ..messages import text_of
 from ..text import printable
 from ..units import parse_memory
@@ -77,6 +77,25 @@ class RequestedLeases:
                 self._requested.pop(kernel_id, None)
             raise
         return view
+
+    async def adopt(self, kernel_id: str, user: str, lease_id: str) -> LeaseView:
+        """Return a lease that was requested for a kernel that does not run yet; this process holds it from now on.
+
+        Another kernel requested it for the one that takes its place, or this server did before the page was loaded
+        again. Raises :class:`NotFound` if there is no such lease.
+        """
+        known = self._requested.get(kernel_id)
+        if known is None or known.lease.lease_id != lease_id:
+            lease = KernelLease(kernel_id, self._log)
+            lease.adopt(lease_id)
+            view = await in_thread(partial(self._connect().lease, lease_id, token=lease.token))
+            if lease.token is None or view["holder"]["kernel_id"] != kernel_id or view["state"] in OVER:
+                raise NotFound(Message.of("requested.no_lease"))
+            await in_thread(lease.bind, None)
+            self._requested[kernel_id] = known = _Requested(user, lease)
+        if known.user != user:
+            raise Conflict(Message.of("intent.id_taken"))
+        return await in_thread(partial(self._connect().lease, lease_id, token=known.lease.token))
 
     async def run(self, interval_s: float = CHECK_INTERVAL_S) -> None:
         """Check again and again, until this is cancelled."""

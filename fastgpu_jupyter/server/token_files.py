@@ -12,25 +12,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..wire.locate import kernel_file_stem, user_runtime_dir
+from ..wire.locate import token_folder as token_folder  # noqa: PLC0414 (the server has them from here)
+from ..wire.locate import token_path as token_path  # noqa: PLC0414
 from ..wire.private_files import write_private
 from ..wire.variables import lease_file
 
-_SUFFIX = ".token"
 #: A file younger than this may belong to a lease that is being requested at the moment.
 _SETTLED_S = 60.0
-
-
-def token_folder() -> Path:
-    """Return the folder of token files; create it so that only its owner can enter it."""
-    folder = user_runtime_dir() / "tokens"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
-
-
-def token_path(kernel_id: str) -> Path:
-    """Return the path of a kernel's token file, whether or not it exists."""
-    return token_folder() / (kernel_file_stem(kernel_id) + _SUFFIX)
 
 
 def write_token_file(kernel_id: str, token: str) -> Path:

@@ -25,8 +25,19 @@ def is_simulated(view: LeaseView) -> bool:
 
 
 def position_of(view: LeaseView) -> int | None:
-    """Return the position in the queue, ``None`` unless the lease waits."""
+    """Return the position in the queue, ``None`` unless the lease waits and where a cluster does not say it."""
+    cluster = view.get("cluster")
+    if cluster is not None:
+        return cluster["position"] if view["state"] == "waiting" else None
     return view["queue"]["position"] if view["queue"] else None
+
+
+def time_left_ms(view: LeaseView, now_ms: int) -> int | None:
+    """Return how long a cluster still leaves the lease to its kernel; ``None`` if it is not limited, or unknown."""
+    cluster = view.get("cluster")
+    if cluster is None or cluster["ends_at"] is None or view["state"] != "active":
+        return None
+    return max(0, cluster["ends_at"] - now_ms)
 
 
 def explanation_of(view: LeaseView) -> list[MessageView]:

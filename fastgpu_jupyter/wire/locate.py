@@ -29,6 +29,18 @@ def kernel_file_stem(kernel_id: str) -> str:
     return hashlib.sha256(kernel_id.encode()).hexdigest()[:32]
 
 
+def token_folder() -> Path:
+    """Return the folder of the files with the tokens of leases; create it so that only its owner can enter it."""
+    folder = user_runtime_dir() / "tokens"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def token_path(kernel_id: str) -> Path:
+    """Return the path of the file with the token of a kernel's lease, whether or not it exists."""
+    return token_folder() / f"{kernel_file_stem(kernel_id)}.token"
+
+
 def user_state_dir() -> Path:
     """Return the folder of this user's journal and log."""
     return Path(jupyter_data_dir()) / "fastgpu" / installation()

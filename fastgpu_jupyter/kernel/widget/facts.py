@@ -25,6 +25,8 @@ class LeaseFacts(NamedTuple):
     cost_per_hour: float | None = None
     currency: str | None = None
     problem: str | None = None
+    host: str | None = None
+    ends_at: int | None = None
 
 
 def facts_of(gate: Gate, now_ms: int) -> LeaseFacts:
@@ -36,6 +38,7 @@ def facts_of(gate: Gate, now_ms: int) -> LeaseFacts:
     if view is None:
         return LeaseFacts(problem=problem)
     money, answers = view["money"], problem is None
+    cluster = view.get("cluster")
     return LeaseFacts(
         state=view["state"],
         size=view["request"]["size"],
@@ -47,6 +50,8 @@ def facts_of(gate: Gate, now_ms: int) -> LeaseFacts:
         cost_per_hour=money["billed_micro_per_hour"] / 1_000_000,
         currency=money["currency"],
         problem=problem,
+        host=None if cluster is None else cluster["host"],
+        ends_at=None if cluster is None else cluster["ends_at"],
     )
 
 

@@ -69,6 +69,10 @@ class GPUWidget(anywidget.AnyWidget):
     currency = traitlets.Unicode(None, allow_none=True, read_only=True)
     #: Why the pool manager cannot be asked, as a sentence; None while it answers.
     problem = traitlets.Unicode(None, allow_none=True, read_only=True)
+    #: The host of the cluster on which the kernel runs; None on this machine.
+    host = traitlets.Unicode(None, allow_none=True, read_only=True)
+    #: When the cluster ends the kernel, in milliseconds since 1970; None where nothing does, or that is unknown.
+    ends_at = traitlets.Int(None, allow_none=True, read_only=True)
 
     #: What the module in the browser begins with.
     _initial = traitlets.Dict().tag(sync=True)

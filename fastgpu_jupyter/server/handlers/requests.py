@@ -26,7 +26,10 @@ class RequestHandler(FastGPUHandler):
     @web.authenticated
     @authorized(action="write", resource=LEASES)  # type: ignore[untyped-decorator]
     async def post(self, kernel_id: str) -> None:
-        """Answer with the lease at once, waiting or active, requested if it was not before."""
+        """Answer with the lease at once, waiting or active, requested if it was not before.
+
+        With the id of a lease in the parameters it is that one, which another kernel requested for this one.
+        """
         kernel_id = kernel_id_of(kernel_id)
         body = read_request(self.json_object())
         chosen = read_parameters(body["parameters"])
@@ -38,7 +41,10 @@ class RequestHandler(FastGPUHandler):
         records = records_of(self.kernel_manager)
         keep_ms = 0 if records is None else records.keep_ms
         wanted = wanted_of(spec.metadata, chosen, self._name(body["notebook"]), keep_ms)
-        lease = await requested.request(kernel_id, caller_of(self), wanted)
+        if chosen.lease_id is None:
+            lease = await requested.request(kernel_id, caller_of(self), wanted)
+        else:
+            lease = await requested.adopt(kernel_id, caller_of(self), chosen.lease_id)
         self.answer({"lease": lease, "kept_for_ms": round(CLAIM_S * 1000)})
 
     def _name(self, path: str | None) -> str | None:

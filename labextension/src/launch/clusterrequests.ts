@@ -147,7 +147,10 @@ export class ClusterRequests {
     const { lease, kept_for_ms } = await this._options.api.requestForKernel(request.kernelId, {
       kernel: request.kernel,
       notebook: request.notebook.path,
-      parameters: parametersOf(plan.choice)
+      parameters: {
+        ...parametersOf(plan.choice),
+        ...(request.lease === null ? {} : { lease_id: request.lease.id })
+      }
     });
     request.lease = lease;
     request.keptForMs = kept_for_ms;
