@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 MESSAGES: dict[str, str | dict[str, str]] = {
+    # -- a pool in a job of Slurm ------------------------------------------------------------------------------------
+    "pool.in_slurm_job": (
+        "This pool leases the GPUs of Slurm job {job}, and ends with it. Its history is that of this job only."
+    ),
     # -- Slurm does not answer ---------------------------------------------------------------------------------------
     "slurm.no_command": (
         "The command {command} of Slurm could not be run ({reason}). The pool manager needs sbatch, squeue, scancel, "
@@ -116,12 +120,12 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "this site changed it; ask an administrator."
     ),
     "slurm.no_pyzmq": (
-        "The Python of the kernel has no pyzmq on {host}. Install ipykernel there, or name another Python in the "
-        "kernelspec (metadata.fastgpu.cluster.python)."
+        "{python} has no pyzmq on {host}, so that no kernel was started. Install it there, or name another Python in "
+        "FastGPUPool.cluster_python."
     ),
     "slurm.no_interpreter": (
-        "The Python of the kernel cannot be run on {host}. Name one that exists there in the kernelspec "
-        "(metadata.fastgpu.cluster.python)."
+        "{python} cannot be run on {host}, so that no kernel was started. Name a Python with pyzmq that is on all "
+        "nodes in FastGPUPool.cluster_python."
     ),
     "slurm.ended": "The job is over; its state in Slurm is {state}.",
     "slurm.forgotten": "Slurm knows no such job any more, so that why it ended is unknown.",

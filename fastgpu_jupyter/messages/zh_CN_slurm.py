@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MESSAGES: dict[str, str] = {
+    "pool.in_slurm_job": "此池提供 Slurm 作业 {job} 的 GPU，并随该作业结束。其历史记录仅属于该作业。",
     "slurm.no_command": "无法运行 Slurm 的命令 {command}（{reason}）。池管理器的 PATH 中需要有 sbatch、squeue、scancel、sinfo 和 scontrol；请安装 Slurm 的客户端命令，或在有这些命令的地方启动池管理器。",
     "slurm.silent": "{command} 在 {timeout_ms} 内没有回答，已被终止。申请和租约保持不变。",
     "slurm.too_much": "{command} 输出的内容过多，无法读取。申请和租约保持不变。",
@@ -57,8 +58,8 @@ MESSAGES: dict[str, str] = {
     "slurm.out_of_memory": "该作业使用的主机内存超过了申请的数量，被 Slurm 结束。",
     "slurm.failed": "{host} 上的作业失败，退出状态为 {status}。",
     "slurm.script_changed": "{host} 上的作业没有启动内核，因为其脚本与提交时不同。本站点的过滤器更改了它；请联系管理员。",
-    "slurm.no_pyzmq": "{host} 上内核所用的 Python 没有 pyzmq。请在那里安装 ipykernel，或在 kernelspec 中指定其他 Python（metadata.fastgpu.cluster.python）。",
-    "slurm.no_interpreter": "在 {host} 上无法运行内核所用的 Python。请在 kernelspec 中指定那里存在的 Python（metadata.fastgpu.cluster.python）。",
+    "slurm.no_pyzmq": "{host} 上的 {python} 没有 pyzmq，因此没有启动内核。请在那里安装它，或在 FastGPUPool.cluster_python 中指定其他 Python。",
+    "slurm.no_interpreter": "在 {host} 上无法运行 {python}，因此没有启动内核。请在 FastGPUPool.cluster_python 中指定所有节点上都有且装有 pyzmq 的 Python。",
     "slurm.ended": "该作业已结束；其在 Slurm 中的状态为 {state}。",
     "slurm.forgotten": "Slurm 已不再知道该作业，因此其结束原因未知。",
 }

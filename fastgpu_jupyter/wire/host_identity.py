@@ -6,6 +6,9 @@ serve processes that it can see. The folder of the journal lasts longer than a b
 installation: the machine id. In a container, which often has no machine id or that of its image, the container's host
 name is a part of it.
 
+A job of Slurm has folders of its own: its GPUs are the user's in that job only, and another job of the user may be on
+the same host.
+
 A pool manager keeps its folders while it runs, and a successor finds the journal of one that was killed by the lock of
 its socket, so that no lease depends on a host name.
 """
@@ -29,13 +32,20 @@ FIRST_PID_NAMESPACE = 0xEFFFFFFC
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
+def slurm_job() -> str | None:
+    """Return the id of the Slurm job in which this process runs, ``None`` outside of one."""
+    return os.environ.get("SLURM_JOB_ID") or None
+
+
 @cache
 def running_system() -> str:
     """Return the name of the system whose processes see one another, until it is booted again."""
     boot_id = _read(BOOT_ID_FILE)
     # Without these two, on a kernel that does not tell them, only the host name tells systems apart.
     other = "" if boot_id and _pid_namespace() else socket.gethostname()
-    return _name("running", _machine_id(), boot_id, str(_pid_namespace()), other)
+    job = slurm_job()
+    in_job = () if job is None else ("slurm", os.environ.get("SLURM_CLUSTER_NAME", ""), job)
+    return _name("running", _machine_id(), boot_id, str(_pid_namespace()), other, *in_job)
 
 
 @cache

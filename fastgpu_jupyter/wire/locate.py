@@ -1,7 +1,9 @@
 """Where the pool manager's socket and files are.
 
-A system-wide pool is used if it exists. The folders of a user have a name of the system (:mod:`.host_identity`), so
-that with a shared home directory the pool manager of one machine neither answers nor writes for another.
+A system-wide pool is used if it exists, but not in a job of Slurm, which has GPUs of its own.
+
+The folders of a user have a name of the system (:mod:`.host_identity`), so that with a shared home directory the pool
+manager of one machine neither answers nor writes for another.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from jupyter_core.paths import jupyter_data_dir, jupyter_runtime_dir
 
-from .host_identity import installation, running_system
+from .host_identity import installation, running_system, slurm_job
 
 SYSTEM_SOCKET = Path("/run/fastgpu/pool.sock")
 SOCKET_VARIABLE = "FASTGPU_SOCKET"
@@ -42,7 +44,9 @@ def token_path(kernel_id: str) -> Path:
 
 
 def user_state_dir() -> Path:
-    """Return the folder of this user's journal and log."""
+    """Return the folder of this user's journal and log; in a job of Slurm it is removed with that of the socket."""
+    if slurm_job() is not None:
+        return user_runtime_dir() / "state"
     return Path(jupyter_data_dir()) / "fastgpu" / installation()
 
 
@@ -56,7 +60,7 @@ def pool_socket() -> Path:
     named = os.environ.get(SOCKET_VARIABLE)
     if named:
         return Path(named)
-    return _chosen_socket(SYSTEM_SOCKET, user_socket())
+    return user_socket() if slurm_job() is not None else _chosen_socket(SYSTEM_SOCKET, user_socket())
 
 
 @cache

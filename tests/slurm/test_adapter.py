@@ -27,7 +27,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 HOUR_MS = 3_600_000
-NOBODY = 65534  #: a user that Debian has
+OTHER_UID = 65534  #: a user that Debian has
 Submit = Callable[..., str]
 
 
@@ -151,12 +151,12 @@ def test_other_user_can_neither_read_nor_cancel_a_job(engine: SlurmEngine, submi
     environment = {**os.environ, **slurm.environment}
     for argv in (["scontrol", "write", "batch_script", job, "-"], ["scancel", job]):
         done = subprocess.run(
-            argv, user=NOBODY, env=environment, cwd="/", capture_output=True, text=True, check=False
+            argv, user=OTHER_UID, env=environment, cwd="/", capture_output=True, text=True, check=False
         )  # fmt: skip
         assert "of-the-agent" not in done.stdout
         assert "Invalid user id" in done.stderr or "denied" in done.stderr
     theirs = slurm.run(
-        "sbatch", "--parsable", "--output=/dev/null", "--chdir=/", stdin="#!/bin/sh\nsleep 99\n", uid=NOBODY
+        "sbatch", "--parsable", "--output=/dev/null", "--chdir=/", stdin="#!/bin/sh\nsleep 99\n", uid=OTHER_UID
     )
     their_job = theirs.strip()
     engine.cancel(their_job)
@@ -176,9 +176,9 @@ def test_waiting_jobs_have_reason_position_and_start(engine: SlurmEngine, submit
     def waits() -> bool:
         both = engine.statuses([first, second])
         one, other = both[first], both[second]
-        return isinstance(one, Queued) and one.starts_at_ms is not None and isinstance(other, Queued)
+        return isinstance(one, Queued) and one.starts_at_ms is not None and "considered" not in sentence(other)
 
-    wait_until(waits, "Slurm expects a start")
+    wait_until(waits, "Slurm has considered both, and expects a start")
     both = engine.statuses([first, second])
     assert isinstance(one := both[first], Queued)
     assert isinstance(other := both[second], Queued)
@@ -221,11 +221,11 @@ def test_impossible_requests_are_refused_with_a_sentence_and_leave_no_job(
 def test_accepted_jobs_that_never_start_are_infeasible(engine: SlurmEngine, submit: Submit) -> None:
     # Slurm accepts both: it enforces these limits only when it looks for nodes.
     late = submit(a100(partition="short", time_limit_ms=HOUR_MS), "fgpu-0-a-1")
-    stranger = submit(Want(1, ("h100",), options=ClusterRequest("physics", "chemistry")), "fgpu-0-b-1")
+    refused = submit(Want(1, ("h100",), options=ClusterRequest("physics", "chemistry")), "fgpu-0-b-1")
     wait_until(lambda: isinstance(status(engine, late), Infeasible), lambda: f"{status(engine, late)}")
     assert sentence(status(engine, late)).startswith("Partition short allows no such job, so it would never start")
-    wait_until(lambda: isinstance(status(engine, stranger), Infeasible), lambda: f"{status(engine, stranger)}")
-    assert sentence(status(engine, stranger)).startswith("Your account may not use partition physics")
+    wait_until(lambda: isinstance(status(engine, refused), Infeasible), lambda: f"{status(engine, refused)}")
+    assert sentence(status(engine, refused)).startswith("Your account may not use partition physics")
 
 
 # -- how jobs end -----------------------------------------------------------------------------------------------------
@@ -235,14 +235,15 @@ def test_ends_of_jobs_have_their_reason(engine: SlurmEngine, submit: Submit, slu
     cancelled = submit(a100(), "fgpu-0-a-1")
     lost = submit(Want(1, ("h100",)), "fgpu-0-b-1")
     failed = submit(a100(), "fgpu-0-c-1", program="import sys; sys.exit(3)")
-    no_python = submit(Want(1, ("h100",)), "fgpu-0-d-1", python=["/nowhere/python"])
-    no_pyzmq = submit(
-        Want(1, partition_profile="1g.10gb"), "fgpu-0-f-1", python=["/usr/bin/env", "python3", "-S", "-I"]
-    )
+    agent = AgentSpec(PROGRAM, b"{}")
+    nowhere = SlurmEngine(SlurmOptions(python="/nowhere/python"))
+    no_python = nowhere.submit(Want(1, ("h100",)), agent, "fgpu-0-d-1")
+    bare = SlurmEngine(SlurmOptions(python="/usr/bin/env python3 -S -I"))
+    no_pyzmq = bare.submit(Want(1, partition_profile="1g.10gb"), agent, "fgpu-0-f-1")
     changed = submit(Want(1, ("h100",), options=ClusterRequest(account="rewritten")), "fgpu-0-e-1")
     assert until_ended(engine, failed) == "The job on n1 failed with exit status 3."
-    assert until_ended(engine, no_python).startswith("The Python of the kernel cannot be run on n2.")
-    assert until_ended(engine, no_pyzmq).startswith("The Python of the kernel has no pyzmq on n2.")
+    assert until_ended(nowhere, no_python).startswith("/nowhere/python cannot be run on n2, so that no kernel was")
+    assert until_ended(bare, no_pyzmq).startswith("/usr/bin/env python3 -S -I has no pyzmq on n2, so that no kernel")
     assert until_ended(engine, changed).startswith("The job on n2 did not start its kernel, because its script is not")
     until_running(engine, cancelled)
     until_running(engine, lost)

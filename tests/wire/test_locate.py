@@ -76,6 +76,25 @@ def test_container_has_folders_of_its_own(system: Path, monkeypatch: pytest.Monk
     assert (names()[0], names()[1] != first[1]) == (first[0], True), "its image's machine id says little"
 
 
+def test_slurm_job_has_folders_of_its_own_that_are_removed_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("FASTGPU_SOCKET", raising=False)
+    monkeypatch.setattr(locate, "SYSTEM_SOCKET", tmp_path)  # there is one
+    sockets = set()
+    for job in ("12", "13"):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        names()
+        sockets.add(locate.pool_socket())
+        assert locate.pool_socket() == locate.user_socket(), "not the system's, which has other GPUs"
+        assert locate.user_state_dir().parent == locate.user_socket().parent
+    assert len(sockets) == 2
+    monkeypatch.delenv("SLURM_JOB_ID")
+    names()
+    assert locate.user_socket() not in sockets
+
+
 @pytest.mark.parametrize("content", ["", "uninitialized", "0" * 32, MACHINE[:-1], "\xff"])
 def test_unfinished_machine_id_is_none(system: Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (system / "machine-id").write_text(content, encoding="latin-1")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import os
 import re
+import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -42,6 +44,8 @@ class SlurmOptions(NamedTuple):
 
     shards_per_gpu: Mapping[str, int] = {}  #: by type, where the nodes do not say it
     timeouts: Timeouts = DEFAULT_TIMEOUTS
+    #: The command of the interpreter on the nodes, which must have pyzmq; empty: this one, at the same path.
+    python: str = ""
 
 
 DEFAULT_OPTIONS = SlurmOptions()
@@ -60,6 +64,7 @@ class SlurmEngine:
     ) -> None:
         self._options, self._clock = options, clock
         self._commands = Commands(environ, options.timeouts)
+        self._python = options.python or shlex.join([sys.executable, "-P"])
         self._user = str(os.getuid())
         self._settings: dict[str, str] = {}
         self._kinds: list[GPUKind] = []
@@ -95,7 +100,7 @@ class SlurmEngine:
         choices = gres_choices(want, self._recent_kinds())
         gres = choices[0] if len(choices) == 1 else self._best(want, self._recent_kinds())[0]
         options = (*script.job_options(name), *script.resource_options(want, gres))
-        ran = self._commands.submit(options, script.job_script(agent, name))
+        ran = self._commands.submit(options, script.job_script(agent, name, self._python))
         job, _, _ = ran.output.strip().rpartition("\n")[2].partition(";")  # a cluster's name may follow
         if ran.status or not job.isdigit():
             raise reasons.refusal(ran.said or ran.output.strip(), want, gres)
@@ -137,7 +142,7 @@ class SlurmEngine:
         if row.state in reasons.RUNS:
             return reasons.running_status(row)._replace(model=self._model(row.job_id), isolated=self._isolates())
         if row.job_id not in self._ends:
-            self._ends[row.job_id] = reasons.end_message(row, self._exit_status(row))
+            self._ends[row.job_id] = reasons.end_message(row, self._exit_status(row), self._python)
         return Ended(self._ends[row.job_id])
 
     def _position(self, row: JobRow) -> int | None:

@@ -27,7 +27,7 @@ class Subject(NamedTuple):
     qos: str = ""
     constraint: str = ""
     gres: str = ""
-    status: int | None = None  #: the exit status of the job's script
+    python: str = ""  #: the interpreter of the job
 
 
 Sentence = Callable[[Subject], Message]
@@ -85,7 +85,7 @@ def _not_launched(facts: Subject) -> Message:
 
 
 def _no_interpreter(facts: Subject) -> Message:
-    return Message.of("slurm.no_interpreter", host=facts.host)
+    return Message.of("slurm.no_interpreter", host=facts.host, python=facts.python)
 
 
 def _account_refused(facts: Subject) -> Message:
@@ -164,7 +164,7 @@ _ENDED: Mapping[str, Sentence] = {
 #: What an exit status of the job's script means.
 _STATUSES: Mapping[int, Sentence] = {
     SCRIPT_CHANGED: lambda facts: Message.of("slurm.script_changed", host=facts.host),
-    NO_PYZMQ: lambda facts: Message.of("slurm.no_pyzmq", host=facts.host),
+    NO_PYZMQ: lambda facts: Message.of("slurm.no_pyzmq", host=facts.host, python=facts.python),
     **dict.fromkeys(NO_INTERPRETER, _no_interpreter),
 }
 #: Why ``sbatch`` refuses a job, by words in what it prints, in lower case; the first one counts.
@@ -232,9 +232,9 @@ def pending_status(row: JobRow, position: int | None, now_ms: int) -> Status:
     return Queued(Message.of("slurm.other_reason", text=row.reason), position, start)
 
 
-def end_message(row: JobRow, exit_status: int | None) -> Message:
+def end_message(row: JobRow, exit_status: int | None, python: str = "") -> Message:
     """Return why a job ended. ``exit_status``: that of its script, ``None`` where it is not known."""
-    facts = _facts(row, exit_status)
+    facts = _facts(row, python)
     if row.state == "CANCELLED" and row.host is not None and _ran_ms(row) <= LAUNCH_MS:
         return _not_launched(facts)
     if row.state == "FAILED" and row.host is None:  # it was accepted and then found to be impossible
@@ -255,8 +255,8 @@ def running_status(row: JobRow) -> Running:
     return Running(row.host or "", row.ends_at_ms)
 
 
-def _facts(row: JobRow, status: int | None = None) -> Subject:
-    return Subject(row.reason, row.job_id, row.host or _DEFAULT, row.partition, status=status)
+def _facts(row: JobRow, python: str = "") -> Subject:
+    return Subject(row.reason, row.job_id, row.host or _DEFAULT, row.partition, python=python)
 
 
 def _sentence_of(reason: str, table: Mapping[str, Sentence]) -> Sentence | None:

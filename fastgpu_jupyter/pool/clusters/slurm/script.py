@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
 from collections.abc import Iterator
 
 from ..bootstrap import PROGRAM, agent_input, digest
@@ -39,23 +37,18 @@ def job_options(name: str) -> Iterator[str]:
     yield "--export=ALL"  # of the few that sbatch has; a list would make the node run the user's login shell first
 
 
-def job_script(agent: AgentSpec, name: str) -> str:
+def job_script(agent: AgentSpec, name: str, python: str) -> str:
     """Return the script of a job: it becomes the agent, which reads its spec and source from a here-document.
 
-    Only the user and root can read it in Slurm; no part of the spec is an argument or a variable.
+    ``python`` is the command of the interpreter on the node. Only the user and root can read the script in Slurm; no
+    part of the spec is an argument or a variable.
     """
     text = agent_input(agent.source, agent.spec)
     expected = digest(text)
     end = f"FASTGPU-{expected[:16]}"
-    command = shlex.join([*interpreter(agent.spec), "-c", PROGRAM, expected])
+    command = shlex.join([*shlex.split(python), "-c", PROGRAM, expected])
     return (
         "#!/bin/sh\n"
         f"# {name}: a GPU that FastGPU for Jupyter leases to a notebook. The program below starts its kernel.\n"
         f"exec {command} <<'{end}'\n{text}{end}\n"
     )
-
-
-def interpreter(spec: bytes) -> list[str]:
-    """Return the command of the interpreter that a spec names for the node, or else that of the pool manager."""
-    named = json.loads(spec).get("python")
-    return list(named) if named else [sys.executable, "-P"]

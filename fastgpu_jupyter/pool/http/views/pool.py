@@ -8,6 +8,7 @@ from .... import __version__
 from ....core.model.entities import State
 from ....errors import Message
 from ....messages import view_of
+from ....wire.host_identity import slurm_job
 from ....wire.schemas import PoolView
 from .cluster import pool_cluster_view
 
@@ -40,9 +41,15 @@ def pool_view(
         or (cluster is not None and cluster.is_simulated),
         "currency": currency,
         "started_at": started_at,
-        "message": view_of(Message.of_optional(fault) or message),
+        "message": view_of(Message.of_optional(fault) or message or _job_message()),
         "accepting": fault is None,
         "counters_silent_since": silent_since,
         "carried_over": view_of(Message.of("pool.carried_over", settings=carried_over)) if carried_over else None,
         "cluster": None if cluster is None else pool_cluster_view(cluster),
     }
+
+
+def _job_message() -> Message | None:
+    """Return that the pool is the allocation of a Slurm job, if it is."""
+    job = slurm_job()
+    return None if job is None else Message.of("pool.in_slurm_job", job=job)
