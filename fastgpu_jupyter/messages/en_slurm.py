@@ -7,6 +7,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "pool.in_slurm_job": (
         "This pool leases the GPUs of Slurm job {job}, and ends with it. Its history is that of this job only."
     ),
+    "config.shards": "give each model a whole number of shards from 1 to {most}.",
     # -- Slurm does not answer ---------------------------------------------------------------------------------------
     "slurm.no_command": (
         "The command {command} of Slurm could not be run ({reason}). The pool manager needs sbatch, squeue, scancel, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MESSAGES: dict[str, str] = {
     "pool.in_slurm_job": "此池提供 Slurm 作业 {job} 的 GPU，并随该作业结束。其历史记录仅属于该作业。",
+    "config.shards": "请为每种型号给出 1 到 {most} 之间的整数。",
     "slurm.no_command": "无法运行 Slurm 的命令 {command}（{reason}）。池管理器的 PATH 中需要有 sbatch、squeue、scancel、sinfo 和 scontrol；请安装 Slurm 的客户端命令，或在有这些命令的地方启动池管理器。",
     "slurm.silent": "{command} 在 {timeout_ms} 内没有回答，已被终止。申请和租约保持不变。",
     "slurm.too_much": "{command} 输出的内容过多，无法读取。申请和租约保持不变。",

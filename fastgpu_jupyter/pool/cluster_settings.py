@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Dict, Float, HasTraits, Integer, TraitError, Unicode, validate
 
 from ..core.model.entities import ClusterRequest
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, Message
 from ..messages import say
 from ..units import parse_duration, parse_memory
 
 if TYPE_CHECKING:
     from .clusters.options import EngineOptions
+
+
+#: The most shards that a GPU may have.
+SHARDS_MAX = 1024
 
 
 class ClusterSettings(HasTraits):
@@ -48,6 +52,15 @@ class ClusterSettings(HasTraits):
         help="Seconds without this pool manager after which a kernel on the cluster ends and gives its GPU back.",
     ).tag(config=True)
 
+    cluster_python = Unicode(
+        help="The Python on the hosts of the cluster that starts kernels there; it needs pyzmq. Default: the one of "
+        "this pool manager, at the same path."
+    ).tag(config=True)
+    cluster_shards = Dict(
+        help="Shards of one GPU by the cluster's name of its model, like {'a100': 4}, where Slurm does not say how "
+        "many there are: a host with GPUs of several models, and shards without a type."
+    ).tag(config=True)
+
     @validate("cluster_time_limit")
     def _require_duration(self, proposal: Any) -> str:
         value = str(proposal["value"])
@@ -59,6 +72,14 @@ class ClusterSettings(HasTraits):
         for value in proposal["value"].values():
             _checked("FastGPUPool.cluster_memory", parse_memory, str(value))
         return dict(proposal["value"])
+
+    @validate("cluster_shards")
+    def _require_shards(self, proposal: Any) -> dict[str, int]:
+        given = dict(proposal["value"])
+        if not all(isinstance(one, int) and 0 < one <= SHARDS_MAX for one in given.values()):
+            reason = Message.of("config.shards", most=SHARDS_MAX)
+            raise TraitError(say("config.of_setting", setting="FastGPUPool.cluster_shards", reason=reason))
+        return given
 
     def cluster_options(self) -> EngineOptions:
         """Return the settings as the service uses them."""
@@ -77,6 +98,8 @@ class ClusterSettings(HasTraits):
             self.cluster_address,
             {str(model): parse_memory(str(amount)) for model, amount in self.cluster_memory.items()},
             self.cluster_orphan_after_s,
+            self.cluster_python,
+            {str(model): int(number) for model, number in self.cluster_shards.items()},
         )
 
 

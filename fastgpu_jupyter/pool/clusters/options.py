@@ -21,6 +21,8 @@ class EngineOptions(NamedTuple):
     #: Memory of one GPU by the engine's name of its model, in lower case.
     memory_bytes: Mapping[str, int] = {}
     orphan_after_s: float = ORPHAN_AFTER_S
+    python: str = ""  #: command of the interpreter of agents; empty: that of the pool manager, at the same path
+    shards_per_gpu: Mapping[str, int] = {}  #: by the engine's name of the model, where its hosts do not say it
 
     def with_defaults(self, given: ClusterRequest) -> ClusterRequest:
         """Return ``given`` with the pool's defaults for what it does not say."""
