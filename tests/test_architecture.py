@@ -74,7 +74,7 @@ POOL_MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     },
     "idle_settings": set(),
     "settings": {"devices", "effects", "host", "http", "idle_settings", "monitors"},
-    "clusters": {"devices", "host", "notifications", "protocols", "supervisor"},
+    "clusters": {"devices", "host", "monitors", "notifications", "protocols", "supervisor"},
     "cluster_settings": {"clusters"},
     "composition": {
         "clusters", "devices", "effects", "host", "http", "identity", "journal", "loop", "monitors", "notifications",

@@ -24,6 +24,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cluster.submitting": "It is being submitted. {engine} has not confirmed it yet.",
     "cluster.not_asked": "It was submitted, and {engine} has not said yet why it waits.",
     "cluster.starting": "{engine} has started its job on {host}, which has not reported yet.",
+    "cluster.engine_decides": "{engine} decides when it starts.",
     "cluster.estimate": "{engine} expects it to start then.",
     "cluster.no_estimate": "{engine} does not say when it starts.",
     "cluster.engine_silent": (

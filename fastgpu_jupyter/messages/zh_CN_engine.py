@@ -22,6 +22,7 @@ MESSAGES: dict[str, str] = {
     "cluster.submitting": "正在提交。{engine}尚未确认。",
     "cluster.not_asked": "已提交，{engine}尚未说明等待原因。",
     "cluster.starting": "{engine}已在 {host} 上启动其作业，该主机尚未报告。",
+    "cluster.engine_decides": "何时启动由{engine}决定。",
     "cluster.estimate": "{engine}预计届时启动。",
     "cluster.no_estimate": "{engine}没有给出启动时间。",
     "cluster.engine_silent": "{engine}已有 {silent_ms} 没有响应。在它响应之前一切不变：运行中的内核继续运行，请求保持其位置。",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from ...core.model.entities import ClusterAllocation, ClusterDevice, ClusterRequest, Enforcement, LeaseRequest
+from ...core.model.size import Size
 from ...units import parse_memory
 from ..devices.catalog import Catalog
 from .agent_messages import AgentHello
@@ -23,18 +24,23 @@ MIG_SLICES = 7
 
 def want_of(request: LeaseRequest) -> Want:
     """Return what a request wants of the engine."""
-    size = request.size
     options = request.cluster or ClusterRequest()
+    return want_of_size(request.size)._replace(
+        cpu_milli=request.cpu_milli,
+        host_memory_bytes=request.host_memory_bytes,
+        time_limit_ms=options.time_limit_ms,
+        options=options,
+    )
+
+
+def want_of_size(size: Size) -> Want:
+    """Return what a request of that size wants, without options."""
     return Want(
         gpus=size.devices,
         models=size.models,
         fraction=size.part,
         memory_bytes_min=size.memory_bytes or size.device_memory_min or None,
         partition_profile=size.partition,
-        cpu_milli=request.cpu_milli,
-        host_memory_bytes=request.host_memory_bytes,
-        time_limit_ms=options.time_limit_ms,
-        options=options,
     )
 
 
@@ -54,6 +60,11 @@ class Allocations:
         amounts = {entry.memory_bytes for entry in self._catalog.models_like(model)}
         return configured or (amounts.pop() if len(amounts) == 1 else None)
 
+    def least_memory_of(self, model: str) -> int | None:
+        """Return the memory that one GPU of a model has at least; ``None`` where the model is not known."""
+        like = [entry.memory_bytes for entry in self._catalog.models_like(model)]
+        return self.memory_of(model) or min(like, default=None)
+
     def rate_of(self, model: str) -> int:
         """Return the rate of one GPU of a model in micro-units per hour."""
         if model in self._rates or model == UNKNOWN_MODEL:
@@ -65,10 +76,10 @@ class Allocations:
 
     def of_hello(self, want: Want, hello: AgentHello, running: Running | None) -> ClusterAllocation:
         """Return what a job was allocated, as its agent and the engine say."""
-        part = _part_of(want)
+        part = part_of(want)
         devices = []
         for name, model, memory_bytes in self._devices(want, hello, running):
-            share = None if memory_bytes is None else _memory_of_part(want, memory_bytes)
+            share = None if memory_bytes is None else memory_of_part(want, memory_bytes)
             rate_micro = self.rate_of(model) * part[0] // part[1]
             devices.append(ClusterDevice(name, model, share, rate_micro))
         return ClusterAllocation(
@@ -90,7 +101,7 @@ class Allocations:
         return [(name, model, self.memory_of(model)) for name in names]
 
 
-def _part_of(want: Want) -> tuple[int, int]:
+def part_of(want: Want) -> tuple[int, int]:
     """Return the part of each GPU that a lease has, as numerator and denominator; 1/1 for all of it."""
     if want.fraction is not None:
         return want.fraction
@@ -98,11 +109,12 @@ def _part_of(want: Want) -> tuple[int, int]:
     return (min(MIG_SLICES, int(found["slices"])), MIG_SLICES) if found else (1, 1)
 
 
-def _memory_of_part(want: Want, memory_bytes: int) -> int:
+def memory_of_part(want: Want, memory_bytes: int) -> int:
+    """Return what a lease has of a GPU with ``memory_bytes``."""
     found = _MIG.match(want.partition_profile or "")
     if found:  # a driver calls GiB so
         return parse_memory(found["memory"].replace("gb", "GiB"))
-    numerator, denominator = _part_of(want)
+    numerator, denominator = part_of(want)
     return memory_bytes * numerator // denominator
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from ...errors import EngineUnavailable, FastGPUError, HostFault, Message
+from ..monitors.metrics import EngineReading
 
 T = TypeVar("T")
 log = logging.getLogger("fastgpu.pool")
@@ -45,6 +46,10 @@ class EngineThread:
         #: How many calls there were, by method, and how many of them were not answered.
         self.calls: Counter[str] = Counter()
         self.unanswered: Counter[str] = Counter()
+
+    def reading(self) -> EngineReading:
+        """Return the calls so far, for metrics."""
+        return EngineReading(self.calls, self.unanswered, self.unanswered_since is None)
 
     def pause_s(self) -> float:
         """Return for how long the engine should not be asked, because it does not answer."""

@@ -19,6 +19,8 @@ from ...core.model import effects as fx
 from ...core.model.cluster import job_prefix
 from ...core.model.entities import ClusterRequest, LeaseRequest, State
 from ...core.model.lifecycle import LeaseState
+from ...core.model.size import Size
+from ...core.sizing.options import SizeChoices
 from ...errors import EngineUnavailable, HostFault, Message
 from ..devices.driver import DeviceUsage
 from ..protocols import ChangePublisher, CommandSink, StateReader, TaskSupervisor
@@ -35,6 +37,7 @@ from .offers import Offers
 from .options import EngineOptions
 from .reconcile import command_of, without_lease
 from .rendezvous import Rendezvous
+from .sizes import size_choices
 from .submissions import SETTLE_S, Submissions
 
 log = logging.getLogger("fastgpu.pool")
@@ -88,6 +91,7 @@ class ClusterService:
     ) -> None:
         self.engine, self.options, self._base, self._times = engine, options, base, times
         self._prefix = job_prefix(base.pool_id)
+        self._allocations = allocations
         #: The leases that are not over, by the names of their jobs, and the names by lease.
         self._leases: dict[str, Watched] = {}
         self._names: dict[str, str] = {}
@@ -197,6 +201,10 @@ class ClusterService:
             check.add_done_callback(_take_error)
         elif not isinstance(check.exception(), HostFault):
             check.result()
+
+    def sizes(self, model: Size, closed: Message | None, reason: Message) -> SizeChoices:
+        """Return the sizes that a request can have; none before the engine has said what it offers."""
+        return size_choices(self.offers.kinds() or (), self._allocations, model, closed, reason)
 
     def usage(self) -> Mapping[str, DeviceUsage]:
         """Return what leases use, as their agents measured last."""

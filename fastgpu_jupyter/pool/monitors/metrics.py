@@ -52,6 +52,14 @@ class Histogram:
             yield end, so_far
 
 
+class EngineReading(NamedTuple):
+    """The calls of the engine of a cluster since the start of this pool manager."""
+
+    calls: Mapping[str, int]  #: by method
+    unanswered: Mapping[str, int]  #: those that were not answered, likewise
+    answers: bool  #: whether it answered the last one
+
+
 class MetricsSnapshot(NamedTuple):
     """The readings of the pool at the time of a scrape."""
 
@@ -65,6 +73,7 @@ class MetricsSnapshot(NamedTuple):
     foreign: Mapping[str, int]  #: processes without a lease, by device
     failures: Mapping[str, int]  #: internal errors of background tasks, by task
     standby: StandbyReading = NO_STANDBY_KERNELS
+    engine: EngineReading | None = None  #: ``None`` in a pool of local devices
 
 
 class Metrics:
@@ -110,6 +119,8 @@ class Metrics:
         yield from _leases(now)
         yield from _money(now)
         yield from _standby(now.standby)
+        if now.engine is not None:
+            yield from _engine(now.engine)
         yield _gauge("fastgpu_subscribers", "Readers of the event stream now.", now.subscribers)
         yield _gauge("fastgpu_connections", "Open connections now.", now.connections)
         yield _gauge("fastgpu_accepting", "1 while new leases are granted, 0 while they are not.", now.accepting)
@@ -238,6 +249,22 @@ def _standby(now: StandbyReading) -> Iterator[Metric]:
     for reason in StandbyRefusal:
         refusals.add_metric([reason.value], now.refusals[reason])
     yield refusals
+
+
+def _engine(now: EngineReading) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily
+
+    for name, text, counts in (
+        ("fastgpu_engine_calls", "Calls of the engine of the cluster, by method.", now.calls),
+        ("fastgpu_engine_unanswered_calls", "Those that it did not answer.", now.unanswered),
+    ):
+        family = CounterMetricFamily(name, text, labels=["method"])
+        for method, count in sorted(counts.items()):
+            family.add_metric([method], count)
+        yield family
+    yield _gauge(
+        "fastgpu_engine_answers", "1 while the engine of the cluster answers, 0 while it does not.", now.answers
+    )
 
 
 def _leases(now: MetricsSnapshot) -> Iterator[Metric]:

@@ -79,6 +79,7 @@ export const MESSAGES = {
   'cluster.cannot_resize': 'A lease on the cluster keeps its size. Nothing was changed; to have another size, release it and request another.',
   'cluster.end_orphaned': 'No Jupyter server had held it for {keep_ms}.',
   'cluster.ends_soon': '{engine} ends it in {left_ms}, by its time limit. Save what you need.',
+  'cluster.engine_decides': '{engine} decides when it starts.',
   'cluster.engine_hangs': 'It has not answered for {seconds} seconds',
   'cluster.engine_silent': '{engine} has not answered for {silent_ms}. Nothing changes until it does: running kernels go on, and requests keep their places.',
   'cluster.estimate': '{engine} expects it to start then.',

@@ -14,6 +14,7 @@ from fastgpu_jupyter.errors import Conflict, HostFault, InvalidRequest
 from fastgpu_jupyter.messages import text_of
 from fastgpu_jupyter.pool.clusters.engine import AgentSpec, Want
 from fastgpu_jupyter.pool.clusters.service import Times
+from fastgpu_jupyter.units import GIB
 from fastgpu_jupyter.wire.client import new_token
 from fastgpu_jupyter.wire.schemas import KernelConnectionView, LeaseView
 from tests.pool.clusters.conftest import ClusterPool, end_jobs
@@ -169,6 +170,10 @@ def test_engine_that_does_not_answer_changes_nothing_and_shows_since_when(cluste
     cluster_pool.engine.faults.silent = False
     cluster_pool.wait_for(waiting, "active")
     assert cluster_pool.cluster_view()["unanswered_since"] is None
+    metrics = cluster_pool.raw("GET", "/v1/metrics").body.decode()
+    assert 'fastgpu_engine_calls_total{method="submit"}' in metrics
+    assert 'fastgpu_engine_unanswered_calls_total{method="' in metrics
+    assert "fastgpu_engine_answers 1.0" in metrics
     assert cluster_pool.job_of(lease)["message"] is None
 
 
@@ -188,6 +193,15 @@ def test_pool_shows_what_the_cluster_offers(cluster_pool: ClusterPool) -> None:
     assert kinds is not None
     assert [(kind["model"], kind["per_node_max"]) for kind in kinds] == [("a100-80gb", 2), ("h100-80gb", 2)]
     assert cluster_pool.client.pool()["simulated"]
+    sizes = cluster_pool.client.sizes()
+    assert [(one["model"], one["devices"]) for one in sizes["models"]] == [("a100-80gb", 2), ("h100-80gb", 2)]
+    found = {option["size"]: option for option in sizes["options"]}
+    assert next(iter(found)) == "a100-80gb:1/4"
+    half = found["h100-80gb:1/2"]
+    assert (half["memory_bytes"], half["rate_micro"], half["effect"]) == (40 * GIB, 1_950_000, "queued")
+    assert (half["mechanism"], half["enforcement"]) == ("cluster", "none")
+    assert found["2xa100-80gb"]["rate_micro"] == 5_000_000
+    assert {one["model"] for one in cluster_pool.client.sizes(query={"model": "h100"})["options"]} == {"h100-80gb"}
 
 
 def test_next_pool_manager_knows_leases_and_kernels_again_and_ends_jobs_without_a_lease(tmp_path: Path) -> None:

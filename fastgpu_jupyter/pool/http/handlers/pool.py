@@ -62,6 +62,7 @@ class PoolHandlers:
                 {name: len(found) for name, found in backend.processes.foreign.items()},
                 backend.supervisor.failures,
                 backend.standby.reading(),
+                None if backend.cluster is None else backend.cluster.thread.reading(),
             )
             return backend.metrics.text(now)
 
