@@ -16,6 +16,8 @@ import pytest
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.clusters.agent_messages import PORT_NAMES
 from fastgpu_jupyter.pool.clusters.rendezvous import Rendezvous
+from tests.nvml.machine import FakeMachine
+from tests.nvml.stub import Stub
 from tests.pool.clusters.agents import KEY, NAME, SMALL_KERNEL, Cluster, cluster_in, facts_of
 from tests.waiting import async_wait_until, wait_until
 
@@ -289,5 +291,40 @@ def test_rendezvous_refuses_unknown_and_used_tokens(tmp_path: Path) -> None:
         assert rendezvous.dropped["unknown_token"] >= 3
         with pytest.raises(NotFound):
             await rendezvous.signal(NAME, signal.SIGINT)
+
+    play(tmp_path, story)
+
+
+def test_agent_reports_devices_and_their_use(
+    tmp_path: Path, nvml_stub: Stub, fake_machine: Callable[..., FakeMachine]
+) -> None:
+    """The hello has the devices of the job, the beats their use: memory only of processes that are the kernel's."""
+    machine = fake_machine("2xA100-SXM4-80GB")
+    own = machine.gpus[1]
+    environ = {**nvml_stub.environment(machine), "CUDA_VISIBLE_DEVICES": "1"}
+
+    async def story(cluster: Cluster) -> None:
+        await cluster.agent(environ=environ)
+        (device,) = cluster.events.hellos[0][1].devices or ()
+        assert (device.index, device.uuid, device.memory_bytes) == (1, own.uuid, own.raw.memory_bytes)
+        started = await cluster.start(argv=(*SMALL_KERNEL, "child"))
+        child = facts_of(cluster)["child"]
+        own.set(utilization=40)
+        for pid, size in ((started.pid, 3 << 30), (child, 1 << 30), (os.getpid(), 2 << 30)):
+            own.add_process(pid, size)
+
+        def reported() -> bool:
+            (use,) = cluster.events.beats[-1][1].devices or (None,)
+            return use is not None and use.memory_by_process == {started.pid: 3 << 30, child: 1 << 30}
+
+        await cluster.heard(reported, "the use of the device is reported")
+        (use,) = cluster.events.beats[-1][1].devices or ()
+        assert use.utilization_percent == 40
+        assert (use.memory_used_bytes or 0) >= 6 << 30
+        machine.hang("nvmlDeviceGetMemoryInfo", seconds=600)
+        count = len(cluster.events.beats)
+        await cluster.rendezvous.signal(NAME, signal.SIGINT)  # the agent serves while the driver hangs
+        await cluster.heard(lambda: cluster.events.beats[-1][1].devices is None, "the use is unknown")
+        assert len(cluster.events.beats) > count
 
     play(tmp_path, story)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 #: The modules in the order in which they need one another.
-MODULES = ("node", "kernel", "link", "relay", "main")
+MODULES = ("node", "kernel", "link", "relay", "nvml", "main")
 _FUTURE = "from __future__ import annotations\n"
 #: Imports of the agent's other modules, which are above in the one source.
 _OWN_IMPORT = re.compile(r"^from \.\w+ import (?:\([^)]*\)|.*)\n", re.MULTILINE)

@@ -27,7 +27,8 @@ import zmq
 
 from .kernel import PORTS, KernelProcess
 from .link import OutgoingLink
-from .node import Parents, encrypts, kernel_environment, own_address, reported_variables
+from .node import Parents, device_variables, encrypts, kernel_environment, own_address, reported_variables
+from .nvml import DeviceSampler
 from .relay import Relay
 
 PROTOCOL = 1
@@ -38,6 +39,8 @@ BUSY_TICK_S = 0.02
 #: How long the first answer of the pool manager may take: it may be down for a moment, or a firewall be in between.
 FIRST_ANSWER_S = 330.0
 START_S = 60.0
+#: How long the agent waits for the driver before it introduces itself without its devices.
+DEVICES_S = 15.0
 #: Commands whose answers are kept, for a pool manager that repeats one because the answer was lost.
 ANSWERS_MAX = 64
 
@@ -75,6 +78,9 @@ class Agent:
         self._folder = tempfile.mkdtemp(prefix="fastgpu-")  # 0700
         self._relay = Relay(str(Path(self._folder) / "pool.sock"), self._link.send)
         self._parents = Parents()
+        self._sampler = DeviceSampler(device_variables(os.environ))
+        self._sampler.start()
+        self._connect_at = time.monotonic() + DEVICES_S
         self._kernel: KernelProcess | None = None
         self._generation = 0
         self._start: dict[str, Any] | None = None  #: the command to start a kernel that is carried out
@@ -148,7 +154,8 @@ class Agent:
             if self._link.connected:
                 self._hello()
         self._relay.step()
-        self._link.connect()
+        if self._sampler.ready.is_set() or now >= self._connect_at:
+            self._link.connect()
         if now - self._beaten >= BEAT_S:
             self._beat()
         self._over = self._over or self._reason_to_end()
@@ -197,12 +204,14 @@ class Agent:
                 "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
                 "kernel": self._kernel_state(),
                 "connection": self._connection(),
+                "devices": self._sampler.devices,
             }
         )
 
     def _beat(self) -> None:
         self._beaten = time.monotonic()
-        self._link.send({"op": "beat", "instance": self._instance, "kernel": self._kernel_state()})
+        use = self._sampler.use(self._beaten)
+        self._link.send({"op": "beat", "instance": self._instance, "kernel": self._kernel_state(), "devices": use})
 
     def _kernel_state(self) -> dict[str, Any] | None:
         kernel = self._kernel

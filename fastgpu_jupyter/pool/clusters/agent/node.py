@@ -152,6 +152,18 @@ def _stepd_above(pid: int) -> tuple[int, str] | None:
     return None
 
 
+def descends_from(pid: int, ancestor: int) -> bool:
+    """Return whether a process was started by ``ancestor`` or by its descendants, all of which still run."""
+    for _ in range(64):
+        fields = _stat(pid)
+        if fields is None or pid <= 1:
+            return False
+        if pid == ancestor:
+            return True
+        pid = int(fields[2])
+    return False
+
+
 def _started(pid: int) -> str | None:
     fields = _stat(pid)
     return None if fields is None or fields[1] == "Z" else fields[20]
