@@ -3,14 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import socket
+import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
 from ...errors import HostFault, Message
 
-BACKLOG = 128
+BACKLOG = 32
+#: Options of ``socket(7)`` that the standard library does not name.
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+#: The program of one instruction that accepts 0 bytes of each packet: ``BPF_RET | BPF_K``.
+_REFUSE_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)
+
+
+class AcceptGate:
+    """Stops and resumes the making of connections at listening sockets that another library serves.
+
+    While it is closed, the system drops what would begin a connection; clients try again by themselves, and the
+    connections that are open go on.
+    """
+
+    def __init__(self, listeners: Sequence[socket.socket]) -> None:
+        self._listeners = [listener.dup() for listener in listeners]
+        self.is_open = True
+
+    def set_open(self, value: bool) -> None:
+        """Let connections be made, or not."""
+        if value == self.is_open:
+            return
+        self.is_open = value
+        for listener in self._listeners:
+            if value:
+                listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            else:
+                program = ctypes.create_string_buffer(_REFUSE_ALL)
+                pointer = struct.pack("HxxxxxxP", 1, ctypes.addressof(program))
+                listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+
+    def close(self) -> None:
+        """Close its descriptors; those of the other library stay."""
+        for listener in self._listeners:
+            listener.close()
 
 
 async def listening_sockets(hosts: Sequence[str], port: int, last_port: int) -> list[socket.socket]:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import stat
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ import msgspec
 import zmq
 import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
+from zmq.utils.monitor import parse_monitor_message
 
 from ...errors import Conflict, HostFault, InvalidRequest, Message, NotFound
 from .agent_messages import (
@@ -40,7 +43,7 @@ from .agent_messages import (
     Started,
 )
 from .agent_tokens import AgentTokens
-from .listening import listening_sockets
+from .listening import AcceptGate, listening_sockets
 from .relay import AgentRelay, ConnectRelayed
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,8 @@ MESSAGE_BYTES_MAX = 2**20
 #: Messages that wait for the pool manager, and for an agent.
 MESSAGES_MAX = 256
 HANDSHAKE_MS = 5000
+#: Connections beside two for each expected agent, of which one tries whether the port is reached.
+CONNECTIONS_SPARE = 32
 #: After this silence of an agent the engine is asked; the silence itself ends nothing.
 SILENT_S = 10.0
 WATCH_S = 1.0
@@ -126,6 +131,9 @@ class Rendezvous:
         self._agents: dict[str, _Agent] = {}
         self._context: zmq.asyncio.Context | None = None
         self._socket: zmq.asyncio.Socket | None = None
+        self._monitor: zmq.asyncio.Socket | None = None
+        self._gate: AcceptGate | None = None
+        self._connections: set[int] = set()  #: the descriptors of the connections, of agents and of others
         self._authenticator: AsyncioAuthenticator | None = None
         #: Messages that were dropped, by reason.
         self.dropped: Counter[str] = Counter()
@@ -155,6 +163,8 @@ class Rendezvous:
         router.curve_server = True
         router.curve_secretkey = self._tokens.server.secret.encode()
         router.curve_publickey = self._tokens.server.public.encode()
+        self._gate = AcceptGate(sockets)
+        self._monitor = router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
         for listener in sockets:
             host = listener.getsockname()[0]
             router.setsockopt(zmq.IPV6, int(":" in host))
@@ -165,13 +175,19 @@ class Rendezvous:
         """Stop listening; agents and kernels live on and connect to the next pool manager."""
         for agent in self._agents.values():
             agent.end()
+        if self._monitor is not None:
+            self._monitor.close(0)
         if self._socket is not None:
+            self._socket.disable_monitor()
             self._socket.close(0)
+        if self._gate is not None:
+            self._gate.close()
         if self._authenticator is not None:
             self._authenticator.stop()
         if self._context is not None:
             self._context.term()
-        self._socket = self._authenticator = self._context = None
+        self._socket = self._authenticator = self._context = self._monitor = self._gate = None
+        self._connections.clear()
 
     # -- expected agents -----------------------------------------------------------------------------------------------
 
@@ -207,6 +223,11 @@ class Rendezvous:
         """Return whether the agent of job ``name`` was heard within the last :data:`SILENT_S`."""
         agent = self._agents.get(name)
         return agent is not None and agent.hello is not None and not agent.gone
+
+    @property
+    def accepts(self) -> bool:
+        """Return whether connections can be made: there are not too many."""
+        return self._gate is not None and self._gate.is_open
 
     def callback(self, _domain: str, key: bytes) -> bool:
         """Return whether a client with that public key is an expected agent; called in the handshake."""
@@ -286,7 +307,7 @@ class Rendezvous:
 
     def steps(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         """Return what is to be called again and again while the rendezvous is open."""
-        return self.receive, self.watch
+        return self.receive, self.watch, self.limit_connections
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -314,6 +335,23 @@ class Rendezvous:
             if agent.silent_s >= SILENT_S and not agent.gone:
                 agent.gone = True
                 self._events.on_gone(name)
+
+    async def limit_connections(self) -> None:
+        """Handle the next connection that is made or lost: above a limit no more are made until some are lost.
+
+        A peer that is no agent has :data:`HANDSHAKE_MS`, then its connection is closed.
+        """
+        assert self._monitor is not None
+        assert self._gate is not None
+        event = parse_monitor_message(await self._monitor.recv_multipart())
+        if event["event"] == zmq.EVENT_ACCEPTED:
+            self._connections.add(event["value"])
+        else:
+            self._connections.discard(event["value"])
+        most = CONNECTIONS_SPARE + 2 * len(self._tokens)
+        if len(self._connections) >= most:
+            self._connections = {each for each in self._connections if _is_socket(each)}  # an event may be lost
+        self._gate.set_open(len(self._connections) < most)
 
     def _handle(self, frames: Sequence[Any]) -> None:
         route, body = bytes(frames[0].buffer), bytes(frames[1].buffer)
@@ -390,6 +428,14 @@ class Rendezvous:
             self.dropped["not_sent"] += 1
             return False
         return True
+
+
+def _is_socket(descriptor: int) -> bool:
+    """Return whether a descriptor of this process is an open socket."""
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 def _silent_log() -> logging.Logger:
