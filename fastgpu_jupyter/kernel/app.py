@@ -33,6 +33,11 @@ class IPKernelApp(kernelapp.IPKernelApp):
     _is_parsed: ClassVar[bool] = False
 
     @classmethod
+    def class_get_help(cls, *_: Any) -> str:
+        """Return nothing: the help of ipykernel's class, which ``--help-all`` shows too, has all options."""
+        return ""
+
+    @classmethod
     def parse_ahead(cls) -> None:
         """Create the application and parse the command line of this process, which names no connection file yet."""
         app: Any = cls.instance(kernel_class=FastGPUKernel)

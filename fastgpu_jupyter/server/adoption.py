@@ -205,7 +205,8 @@ class Adoption:
         else:
             compat_client.call_after_client_start(manager, lambda: self._in_background(link.deliver(SUBSCRIBED_S)))
         try:
-            await asyncio.wait_for(link.greet(), START_S)
+            async with asyncio.timeout(START_S):
+                await link.greet()
         except TimeoutError:
             self._log.warning("FastGPU: the kernel %s does not answer yet.", manager.kernel_id)
         self._in_background(link.follow())

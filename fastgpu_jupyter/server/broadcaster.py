@@ -53,7 +53,8 @@ class BrowserSubscriber:
         """Return the next message, None at the end. Raises :class:`TimeoutError` if there is none in time."""
         if self.ended:
             return None
-        return await asyncio.wait_for(self._queue.get(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            return await self._queue.get()
 
 
 class EventBroadcaster:

@@ -48,7 +48,8 @@ class JobsConnector:
         """Return the result of a function that reads what jobs have left, within the same limits."""
         future = self._threads.submit(function)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                return await asyncio.wrap_future(future)
         except TimeoutError:
             if future.cancelled():
                 raise LimitReached(Message.of("server.busy")) from None

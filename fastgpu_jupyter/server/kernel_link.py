@@ -27,7 +27,8 @@ async def ask(manager: Any, message_type: str, content: Mapping[str, Any], timeo
     stream.on_recv(receive)
     try:
         request = session.send(stream, message_type, dict(content))
-        return await asyncio.wait_for(answered, timeout_s)
+        async with asyncio.timeout(timeout_s):
+            return await answered
     except TimeoutError:
         return None
     finally:

@@ -27,7 +27,8 @@ async def leave_kernels(server: Any, records: KernelRecords, log: logging.Logger
     # A browser that finds its session gone closes the notebook's connection for good, and one that gets no answer tries
     # again until the next server has adopted the kernel.
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(server.http_server.close_all_connections(), ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            await server.http_server.close_all_connections()
     await asyncio.gather(*(_leave(manager, records) for manager in kept))
     ids = ", ".join(manager.kernel_id for manager in kept)
     log.info("FastGPU: left running for the next server ('jupyter fastgpu kernels' lists them): %s", ids)

@@ -48,7 +48,8 @@ class PoolConnector:
         future = self._threads.submit(self._call, function, key)
         try:
             # A little more than the client, whose errors say more.
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s + 0.5)
+            async with asyncio.timeout(timeout_s + 0.5):
+                return await asyncio.wrap_future(future)
         except TimeoutError:
             if future.cancelled():
                 raise LimitReached(Message.of("server.busy")) from None

@@ -254,3 +254,22 @@ def test_mirror_drops_the_oldest_ended_leases(monkeypatch: pytest.MonkeyPatch) -
     assert [view["id"] for view in known["leases"]] == ["3", "4", "x"]
     mirror.apply(snapshot())
     assert mirror.lease_state("x") is None
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_stream_that_is_cancelled_as_a_message_comes_is_cancelled(steps: int) -> None:
+    """A handler of a closed connection would go on for ever."""
+
+    async def scenario() -> bool:
+        subscriber = BrowserSubscriber(8)
+        reading = asyncio.create_task(subscriber.next(DEADLINE_S))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        subscriber.put({"type": "keepalive"})
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        accepted = reading.cancel()
+        await asyncio.wait({reading})
+        return reading.cancelled() is accepted
+
+    assert asyncio.run(scenario())

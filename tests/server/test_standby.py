@@ -83,6 +83,25 @@ def test_launch_is_cold_where_the_standby_kernel_does_not_answer(host: StandbyHo
     host.shut_down(kernel_id)
 
 
+def test_kernel_from_standby_is_interrupted_and_restarted_right_after_its_start(host: StandbyHost) -> None:
+    pid = host.ready().pid
+    kernel_id = host.start()
+    host.call(host.of(kernel_id).interrupt_kernel())
+    kernel = host.kernel(kernel_id)
+    assert kernel.value("__import__('os').getpid()") == str(pid)
+    host.shut_down(kernel_id)
+
+    pid = host.ready().pid
+    kernel_id = host.start()
+    provisioner: Any = host.of(kernel_id).provisioner
+    ended = provisioner.lease_id
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: provisioner.pid not in (None, pid), "it is started again")
+    assert host.kernel(kernel_id).value("6 * 7") == "42"
+    assert provisioner.lease_id not in (None, ended), "the lease of the process has ended with it"
+    host.shut_down(kernel_id)
+
+
 def test_launch_with_encryption_takes_a_standby_kernel(host: StandbyHost) -> None:
     pid = host.ready().pid
     kernel_id = host.start(encryption="required")
