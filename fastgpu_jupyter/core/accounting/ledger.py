@@ -154,7 +154,10 @@ class Ledger:
             return
         lease.since = at
         self._active.setdefault(lease.tenant, {})[lease.lease_id] = None
-        yield from self._cover(lease.tenant, at)
+        if gpu is not None and not self._running(lease.tenant):
+            lease.rate_micro_per_hour = gpu.rate_micro_per_hour  # it changes the rate of no other lease
+        else:
+            yield from self._cover(lease.tenant, at)
 
     def _stop(self, lease: _Open, at: Instant) -> Iterator[Segment]:
         lease.active = False
@@ -164,7 +167,8 @@ class Ledger:
         lease.since = None
         lease.rate_micro_per_hour = lease.covered_milli = 0
         del self._active[lease.tenant][lease.lease_id]
-        yield from self._cover(lease.tenant, at)
+        if self._running(lease.tenant):
+            yield from self._cover(lease.tenant, at)
 
     def _cover(self, tenant: str, at: Instant) -> Iterator[Segment]:
         """Cut the tenant's segments whose rate is another from here on."""
@@ -174,13 +178,16 @@ class Ledger:
             key=lambda item: (item[0].generation, item[1].lease_id),
         )
         uses = [reservation_coverage.usage_of(lease.lease_id, gpu, self._kinds) for gpu, lease in held]
-        running = [one for one in self.reservations.values() if one.tenant == tenant and one.runs]
-        covered = reservation_coverage.allocate_reservations(uses, running).by_lease
+        covered = reservation_coverage.allocate_reservations(uses, self._running(tenant)).by_lease
         for use, (gpu, lease) in zip(uses, held, strict=True):
             rate = reservation_coverage.billed(gpu.rate_micro_per_hour, use.milli, covered[use.lease_id])
             if (rate, covered[use.lease_id]) != (lease.rate_micro_per_hour, lease.covered_milli):
                 yield from self._cut(lease, at)
                 lease.rate_micro_per_hour, lease.covered_milli = rate, covered[use.lease_id]
+
+    def _running(self, tenant: str) -> list[Reservation]:
+        """Return the reservations of the tenant that hold capacity now."""
+        return [one for one in self.reservations.values() if one.tenant == tenant and one.runs]
 
     def _read(self, event: Event, at: Instant) -> Iterator[Segment]:
         match event:

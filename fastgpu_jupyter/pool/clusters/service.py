@@ -30,7 +30,7 @@ from .agents import AgentListener, AgentRequests
 from .allocation import Allocations, want_of
 from .board import Board, BoardEntry, Watched
 from .cancellations import Cancellations
-from .engine import Ended, Engine, Running, Status
+from .engine import Ended, Engine, Queued, Running, Status
 from .engine_thread import EngineThread
 from .kernels import KernelOperations
 from .offers import Offers
@@ -290,11 +290,27 @@ class ClusterService:
         if now_s < self._observe_at_s or not jobs:
             return
         found = await self.thread.call(self.engine.statuses, list(jobs))
+        now_ms = self._wall_ms()
         for job_id, name in jobs.items():
-            if job_id in found:
+            if job_id in found and not self._is_known(name, found[job_id], now_ms):
                 await self._take(name, found[job_id])
         self._observed_s = asyncio.get_running_loop().time()
         self._observe_at_s = self._observed_s + self._interval_s()
+
+    def _is_known(self, name: str, status: Status, now_ms: int) -> bool:
+        """Return whether nothing follows from a status: of many jobs, most are as they were when asked last."""
+        lease = self._leases.get(name)
+        if lease is None:
+            return False
+        known = self.board.of(lease.lease_id)
+        if status != known.status:
+            return False
+        if not isinstance(status, Running):
+            return isinstance(status, Queued)
+        if lease.state is LeaseState.WAITING:
+            return False  # its agent may be late
+        ends_at_ms = status.ends_at_ms
+        return ends_at_ms is None or known.ends_soon or ends_at_ms - now_ms > WARN_MS
 
     async def _take(self, name: str, status: Status) -> None:
         """Take over the status of a job."""
@@ -341,7 +357,7 @@ class ClusterService:
         if self.cancellations.jobs():
             return URGENT_S
         waiting = False
-        for lease in self._leases.values():
+        for lease in reversed(self._leases.values()):  # the newest one is young, if any is
             known = self.board.of(lease.lease_id)
             submitted_ms = lease.job.submitted_at_ms
             young = submitted_ms is None or now_ms - submitted_ms < YOUNG_MS

@@ -74,7 +74,7 @@ MUTATIONS = (
     Mutation(
         "usage after the end of a reservation is still covered",
         B,
-        (Edit(Ledger._cover, "_1.runs", "_1.began_wall_ms is not None"),),
+        (Edit(Ledger._running, "_1.runs", "_1.began_wall_ms is not None"),),
         Fails(test_amounts.test_what_is_metered_is_what_is_billed_at_any_moment_of_any_history, "cost_numerator"),
     ),
     Mutation(
