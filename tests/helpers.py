@@ -108,7 +108,8 @@ class PoolProcess:
 
     def start(self, *settings: str) -> None:
         """Start, and return when it answers."""
-        arguments = [*self.command(), "pool", "--simulate", self.simulate, *settings]
+        simulated = ["--simulate", self.simulate] if self.simulate else []
+        arguments = [*self.command(), "pool", *simulated, *settings]
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(arguments, stdout=out, stderr=out, start_new_session=True)
         wait_until(self.answers, f"the pool answers; see {self._log}")

@@ -85,6 +85,20 @@ def leave_kernel_running(manager: Any) -> None:
     manager._attempted_start = False  # noqa: SLF001
 
 
+def report_dead_kernel(manager: Any, reason: str) -> None:
+    """Show a kernel whose automatic restart has failed as dead, with the reason, and keep it for a later restart.
+
+    jupyter_client stops its restarter before such a restart and says nothing if that fails, so that browsers would show
+    a restart for ever. The callbacks for a restart that has failed also remove the kernel: only those of websockets,
+    which are methods, are called.
+    """
+    manager.execution_state, manager.reason = "dead", reason
+    restarter = getattr(manager, "_restarter", None)
+    for callback in list(getattr(restarter, "callbacks", {}).get("dead", ())):
+        if getattr(callback, "__self__", None) is not None and callback.__name__ == "on_restart_failed":
+            callback()
+
+
 def call_after_subscription(manager: Any, subscribed: Callable[[], None]) -> None:
     """Call ``subscribed`` whenever a client that has an identity, as a websocket, receives messages of IOPub.
 

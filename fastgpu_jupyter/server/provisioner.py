@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import KernelConnectionInfo
 
-from ..compat.jupyter_client import forget_pending_kernel
+from ..compat.jupyter_client import forget_pending_kernel, report_dead_kernel
 from ..errors import Conflict, Message
 from ..wire.options import ParsedRequest
 from . import language
@@ -48,6 +48,8 @@ class FastGPUProvisioner(RecordedProvisioner):
     #: A restart was requested, as opposed to a kernel that died. Only such a restart may follow a revoked lease.
     _restart_requested = False
     _abandoned = False
+    #: The launch under way is a restart of a kernel that died.
+    _restarts_by_itself = False
     _restart: asyncio.Task[None] | None = None
 
     def __init__(self, **kwargs: Any) -> None:
@@ -86,12 +88,20 @@ class FastGPUProvisioner(RecordedProvisioner):
         except BaseException as error:
             await self._launch_failed()
             if isinstance(error, Exception):
-                raise launch_error(error, in_server=self.in_server) from error
+                raise self._reported(error) from error
             raise
 
     def _acquire(self) -> Any:
         automatic, self._restart_requested = not self._restart_requested, False
+        self._restarts_by_itself = automatic and self._was_launched
         return self._lease.acquire(self._wanted(), automatic=automatic)
+
+    def _reported(self, error: Exception) -> Exception:
+        """Return what a failed launch raises; the failure of an automatic restart is shown in the kernel's state."""
+        raised = launch_error(error, in_server=self.in_server)
+        if self.in_server and self._restarts_by_itself:
+            report_dead_kernel(self.parent, str(raised))
+        return raised
 
     def _take_lease_of_choice(self) -> None:
         """Have the lease that the client requested for this kernel before it started it."""
@@ -119,7 +129,7 @@ class FastGPUProvisioner(RecordedProvisioner):
         except BaseException as error:
             await self._launch_failed()
             if isinstance(error, Exception):
-                raise launch_error(error, in_server=self.in_server) from error
+                raise self._reported(error) from error
             raise
 
     async def expected_start(self, hidden: Mapping[str, str] | None) -> Start | None:
@@ -129,7 +139,8 @@ class FastGPUProvisioner(RecordedProvisioner):
     async def post_launch(self, **kwargs: Any) -> None:
         """Complete the launch, after which the lease has its holder."""
         await super().post_launch(**kwargs)
-        self._restart_requested = False
+        self._restart_requested = self._restarts_by_itself = False
+        self._was_launched = True
         await self._host.started()
 
     async def _launch_failed(self) -> None:

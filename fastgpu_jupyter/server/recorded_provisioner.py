@@ -28,6 +28,8 @@ class RecordedProvisioner(RequestingProvisioner):
 
     _lease: KernelLease
     _host: KernelHost
+    #: The kernel has run, as opposed to one that is started for the first time.
+    _was_launched = False
 
     @property
     def lease_id(self) -> str | None:
@@ -117,7 +119,7 @@ class RecordedProvisioner(RequestingProvisioner):
         name = launch_arguments_of(self.parent)["env"].get(SESSION_VARIABLE)
         self._named = None if name is None else name_of_session(name)
         self._chosen = ParsedRequest(record.chosen.size, cast(LeaseOptions, record.chosen.options))
-        self._first_launch = False
+        self._first_launch, self._was_launched = False, True
 
     async def bind_adopted(self) -> None:
         """Give the lease of the adopted kernel its holder."""

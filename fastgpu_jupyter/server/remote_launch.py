@@ -83,7 +83,10 @@ class RemoteKernel:
         command = _command(self._provisioner.parent, kwargs.get("extra_arguments", []))
         launch = await KernelProvisionerBase.pre_launch(self._provisioner, env=env, cmd=command, **given)
         launch["cmd"] = command_on_host(command, self._provisioner.python_on_cluster)
-        launch["env"] = {name: value for name, value in launch["env"].items() if os.environ.get(name) != value}
+        own = self._provisioner.kernel_spec.env
+        launch["env"] = {
+            name: value for name, value in launch["env"].items() if name in own or os.environ.get(name) != value
+        }
         return launch
 
     def environment(self, _client: PoolClient, view: LeaseView, own: Mapping[str, str]) -> dict[str, str]:

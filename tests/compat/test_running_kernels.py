@@ -16,7 +16,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from jupyter_client.multikernelmanager import AsyncMultiKernelManager
 from jupyter_server.gateway.managers import GatewayMappingKernelManager
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager, ServerKernelManager
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 from zmq.eventloop.zmqstream import ZMQStream
 
@@ -209,3 +209,31 @@ def test_restore_session_keeps_its_id_and_adds_no_second_one(tmp_path: Path) -> 
 
     (session,) = asyncio.run(restore())
     assert (session["id"], session["path"], session["kernel"]["id"]) == ("a-session", "a.ipynb", "a-kernel")
+
+
+class _Websocket:
+    """Has the method that a websocket registers for a restart that has failed."""
+
+    def __init__(self) -> None:
+        self.dead = 0
+
+    def on_restart_failed(self) -> None:
+        self.dead += 1
+
+
+def test_kernel_whose_restart_failed_is_shown_as_dead_and_kept() -> None:
+    assert callable(ZMQChannelsWebsocketConnection.on_restart_failed)
+    removed: list[str] = []
+
+    async def fail() -> None:
+        make: Any = ServerKernelManager
+        manager, socket = make(), _Websocket()
+        manager.start_restarter()
+        manager.add_restart_callback(socket.on_restart_failed, "dead")
+        manager.add_restart_callback(lambda: removed.append("the kernel"), "dead")
+        manager.stop_restarter()  # as before a restart
+        jupyter_client.report_dead_kernel(manager, "Its job has ended.")
+        assert (manager.execution_state, manager.reason, socket.dead) == ("dead", "Its job has ended.", 1)
+
+    asyncio.run(fail())
+    assert removed == []

@@ -97,6 +97,7 @@ class ClusterPool(FakePool):
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterPool]:
     fake, mirror = ClusterPool(), LeaseMirror()
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("SITE", "lab")  # what the kernelspec sets is sent, also where this process has it
     monkeypatch.setattr(kernel_lease, "ensure_pool", lambda timeout_s=15.0: fake)
     monkeypatch.setattr(kernel_lease, "PoolClient", lambda path, timeout_s=5.0: fake)
     monkeypatch.setattr(lease_mirror, "ensure_pool", lambda: fake)

@@ -78,10 +78,9 @@ class Transport:
         """
         self.path = Path(path)
         self.timeout_s = timeout_s
-        #: Proves the right to a lease in calls that name no other one.
-        self.token: str | None = None
         self._key = key
-        self._token = token
+        #: As described above.
+        self.token = token
 
     def _change(
         self,
@@ -108,7 +107,7 @@ class Transport:
         key: str | None = None,
         timeout_s: float | None = None,
     ) -> Any:
-        headers = bearer(token or self.token)
+        headers = bearer(token)
         if key:
             headers["Idempotency-Key"] = key
         connection, response = self._open(method, path, body, headers, timeout_s or self.timeout_s)
@@ -123,7 +122,7 @@ class Transport:
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str], timeout_s: float
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         connection = UnixConnection(self.path, timeout_s)
-        headers = {**bearer(self._token), **headers, version.HEADER: version.stated()}
+        headers = {**bearer(self.token), **headers, version.HEADER: version.stated()}
         payload = None if body is None else json.dumps(body).encode()
         if payload is not None:
             headers = {**headers, "Content-Type": "application/json"}

@@ -1,0 +1,151 @@
+"""Kernels of a Jupyter server in jobs of a real Slurm, as a notebook's user sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from fastgpu_jupyter.wire import kept_kernels
+from tests.helpers import PoolProcess, ServerProcess
+from tests.server.kernel_socket import KernelSocket, kernel_socket
+from tests.slurm.cluster import SlurmCluster
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+#: FastGPU's kernelspec, for one A100 of a node that runs this checkout.
+KERNEL = "fastgpu-on-node"
+#: The same for all A100 of the cluster.
+BIG = "fastgpu-big"
+#: Prints before and after the end of the server that reads from the file, which is gone with it.
+OUTLIVES = """
+import pathlib, time
+print("begins", flush=True)
+while pathlib.Path("/proc/{server}/stat").exists():
+    time.sleep(0.02)
+time.sleep(1)
+print("ends")
+x + 1
+"""
+
+
+class Notebooks(NamedTuple):
+    """A Jupyter server whose pool leases the GPUs of a Slurm."""
+
+    pool: PoolProcess
+    jupyter: ServerProcess
+    slurm: SlurmCluster
+
+    def jobs(self) -> dict[str, str]:
+        """The jobs that are not over: name -> state."""
+        rows = self.slurm.run("squeue", "-h", "-o", "%j %T").split("\n")
+        return dict(row.split() for row in rows if row.strip())
+
+    def lease(self, kernel_id: str) -> dict[str, Any]:
+        """The live lease of a kernel."""
+        (found,) = [view for view in self.pool.live() if view["holder"]["kernel_id"] == kernel_id]
+        return found
+
+
+@pytest.fixture
+def notebooks(isolated: Path, installed: None, slurm: SlurmCluster) -> Iterator[Notebooks]:
+    kernelspecs = isolated / "data" / "kernels"
+    spec = json.loads((kernelspecs / "fastgpu" / "kernel.json").read_text())
+    spec["env"] = {"PYTHONPATH": str(ROOT)}  # a job has little of the environment of its user
+    for name, size in ((KERNEL, "a100"), (BIG, "2xa100")):
+        spec["metadata"]["fastgpu"]["profile"] = size
+        (kernelspecs / name).mkdir()
+        (kernelspecs / name / "kernel.json").write_text(json.dumps(spec))
+    found = Notebooks(PoolProcess(isolated, ""), ServerProcess(isolated), slurm)
+    try:
+        found.pool.start("--FastGPUPool.cluster=slurm")
+        found.jupyter.start("--FastGPUProvisioner.cluster_wait_s=20")
+        yield found
+    finally:
+        found.jupyter.end()
+        found.pool.end()
+
+
+def test_notebook_runs_on_a_node_of_slurm(notebooks: Notebooks) -> None:
+    """One journey, because each start of a server and of a job takes seconds."""
+    pool, jupyter, slurm = notebooks
+    session = jupyter.start_session("a.ipynb", KERNEL)
+    kernel_id = session["kernel"]["id"]
+    lease = notebooks.lease(kernel_id)
+    job = lease["cluster"]
+    assert notebooks.jobs() == {job["job_name"]: "RUNNING"}
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        assert socket.run("import os, time; x = 41; print(os.environ['SLURM_JOB_ID'])").strip() == job["job_id"]
+        pid = socket.run("print(os.getpid())").strip()
+        _expect_commands_to_work(socket)
+        cell = socket.send("print('begins', flush=True)\ntime.sleep(60)")
+        socket.wait(cell, "stream")
+        assert jupyter.call("POST", f"api/kernels/{kernel_id}/interrupt")[0] == 204
+        assert socket.wait(cell, "execute_reply")["ename"] == "KeyboardInterrupt"
+        assert jupyter.call("POST", f"api/kernels/{kernel_id}/restart")[0] == 200
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        again = socket.run("import os; x = 41; print(os.environ['SLURM_JOB_ID'], os.getpid())").split()
+        assert again[0] == job["job_id"]
+        assert again[1] != pid
+        cell = socket.send(OUTLIVES.format(server=jupyter.pid))
+        socket.wait(cell, "stream")
+        jupyter.kill()
+    wait_until(lambda: notebooks.lease(kernel_id)["holder"]["orphaned_at"], "the pool knows that the server is gone")
+    jupyter.start("--FastGPUProvisioner.cluster_wait_s=2")
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        assert socket.wait(cell, "execute_reply")["status"] == "ok"
+        assert "ends" in socket.text(cell)
+        assert socket.wait(cell, "execute_result")["data"]["text/plain"] == "42"
+        assert socket.run("print(os.getpid(), x)").split() == [again[1], "41"]
+    wait_until(lambda: notebooks.lease(kernel_id)["holder"]["orphaned_at"] is None, "the lease has its holder")
+    _expect_request_to_be_cancelled(notebooks)
+
+    # The job is lost: the kernel is dead with the reason, and no other job is submitted.
+    slurm.run("scancel", job["job_id"])
+    kernel = wait_until(lambda: _dead(jupyter, kernel_id), "the kernel is dead")
+    assert "cancelled in Slurm" in kernel["reason"]
+    assert "Restart the kernel" in kernel["reason"]
+    wait_until(lambda: not pool.live(), "the lease ends")
+    assert notebooks.jobs() == {}
+    # The user's own restart is another job.
+    assert jupyter.call("POST", f"api/kernels/{kernel_id}/restart")[0] == 200
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        assert socket.run("import os; print(os.environ['SLURM_JOB_ID'])").strip() != job["job_id"]
+    assert jupyter.call("DELETE", f"api/sessions/{session['id']}")[0] == 204
+    wait_until(lambda: not pool.live() and not notebooks.jobs(), "the lease and the job end")
+    assert list(kept_kernels.records()) == []
+
+
+def _expect_commands_to_work(socket: KernelSocket) -> None:
+    """The commands of the kernel reach the pool over its node's relay; what a cluster does not have says why."""
+    assert "FastGPUKernel" in socket.run("print(type(get_ipython().kernel).__name__)")
+    cell = socket.send("%fastgpu")
+    assert "a100" in socket.wait(cell, "display_data")["data"]["text/plain"]
+    for verb, why in (
+        ("park", "cannot be parked"),
+        ("resize half", "keeps its size"),
+        ("release", "would end with it"),
+    ):
+        assert why in socket.run(f"%fastgpu {verb}")
+
+
+def _expect_request_to_be_cancelled(notebooks: Notebooks) -> None:
+    """A client that brought no lease gets a sentence when the cluster is full, and leaves nothing behind."""
+    jobs = notebooks.jobs()
+    body = {"path": "b.ipynb", "name": "b", "type": "notebook", "kernel": {"name": BIG}}
+    status, answer = notebooks.jupyter.call("POST", "api/sessions", body)
+    assert status == 500, answer
+    assert "position 1 in its queue" in answer["message"]
+    assert "The request was cancelled" in answer["message"]
+    wait_until(lambda: notebooks.jobs().keys() == jobs.keys(), "the request is cancelled in Slurm")
+
+
+def _dead(jupyter: ServerProcess, kernel_id: str) -> dict[str, Any] | None:
+    """The kernel, once Jupyter says that it is dead."""
+    _, kernel = jupyter.call("GET", f"api/kernels/{kernel_id}")
+    return kernel if kernel["execution_state"] == "dead" else None
