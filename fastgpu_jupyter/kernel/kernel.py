@@ -22,6 +22,7 @@ from ipykernel.ipkernel import IPythonKernel
 from IPython.core.error import UsageError
 
 from ..compat.ipykernel import comm_message_of, iopub_topic
+from ..compat.ipython import history_begins_in_background
 from ..messages import language, say
 from .cell_cost import Cells
 from .cell_kinds import cell_verb, only_asks, without_cell_verb
@@ -60,7 +61,8 @@ class FastGPUKernel(IPythonKernel):
         self._interrupts = Interrupts()
         self._sizes: Sizes | None = None
         ipykernel: Any = super()  # its methods carry no types
-        ipykernel.__init__(**kwargs)
+        with history_begins_in_background():
+            ipykernel.__init__(**kwargs)
         self._comm_msg: Callable[..., Any] = self.shell_handlers["comm_msg"]
         self.shell_handlers["comm_msg"] = self._count_comm_as_activity
         if self.shell is not None:
