@@ -29,6 +29,7 @@ from .parse import (
     pending_rows,
     settings_of,
 )
+from .reasons import ScriptExit
 
 #: Seconds for which a list of all waiting jobs counts, from which positions are computed.
 POSITIONS_S = 30.0
@@ -142,7 +143,7 @@ class SlurmEngine:
         if row.state in reasons.RUNS:
             return reasons.running_status(row)._replace(model=self._model(row.job_id), isolated=self._isolates())
         if row.job_id not in self._ends:
-            self._ends[row.job_id] = reasons.end_message(row, self._exit_status(row), self._python)
+            self._ends[row.job_id] = reasons.end_message(row, self._exit_of(row), self._python)
         return Ended(self._ends[row.job_id])
 
     def _position(self, row: JobRow) -> int | None:
@@ -157,11 +158,11 @@ class SlurmEngine:
         ahead = [one for one in self._waiting if one.partition == own.partition and one.priority > own.priority]
         return 1 + len(ahead)
 
-    def _exit_status(self, row: JobRow) -> int | None:
-        if row.state != "FAILED" or row.host is None:
+    def _exit_of(self, row: JobRow) -> ScriptExit | None:
+        if row.host is None or not reasons.needs_exit(row):
             return None
-        status = self._show_job(row.job_id).get("ExitCode", "").partition(":")[0]
-        return int(status) if status.isdigit() else None
+        status, _, signum = self._show_job(row.job_id).get("ExitCode", "").partition(":")
+        return ScriptExit(int(status), int(signum)) if status.isdigit() and signum.isdigit() else None
 
     def _model(self, job: str) -> str | None:
         """Return the type of a running job's GPUs, which is asked for once."""

@@ -30,6 +30,13 @@ class Subject(NamedTuple):
     python: str = ""  #: the interpreter of the job
 
 
+class ScriptExit(NamedTuple):
+    """How the script of a job ended."""
+
+    status: int
+    signum: int  #: of the signal that ended it; 0: none did
+
+
 Sentence = Callable[[Subject], Message]
 
 #: States in which a job does not run yet, or again.
@@ -191,8 +198,8 @@ _REFUSALS: Mapping[str, Sentence] = {
 }
 #: What is said of a job that Slurm does not know any more.
 FORGOTTEN = Ended(Message.of("slurm.forgotten"))
-#: A job that Slurm cancels so early may be one that its node could not start: Slurm says the same of both.
-LAUNCH_MS = 2_000
+#: A job that is cancelled so early, and not by a signal, may be one that its node could not start.
+LAUNCH_MS = 1_000
 #: What stands for an option that a request leaves to Slurm.
 _DEFAULT = "-"
 
@@ -232,16 +239,21 @@ def pending_status(row: JobRow, position: int | None, now_ms: int) -> Status:
     return Queued(Message.of("slurm.other_reason", text=row.reason), position, start)
 
 
-def end_message(row: JobRow, exit_status: int | None, python: str = "") -> Message:
-    """Return why a job ended. ``exit_status``: that of its script, ``None`` where it is not known."""
+def needs_exit(row: JobRow) -> bool:
+    """Return whether why a job ended depends on how its script did."""
+    return row.state == "FAILED" or (row.state == "CANCELLED" and _ran_ms(row) <= LAUNCH_MS)
+
+
+def end_message(row: JobRow, script: ScriptExit | None, python: str = "") -> Message:
+    """Return why a job ended. ``script``: how its script did, ``None`` where that is not known."""
     facts = _facts(row, python)
-    if row.state == "CANCELLED" and row.host is not None and _ran_ms(row) <= LAUNCH_MS:
-        return _not_launched(facts)
     if row.state == "FAILED" and row.host is None:  # it was accepted and then found to be impossible
         return _bad_constraints(facts)
-    if row.state == "FAILED" and exit_status is not None:
-        sentence = _STATUSES.get(exit_status)
-        return sentence(facts) if sentence else Message.of("slurm.failed", host=facts.host, status=exit_status)
+    if script is not None and row.state == "FAILED":
+        sentence = _STATUSES.get(script.status)
+        return sentence(facts) if sentence else Message.of("slurm.failed", host=facts.host, status=script.status)
+    if script is not None and row.state == "CANCELLED" and not script.signum:
+        return _not_launched(facts)
     sentence = _ENDED.get(row.state)
     return sentence(facts) if sentence else Message.of("slurm.ended", state=row.state)
 
