@@ -7,6 +7,7 @@ import os
 import sys
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,6 +229,7 @@ def test_kernel_whose_restart_failed_is_shown_as_dead_and_kept() -> None:
     async def fail() -> None:
         make: Any = ServerKernelManager
         manager, socket = make(), _Websocket()
+        manager.provisioner = SimpleNamespace(has_process=True)
         manager.start_restarter()
         manager.add_restart_callback(socket.on_restart_failed, "dead")
         manager.add_restart_callback(lambda: removed.append("the kernel"), "dead")
