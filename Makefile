@@ -174,7 +174,7 @@ PART ?= $(parts)
 tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
 tests-of-sim        := -n $(WORKERS) --dist load tests/sim tests/core/test_cluster_histories.py
 tests-of-kill       := tests/crash/test_kill.py
-tests-of-failpoints := tests/crash/test_failpoints.py
+tests-of-failpoints := tests/crash/test_failpoints.py tests/crash/test_cluster_kills.py
 tests-of-jobs       := tests/crash/test_job_kills.py tests/crash/test_job_faults.py tests/jobs/test_end_to_end.py
 tests-of-processes  := tests/crash/test_single_instance.py tests/crash/test_holder_identity.py tests/server/test_fork.py \
   tests/server/test_standby.py

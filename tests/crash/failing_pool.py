@@ -20,7 +20,8 @@ reached before the process ends follows a ``:``. The steps of a command, in orde
     update      the same, within its transaction
     reply       the answer is sent through the socket                                       @ operation
 
-Others: effect (@ effect), prepare, drain, snapshot, create, archive, part, recover, bind, rename.
+Others: effect (@ effect), prepare, drain, snapshot, create, archive, part, recover, bind, rename. Of a cluster: expect,
+submit, cancel, hello.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ class Failpoint:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+#: The steps of a pool in engine mode.
+IN_A_CLUSTER = ("expect", "submit", "cancel", "hello")
 #: The steps of the journal's statements, by their beginnings.
 STATEMENTS = {
     "INSERT INTO record": "insert",
@@ -92,6 +95,8 @@ def install(at: Failpoint) -> None:
     around(at, SimulatedDriver, "prepare", "prepare")
     around(at, SimulatedDriver, "processes", "drain")
     _install_in_recovery(at)
+    if any(map(at.is_beside, IN_A_CLUSTER)):
+        _install_in_the_cluster(at)
     around(at, single_instance, "listen", "bind")
     around(at, Path, "rename", "rename")
 
@@ -123,6 +128,17 @@ def _install_in_recovery(at: Failpoint) -> None:
 
     vars(app)["recover"] = recover_and_note
     around(at, app, "recover", "recover")
+
+
+def _install_in_the_cluster(at: Failpoint) -> None:
+    from fastgpu_jupyter.pool.clusters.agents import AgentListener
+    from fastgpu_jupyter.pool.clusters.fake import FakeEngine
+    from fastgpu_jupyter.pool.clusters.rendezvous import Rendezvous
+
+    around(at, Rendezvous, "expect", "expect")
+    around(at, FakeEngine, "submit", "submit")
+    around(at, FakeEngine, "cancel", "cancel")
+    around(at, AgentListener, "on_hello", "hello")
 
 
 def _install_in_the_loop(at: Failpoint) -> None:

@@ -31,6 +31,8 @@ PARTITION = "gpu"
 TIME_LIMIT_MS, TIME_LIMIT_MS_MAX = 3_600_000, 28_800_000
 #: How long the processes of a job that is ended may take, before they are killed.
 KILL_WAIT_MS = 5_000
+#: The parent of an agent, which outlives the pool manager: an agent ends with the process that it runs under.
+_STEP = 'exec 3<&0; trap : TERM; "$@" <&3 3<&- & while kill -0 $! 2>/dev/null; do wait $!; done'
 #: Jobs that are over and still known, as with Slurm's MinJobAge.
 KNOWN_OVER_MAX = 256
 
@@ -202,7 +204,7 @@ class FakeEngine:
         own = {"GPU_DEVICE_ORDINAL": indices, "SLURM_JOB_GPUS": indices, "SLURM_JOB_ID": job.id}
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", agent.source],
+            ["/bin/sh", "-c", _STEP, "step", sys.executable, "-P", "-c", agent.source],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -227,7 +229,7 @@ class FakeEngine:
     def _signal(self, job: FakeJob, number: int) -> None:
         if job.pid is not None and not self._has_ended(job):
             with suppress(ProcessLookupError):
-                os.kill(job.pid, number)
+                os.killpg(job.pid, number)
             if number == signal.SIGKILL and (own := self._processes.get(job.id)) is not None:
                 own.wait()
 
