@@ -1,0 +1,157 @@
+"""The adapter with answers of versions that do not run in the tests; see :mod:`.recorded` for where they are from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.core.model.entities import ClusterRequest
+from fastgpu_jupyter.errors import EngineUnavailable, InvalidRequest
+from fastgpu_jupyter.messages import render
+from fastgpu_jupyter.pool.clusters.engine import Ended, GPUKind, Infeasible, Queued, Running, Status, Want
+from fastgpu_jupyter.pool.clusters.slurm.adapter import SlurmEngine
+from fastgpu_jupyter.pool.clusters.slurm.commands import Commands, Ran
+from tests.pool.clusters.slurm.recorded import RECORDED, Recorded
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+#: Before all starts that the answers expect.
+NOW_S = 1_600_000_000.0
+PREFIX = "fgpu-0a1b2c3d-"
+
+
+@pytest.fixture
+def answers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Commands that answer as the version does which the test names; the calls are in the list."""
+    recorded: Recorded = RECORDED[request.param]
+    calls: list[tuple[str, ...]] = []
+
+    def answer(argv: tuple[str, ...]) -> Ran:
+        calls.append(argv)
+        if argv[0] == "squeue":
+            return Ran(recorded.pending if "PENDING" in argv else recorded.squeue, "", 0)
+        texts = {"sinfo": recorded.sinfo, "scontrol": recorded.config if "config" in argv else recorded.job}
+        return Ran(texts[argv[0]], "", 0)
+
+    def try_out(argv: tuple[str, ...]) -> Ran:
+        calls.append(argv)
+        return Ran("", recorded.test_only, 0)
+
+    monkeypatch.setattr(Commands, "query", lambda _, *argv: answer(argv))
+    monkeypatch.setattr(Commands, "trial", lambda _, argv, __: try_out(tuple(argv)))
+    return calls
+
+
+def engine() -> SlurmEngine:
+    return SlurmEngine(clock=lambda: NOW_S)
+
+
+def sentence(status: Status) -> str:
+    assert not isinstance(status, Running)
+    return render(status.reason)
+
+
+def gres(calls: list[tuple[str, ...]]) -> list[str]:
+    return [word for argv in calls if argv[0] == "sbatch" for word in argv if word.startswith("--gres")]
+
+
+@pytest.mark.parametrize("answers", ["20.11"], indirect=True)
+def test_2011_is_read(answers: list[tuple[str, ...]]) -> None:
+    slurm = engine()
+    assert slurm.kinds() == [
+        GPUKind("gpu", "", 4, 12, None, (), 2 * DAY_MS, default_partition=True),
+        GPUKind("v100", "v100", 8, 3, None, (), DAY_MS),
+    ]
+    assert (slurm.version(), slurm.controller()) == ("20.11.8", "10.1.0.1")
+    found = slurm.statuses(["8102", "8103", "8090", "8091"])
+    assert found["8102"] == Queued(found["8102"].reason, 2, 1_606_752_000_000)  # type: ignore[union-attr]
+    assert isinstance(found["8103"], Queued), "a limit that other jobs use up ends"
+    assert "QOSMaxGRESPerUser" in sentence(found["8103"])
+    assert sentence(found["8090"]) == "The time limit of the job is over. Its variables are lost; files stay."
+    assert sentence(found["8091"]).startswith("The job used more memory of the host")
+    assert slurm.check(Want(2)) == 1_606_752_000_000
+    assert gres(answers) == ["--gres=gpu:2"], "the nodes have no types"
+
+
+@pytest.mark.parametrize("answers", ["23.11"], indirect=True)
+def test_2311_is_read(answers: list[tuple[str, ...]]) -> None:
+    slurm = engine()
+    a100 = "nvidia_a100-sxm4-80gb"
+    assert slurm.kinds() == [
+        GPUKind("gpu", a100, 8, 7, 8, ("a100_3g.40gb",), 3 * DAY_MS, default_partition=True),
+        GPUKind("mig", "", 0, 2, None, ("1g.10gb",), 8 * HOUR_MS),
+    ]
+    assert slurm.controller() == "ctl1"
+    found = slurm.statuses(["512344", "512345", "512346", "512301", "512200", "999"])
+    assert "UnavailableNodes:gpu[03-04]" in sentence(found["512344"])
+    assert isinstance(found["512345"], Queued)
+    assert isinstance(found["512346"], Infeasible), "no other job has to end"
+    assert sentence(found["512301"]) == "The job has its nodes, and they are being started."
+    assert sentence(found["512200"]).startswith("Slurm gave the GPU to a job with a higher priority.")
+    assert isinstance(found["999"], Ended)
+    assert slurm.list(PREFIX) == {
+        f"{PREFIX}l{n}-1": str(job) for n, job in ((1, 512344), (2, 512345), (3, 512346), (4, 512301))
+    }
+    for want in (
+        Want(1, ("a100",)),
+        Want(1, ("a100-80gb",), fraction=(1, 4)),
+        Want(1, partition_profile="3g.40gb"),
+        Want(1, partition_profile="1g.10gb", options=ClusterRequest("mig")),
+    ):
+        slurm.check(want)
+    assert gres(answers) == [
+        f"--gres=gpu:{a100}:1",
+        f"--gres=shard:{a100}:2",
+        "--gres=gpu:a100_3g.40gb:1",
+        "--gres=gpu:1g.10gb:1",
+    ]
+
+
+@pytest.mark.parametrize("answers", ["25.05"], indirect=True)
+def test_2505_is_read(answers: list[tuple[str, ...]]) -> None:
+    slurm = engine()
+    assert slurm.kinds() == [
+        GPUKind("h200", "nvidia_h200", 8, 16, 4, (), DAY_MS, default_partition=True),
+        GPUKind("interactive", "nvidia_l40s", 4, 2, None, (), DAY_MS // 2),
+    ]
+    found = slurm.statuses(["90011", "90012", "90013", "90014", "90001", "90002"])
+    assert isinstance(waits := found["90011"], Queued)
+    assert waits.position == 3
+    assert "are down, drained or reserved" in sentence(found["90012"])
+    assert "put it on hold" in sentence(found["90013"])
+    assert isinstance(found["90014"], Infeasible)
+    assert sentence(found["90001"]).startswith("Node h03 failed")
+    assert found["90002"] == Running("h04", 1_750_076_400_000, "nvidia_h200", isolated=False)
+    with pytest.raises(InvalidRequest) as refused:
+        slurm.check(Want(1, ("l40s",), time_limit_ms=DAY_MS, options=ClusterRequest("interactive")))
+    assert render(refused.value.message).startswith(
+        "Partition interactive allows at most 12 h, and 24 h was requested."
+    )
+    before = len(answers)
+    slurm.statuses(["90011", "90002"])
+    assert [argv[0] for argv in answers[before:]] == ["squeue"], "one call for all; positions and models are remembered"
+
+
+@pytest.mark.parametrize("answers", ["23.11"], indirect=True)
+def test_isolation_is_what_slurm_says(answers: list[tuple[str, ...]]) -> None:
+    assert engine()._isolates() is False
+
+
+@pytest.mark.parametrize("text", ["", "slurm_load_jobs error: Unexpected message received\n"])
+def test_answer_that_fails_is_unknown(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Commands, "query", lambda _, *argv: Ran("", text, 1))
+    with pytest.raises(EngineUnavailable):
+        engine().statuses(["1"])
+    with pytest.raises(EngineUnavailable):
+        engine().list(PREFIX)
+
+
+def test_answer_of_a_filter_that_prints_more_has_the_job_on_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastgpu_jupyter.pool.clusters.engine import AgentSpec
+
+    monkeypatch.setattr(Commands, "query", lambda _, *argv: Ran(RECORDED["25.05"].sinfo, "", 0))
+    monkeypatch.setattr(Commands, "submit", lambda *_: Ran("Your project has 12 hours left.\n4711;cluster1\n", "", 0))
+    assert engine().submit(Want(1, ("h200",)), AgentSpec("", b"{}"), "fgpu-0-a-1") == "4711"
