@@ -112,6 +112,7 @@ def test_whole_gpus_shards_and_mig_instances_run_side_by_side(
     assert [one.host for one in running.values()] == ["n2", "n1", "n1", "n2"]
     assert running["fgpu-0-whole-1"].model == "h100"
     assert running["fgpu-0-mig-1"].model == "1g.10gb"
+    assert running["fgpu-0-quarter-1"].model == "a100"
     assert running["fgpu-0-whole-1"].isolated is False, "this Slurm has no task/cgroup"
     ends_at_ms = running["fgpu-0-quarter-1"].ends_at_ms
     assert ends_at_ms is not None

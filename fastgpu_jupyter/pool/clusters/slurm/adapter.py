@@ -24,6 +24,7 @@ from .parse import (
     PendingRow,
     expected_start_ms,
     fields_of,
+    gres_of,
     job_rows,
     node_rows,
     pending_rows,
@@ -167,10 +168,9 @@ class SlurmEngine:
     def _model(self, job: str) -> str | None:
         """Return the type of a running job's GPUs, which is asked for once."""
         if job not in self._models:
-            granted = self._show_job(job).get("GRES", "")  # like gpu:a100:1(IDX:0)
-            _, _, rest = granted.partition(":")
-            model, typed, _ = rest.partition(":")
-            self._models[job] = model if typed and not model.isdigit() else None
+            shown = self._show_job(job)  # like GRES=gpu:a100:1(IDX:0) TresPerNode=gres:gpu:a100:1
+            found = (*gres_of(shown.get("GRES", "")), *gres_of(shown.get("TresPerNode", "")))
+            self._models[job] = next((one.type for one in found if one.type), None)
         return self._models[job]
 
     def _show_job(self, job: str) -> dict[str, str]:
