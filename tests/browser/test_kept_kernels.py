@@ -47,6 +47,8 @@ def _end_in_panel(user: LabPage, screenshots: Path) -> None:
     kernel = subprocess.Popen(["sleep", "1000"])
     try:
         write_orphan("elsewhere.ipynb", kept_kernels.recorded(kernel.pid))
+        # The part of the page that draws the list cannot be loaded at first, as from a server that has just started.
+        user.page.route("**/fastgpu-jupyter/static/*.js*", lambda route: route.abort(), times=1)
         user.panel()
         group = user.page.get_by_role("group", name="Kernels without a server")
         expect(group).to_contain_text("what it does is unknown")

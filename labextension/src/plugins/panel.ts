@@ -11,6 +11,7 @@ import * as React from 'react';
 
 import { CommandIDs } from '../commands';
 import { AdviceList } from '../controls/advice';
+import { late } from '../controls/late';
 import type { LeaseView } from '../generated/api';
 import { fastgpuIcon } from '../icon';
 import { LEASE_ACTIONS } from '../leases/actions';
@@ -28,13 +29,8 @@ import type { IPanelChoices } from '../views/panelsections';
 import { DEFAULT_CHOICES, SECTIONS } from '../views/panelsections';
 import { saveFile } from '../views/savefile';
 
-/** Loaded when the panel is first shown. Where that fails, the leases are shown without them. */
-const KeptKernels = React.lazy<React.ComponentType<IKeptKernelsProps>>(() =>
-  import('../views/keptkernels').then(
-    module => ({ default: module.KeptKernels }),
-    () => ({ default: () => null })
-  )
-);
+/** Loaded when the panel is first shown; until that succeeds, the leases are shown without them. */
+const KeptKernels = late<IKeptKernelsProps>(async () => (await import('../views/keptkernels')).KeptKernels);
 
 const PLUGIN_ID = 'fastgpu-jupyter:panel';
 
@@ -91,12 +87,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
         trans,
         language: used.languageCode
       }),
-      renderKept: canAct =>
-        React.createElement(
-          React.Suspense,
-          { fallback: null },
-          React.createElement(KeptKernels, { api, canAct, trans, language: used.languageCode })
-        ),
+      renderKept: canAct => React.createElement(KeptKernels, { api, canAct, trans, language: used.languageCode }),
       trans,
       language: used.languageCode,
       onRelease: lease => {
