@@ -49,7 +49,7 @@ shared := $(shell find kernels jupyter-config -type f) LICENSE README.md pyproje
 
 step = @printf '\n==> %s\n' $(1)
 
-.PHONY: help docs generate golden lab test test-quick test-long test-gpu test-versions test-nbclient lint clean browser slurm
+.PHONY: help docs generate golden lab test test-quick test-long test-gpu test-versions test-nbclient lint clean browser slurm network
 .PHONY: screenshots
 help:
 	@sed -n '3,15s/^# *//p' Makefile
@@ -136,7 +136,10 @@ browser:
 slurm:
 	@.ci/slurm
 
-test: browser slurm lint
+network:
+	@.ci/network
+
+test: browser slurm network lint
 	$(call step,'Tests: TypeScript')
 	cd labextension && npm run --silent test
 	$(call step,'Tests: Python and the browser')
@@ -169,7 +172,7 @@ test-gpu: .make/needs-dev .make/installed
 
 # The long tests in parts, each with its budget; a variable that is set in the environment or on the command line goes
 # before it. `make test-long PART=kill FASTGPU_KILL_CYCLES=500` runs a short one.
-parts := mutations sim kill failpoints jobs processes flips power hangs openapi cache packaging adoption slurm
+parts := mutations sim kill failpoints jobs processes flips power hangs openapi cache packaging adoption slurm network
 PART ?= $(parts)
 tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
 tests-of-sim        := -n $(WORKERS) --dist load tests/sim tests/core/test_cluster_histories.py
@@ -187,6 +190,7 @@ tests-of-cache      := tests/jobs/cache tests/jobs/results
 tests-of-packaging  := tests/packaging
 tests-of-adoption   := tests/crash/test_server_kills.py tests/crash/test_server_failpoints.py
 tests-of-slurm      := tests/slurm
+tests-of-network    := tests/pool/clusters/test_two_machines.py
 FASTGPU_MUTATIONS ?= all
 FASTGPU_CACHE_PROGRAMS ?= 20000
 FASTGPU_SIM_SEEDS ?= 5000
@@ -213,6 +217,7 @@ FASTGPU_STATEMENT_EVENTS ?= 200000
 FASTGPU_OPENAPI_EXAMPLES ?= 500
 FASTGPU_FROM_CLONE ?= 1
 FASTGPU_SLURM_LONG ?= 1
+FASTGPU_PARTITION_S ?= 60
 # Each part has its own budgets only: a mutation must be revealed by the short run of a test.
 budgets-of-mutations  := FASTGPU_MUTATIONS
 budgets-of-sim        := FASTGPU_SIM_SEEDS FASTGPU_SIM_STEPS FASTGPU_CLUSTER_STORIES
@@ -228,6 +233,7 @@ budgets-of-cache      := FASTGPU_CACHE_PROGRAMS
 budgets-of-packaging  := FASTGPU_FROM_CLONE
 budgets-of-adoption   := FASTGPU_SERVER_KILLS FASTGPU_SERVER_FAILPOINTS
 budgets-of-slurm      := FASTGPU_SLURM_LONG
+budgets-of-network    := FASTGPU_PARTITION_S
 
 .PHONY: $(parts:%=test-long-%)
 test-long: $(PART:%=test-long-%)

@@ -266,7 +266,10 @@ class Rendezvous:
         await self._do(name, "end", COMMAND_S, {})
 
     async def release(self, name: str) -> None:
-        """Let the agent end the kernel and give its allocation back."""
+        """Let the agent end the kernel and give its allocation back.
+
+        Raises :class:`HostFault` where the agent does not answer; it may have ended all the same.
+        """
         await self._do(name, "release", COMMAND_S, {})
 
     async def _do(self, name: str, command: str, timeout_s: float, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -385,6 +388,9 @@ class Rendezvous:
                 command.answer.set_result(answer)
         elif operation == "bye":
             bye = msgspec.json.decode(body, type=AgentBye)
+            for identity, command in agent.commands.items():
+                if command.message["command"] == "release" and not command.answer.done():  # its answer may be lost
+                    command.answer.set_result(AgentAnswer(bye.instance, identity))
             self._events.on_bye(name, bye.reason)
 
     def _on_hello(self, name: str, route: bytes, hello: AgentHello) -> None:

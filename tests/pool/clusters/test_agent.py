@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,12 @@ from fastgpu_jupyter.pool.clusters.rendezvous import Rendezvous
 from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
 from tests.pool.clusters.agents import KEY, NAME, SMALL_KERNEL, Cluster, cluster_in, facts_of
+from tests.pool.clusters.bad_network import BadNetwork
 from tests.waiting import async_wait_until, wait_until
 
 pytestmark = pytest.mark.slow
+#: Starts over a network that cuts connections.
+STARTS = 6
 Story = Callable[[Cluster], Awaitable[None]]
 
 
@@ -326,5 +332,34 @@ def test_agent_reports_devices_and_their_use(
         await cluster.rendezvous.signal(NAME, signal.SIGINT)  # the agent serves while the driver hangs
         await cluster.heard(lambda: cluster.events.beats[-1][1].devices is None, "the use is unknown")
         assert len(cluster.events.beats) > count
+
+    play(tmp_path, story)
+
+
+def has_ended(cluster: Cluster, count: int) -> bool:
+    """Return whether the ends of so many kernels were reported."""
+    return len(cluster.events.exits) == count
+
+
+def test_agent_on_bad_network_carries_each_command_out_once(tmp_path: Path) -> None:
+    """Connections are delayed and cut all the time: every start is carried out once, every end is reported once."""
+
+    async def story(cluster: Cluster) -> None:
+        network = BadNetwork(cluster.rendezvous.port, 1, delay_s=0.02, pieces_max=24)
+        spec = json.loads(cluster.rendezvous.expect(NAME))
+        spec["addresses"] = [f"127.0.0.1:{await network.open()}"]
+        process = cluster.run_agent(json.dumps(spec).encode())
+        await cluster.heard(lambda: cluster.events.hellos, "the agent is there")
+        for generation in range(1, STARTS + 1):
+            started = await cluster.start(argv=SMALL_KERNEL, restart=generation > 1)
+            assert started.generation == generation
+            await cluster.rendezvous.signal(NAME, signal.SIGUSR1)  # ends a kernel that does not handle it
+            await cluster.heard(partial(has_ended, cluster, generation), "the end is reported")
+        assert [code for _, code, _ in cluster.events.exits] == [-signal.SIGUSR1] * STARTS
+        assert network.cut >= 2, "the network was not that bad"
+        with contextlib.suppress(HostFault):  # the agent has ended, and the network cut off what it said
+            await cluster.rendezvous.release(NAME)
+        assert await exit_status(process) == 0
+        await network.close()
 
     play(tmp_path, story)
