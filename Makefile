@@ -175,7 +175,8 @@ test-gpu: .make/needs-dev .make/installed
 parts := mutations sim kill failpoints jobs processes flips power hangs openapi cache packaging adoption slurm network
 PART ?= $(parts)
 tests-of-mutations  := -n $(WORKERS) --dist load tests/crash/test_mutations.py
-tests-of-sim        := -n $(WORKERS) --dist load tests/sim tests/core/test_cluster_histories.py
+tests-of-sim        := -n $(WORKERS) --dist load tests/sim tests/core/test_cluster_histories.py \
+	tests/pool/clusters/test_day.py
 tests-of-kill       := tests/crash/test_kill.py
 tests-of-failpoints := tests/crash/test_failpoints.py tests/crash/test_cluster_kills.py
 tests-of-jobs       := tests/crash/test_job_kills.py tests/crash/test_job_faults.py tests/jobs/test_end_to_end.py
@@ -196,6 +197,7 @@ FASTGPU_CACHE_PROGRAMS ?= 20000
 FASTGPU_SIM_SEEDS ?= 5000
 FASTGPU_SIM_STEPS ?= 2000
 FASTGPU_CLUSTER_STORIES ?= 20000
+FASTGPU_CLUSTER_DAYS ?= 2000
 FASTGPU_KILL_CYCLES ?= 10000
 FASTGPU_FAILPOINTS ?= all
 FASTGPU_JOB_KILLS ?= all
@@ -220,7 +222,7 @@ FASTGPU_SLURM_LONG ?= 1
 FASTGPU_PARTITION_S ?= 60
 # Each part has its own budgets only: a mutation must be revealed by the short run of a test.
 budgets-of-mutations  := FASTGPU_MUTATIONS
-budgets-of-sim        := FASTGPU_SIM_SEEDS FASTGPU_SIM_STEPS FASTGPU_CLUSTER_STORIES
+budgets-of-sim        := FASTGPU_SIM_SEEDS FASTGPU_SIM_STEPS FASTGPU_CLUSTER_STORIES FASTGPU_CLUSTER_DAYS
 budgets-of-kill       := FASTGPU_KILL_CYCLES
 budgets-of-failpoints := FASTGPU_FAILPOINTS
 budgets-of-jobs       := FASTGPU_JOB_KILLS FASTGPU_JOBS

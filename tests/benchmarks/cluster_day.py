@@ -51,7 +51,7 @@ from fastgpu_jupyter.core.model import events as e  # noqa: E402
 from fastgpu_jupyter.core.model.cluster import job_name  # noqa: E402
 from fastgpu_jupyter.core.model.entities import ClusterRequest, Holder, Instant, LeaseRequest, State  # noqa: E402
 from fastgpu_jupyter.core.model.lifecycle import LeaseState  # noqa: E402
-from fastgpu_jupyter.core.pool import Pool  # noqa: E402
+from fastgpu_jupyter.core.pool import Pool, replay  # noqa: E402
 from fastgpu_jupyter.errors import EngineUnavailable, Message  # noqa: E402
 from fastgpu_jupyter.pool.clusters import service as cluster_service  # noqa: E402
 from fastgpu_jupyter.pool.clusters.agent_messages import AgentHello  # noqa: E402
@@ -83,9 +83,15 @@ class DayEngine:
 
     name = "fake"
 
-    def __init__(self, nodes: int, wall_ms: Callable[[], int], on_start: Callable[[FakeJob], None]) -> None:
+    def __init__(
+        self,
+        nodes: int,
+        wall_ms: Callable[[], int],
+        on_start: Callable[[FakeJob], None],
+        on_call: Callable[[], None],
+    ) -> None:
         self.cluster = FakeCluster([FakeNode(f"n{number}", MODEL, [1000] * 8) for number in range(1, nodes + 1)])
-        self._wall_ms, self._on_start = wall_ms, on_start
+        self._wall_ms, self._on_start, self._on_call = wall_ms, on_start, on_call
         self._known: dict[str, Status] = {}
         self._ends: list[tuple[int, str, str]] = []  #: when jobs end, their ids and states
         self.ended_ms: dict[str, int] = {}  #: by name
@@ -112,6 +118,7 @@ class DayEngine:
 
     def _begin(self, method: str) -> None:
         self.calls.append((self._wall_ms(), method))
+        self._on_call()
         if self.silent:
             raise EngineUnavailable(Message.of_text("no answer"))
 
@@ -206,7 +213,10 @@ class Agents:
 class Day:
     """A pool, its service, an engine and users, on one simulated clock. It is what the service needs of the pool."""
 
-    def __init__(self, nodes: int, notebooks: int, hours: float, seed: int) -> None:
+    def __init__(self, nodes: int, notebooks: int, hours: float, seed: int, *, kill_odds: float = 0.0) -> None:
+        """``kill_odds``: how probable it is at each call of the engine that the pool manager is killed in it."""
+        self.kill_odds, self.kills = kill_odds, 0
+        self.history: list[tuple[Instant, list[e.Event]]] = []  #: where the pool manager may be killed
         self.random, self.notebooks, self.hours = random.Random(seed), notebooks, hours
         self.scale = hours / 24  #: a shorter day has shorter notebooks
         self.time = SimulatedTime()
@@ -224,8 +234,9 @@ class Day:
         self.active_max = self.waiting_max = 0
         self.tasks: list[asyncio.Task[None]] = []
         self._durations_ms: dict[str, int] = {}
-        self.engine = DayEngine(nodes, self._wall_ms, self._started)
+        self.engine = DayEngine(nodes, self._wall_ms, self._started, self._called)
         self.events = 0
+        self.folder = tempfile.TemporaryDirectory()
 
     # -- what the service needs of the pool ---------------------------------------------------------------------------
 
@@ -266,6 +277,8 @@ class Day:
         at = self.now()
         events = self.pool.execute(command, at)
         self.events += len(events)
+        if self.kill_odds:
+            self.history.append((at, events))
         state = self.pool.state
         for segment in self.ledger.take(at, events):
             self.by_ledger[segment.lease_id] += segment.numerator
@@ -313,7 +326,8 @@ class Day:
             indices = ",".join(map(str, job.indices))
             hello = AgentHello(1, job.id, job.node, "", 1, job.id, {"SLURM_JOB_GPUS": indices}, "", None, None)
             self.service.listener.on_hello(job.name, hello)
-            self.loop.call_later(self._durations_ms.pop(job.name) / 1000, self._finish, job.name)
+            if (duration_ms := self._durations_ms.pop(job.name, None)) is not None:  # its first
+                self.loop.call_later(duration_ms / 1000, self._finish, job.name)
 
     def _finish(self, name: str) -> None:
         """Let a user release, or the engine end a job; a part of the notebooks runs into its time limit instead."""
@@ -325,11 +339,35 @@ class Day:
         else:
             self.do(c.ReleaseLease(lease.id))
 
+    def _called(self) -> None:
+        """Kill the pool manager in this call of the engine, or while one is on its way, sometimes."""
+        if self.random.random() < self.kill_odds:
+            self.loop.call_soon(self._kill)  # before the answer arrives
+        if self.random.random() < self.kill_odds:
+            self.loop.call_later(self.random.uniform(0, 4), self._kill)
+
+    def _kill(self) -> None:
+        """Lose all that the pool manager had in memory, and start one that recovers from the journal alone."""
+        self.kills += 1
+        for task in self.tasks:
+            task.cancel()
+        if self.random.random() < 0.5:
+            self.service.close()  # else a call that was begun still reaches the engine
+        state = State()
+        for at, events in self.history:
+            replay(state, events, at)
+        assert state == self.pool.state
+        self.pool = Pool(state)
+        self._set_up()
+        for job in self.engine.cluster.running.values():  # agents reconnect
+            self.loop.call_later(self.random.uniform(0, 30), self._say_hello, job)
+
     def _ask(self, number: int) -> None:
         lease_id = f"{number:016x}"
         name = job_name(POOL_ID, lease_id)
         gpus = self.random.choices([1, 2, 8], [70, 20, 10])[0]
-        limit_ms = round(self.random.choice([4, 8, 12]) * self.scale * HOUR_MS)
+        # Where the pool manager is killed, no time limit ends what it has left in the engine.
+        limit_ms = round(HOUR_MS * (48 if self.kill_odds else self.random.choice([4, 8, 12]) * self.scale))
         hours = self.scale * self.random.lognormvariate(math.log(3.5), 0.8)
         self._durations_ms[name] = min(2 * limit_ms, round(hours * HOUR_MS))
         size = f"{gpus}xh100" if gpus > 1 else "h100"
@@ -338,7 +376,7 @@ class Day:
         )
         holder = Holder("boot", 1 + number % 30_000, number, number, 1000)
         self.do(c.RequestLease(lease_id, "uid:1000", request, holder, "0" * 64, job_name=name))
-        if self.random.random() < 0.03:  # it changes its mind
+        if self.random.random() < (0.3 if self.kill_odds else 0.03):  # it changes its mind
             self.loop.call_later(self.random.uniform(0, 20), self.do, c.ReleaseLease(lease_id))
 
     def arrivals_s(self) -> list[float]:
@@ -355,6 +393,7 @@ class Day:
         asyncio._set_running_loop(self.loop)
         try:
             self._set_up()
+            self._tick()
         finally:
             asyncio._set_running_loop(None)
         for number, at_s in enumerate(self.arrivals_s()):
@@ -387,7 +426,7 @@ class Day:
         self.folder.cleanup()
 
     def _set_up(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
+        """Start the service for the state that there is."""
         own: Any = self  # it has of each service what an engine's needs
         base = ClusterBase(POOL_ID, own, own, own, own, notify_lease=lambda _: None, new_thread=SimulatedThread)
         options = EngineOptions("fake", address="127.0.0.1")
@@ -397,8 +436,11 @@ class Day:
                 self.engine, options, Path(self.folder.name), base, allocations=allocations, times=Times()
             )
         self.do(c.StartPool("boot", self.now().ms))
+        self.service.update(self.pool.state, self.pool.state.leases)
+        for effect in fx.outstanding(self.pool.state):
+            if isinstance(effect, fx.SubmitJob | fx.CancelJob):
+                self.service.run(effect)
         self.service.start()
-        self._tick()
 
     def _tick(self) -> None:
         self.engine.advance()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from fastgpu_jupyter.core.lease import cluster, ending, holder, request
 from fastgpu_jupyter.core.model import effects
+from fastgpu_jupyter.pool.clusters.service import ClusterService
+from fastgpu_jupyter.pool.clusters.submissions import Submissions
 from tests.core import test_cluster_histories, test_cluster_interleavings
 from tests.core.lease import test_cluster
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
+from tests.pool.clusters import test_day
 
 _HISTORIES = test_cluster_histories.test_history_with_an_engine_leaves_no_lease_without_job_and_no_second_unbilled
+_KILLS = test_day.test_pool_manager_that_is_killed_at_any_call_of_the_engine_submits_once_and_loses_nothing
 _ORDERS = test_cluster_interleavings.test_any_order_of_reports_leads_to_one_state_and_one_bill
 
 MUTATIONS = (
@@ -72,6 +76,18 @@ MUTATIONS = (
         Guarantee.LIFECYCLE,
         (Edit(cluster.due, "at.ms - since_ms >= _1", "False"),),
         Fails(_ORDERS, "kept for long"),
+    ),
+    Mutation(
+        "a job is submitted again after a restart without a look whether the engine has it",
+        Guarantee.DOUBLE_GRANT,
+        (Edit(Submissions.add, "not certain or name in self._tried", "False"),),
+        Fails(_KILLS, "names_with_two_jobs"),
+    ),
+    Mutation(
+        "jobs without a lease stay in the engine",
+        Guarantee.LIFECYCLE,
+        (Edit(ClusterService._reconcile, "without_lease(...).items()", "()"),),
+        Fails(_KILLS, "left_jobs"),
     ),
     Mutation(
         "a request for an engine waits in the queue for local devices",
