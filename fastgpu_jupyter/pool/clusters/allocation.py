@@ -66,12 +66,14 @@ class Allocations:
         return self.memory_of(model) or min(like, default=None)
 
     def rate_of(self, model: str) -> int:
-        """Return the rate of one GPU of a model in micro-units per hour."""
+        """Return the rate of one GPU of a model in micro-units per hour.
+
+        Where the name can be that of several, as ``a100``, it is that of the one with the least memory.
+        """
         if model in self._rates or model == UNKNOWN_MODEL:
             return self._catalog.rate_of(model, self._rates)
-        like = self._catalog.models_like(model)
-        memory_bytes = self.memory_of(model)
-        named = [one.name for one in like if memory_bytes in (None, one.memory_bytes)] or [one.name for one in like]
+        like, memory_bytes = self._catalog.models_like(model), self.least_memory_of(model)
+        named = [one.name for one in like if one.memory_bytes == memory_bytes] or [one.name for one in like]
         return self._catalog.rate_of(named[0] if named else model, self._rates)
 
     def of_hello(self, want: Want, hello: AgentHello, running: Running | None) -> ClusterAllocation:

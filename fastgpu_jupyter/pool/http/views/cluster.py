@@ -48,7 +48,7 @@ def lease_cluster_view(cluster: ClusterService, lease: Lease, at: Instant) -> Le
         return None
     known, options = cluster.known_of(lease.id), lease.request.cluster or _NO_OPTIONS
     allocation = lease.logical_gpu.cluster if lease.logical_gpu else None
-    kernel = known.kernel
+    kernel, waits = known.kernel, lease.state is LeaseState.WAITING
     return {
         "engine": cluster.engine.name,
         "job_id": job.job_id,
@@ -62,8 +62,8 @@ def lease_cluster_view(cluster: ClusterService, lease: Lease, at: Instant) -> Le
         "ends_at": known.ends_at_ms or (allocation.ends_at_ms if allocation else None),
         "state": _state(lease, known),
         "reason": view_of(_reason(cluster, lease, known)),
-        "position": known.position,
-        "starts_at": known.starts_at_ms,
+        "position": known.position if waits else None,
+        "starts_at": known.starts_at_ms if waits else None,
         "message": view_of(_message(cluster, lease, known, at)),
         "kernel": None if kernel is None else _kernel(kernel),
     }
