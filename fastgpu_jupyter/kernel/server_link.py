@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 ENDS_WITHIN_S = 60.0
 
 
-#: Why a server is refused -> the code of the sentence.
-_REFUSALS = {"UnknownServer": "kept.unknown_server", "ServerAlive": "kept.server_alive"}
+#: Why a server is refused -> the sentence.
+_REFUSALS: Mapping[str, Callable[[], str]] = {
+    "UnknownServer": lambda: say("kept.unknown_server"),
+    "ServerAlive": lambda: say("kept.server_alive"),
+}
 
 
 class ServerWatch(Protocol):
@@ -67,7 +70,7 @@ def answer(watch: ServerWatch, name: str, stream: Any, ident: Any, parent: Any) 
 def _adopt(watch: ServerWatch, content: dict[str, Any]) -> dict[str, Any]:
     refusal = watch.accept(content)
     if refusal is not None:
-        sentence = say(_REFUSALS[refusal])
+        sentence = _REFUSALS[refusal]()
         return {"status": "error", "ename": refusal, "evalue": sentence, "traceback": []}
     output = watch.output
     return {

@@ -70,6 +70,9 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "the kernel was not started. Request the GPU in JupyterLab, which waits as long as you want, try again later, "
         "or set FastGPUProvisioner.cluster_wait_s."
     ),
+    "cluster.kernel_not_started": (
+        "The kernel did not start on the host of its lease, which was released. It wrote: {output}"
+    ),
     "cluster.lease_needs_restart": (
         "This kernel ran in the job of its lease, which has ended. Nothing was requested. Restart the kernel to "
         "request another GPU; its variables are lost."

@@ -54,6 +54,7 @@ MESSAGES: dict[str, str] = {
         "集群在 {seconds} 秒内没有启动此内核的作业。{reason}请求已取消，内核未启动。请在 JupyterLab 中申请 GPU（可一直等待），"
         "稍后重试，或设置 FastGPUProvisioner.cluster_wait_s。"
     ),
+    "cluster.kernel_not_started": "内核未能在其租约的主机上启动，租约已释放。内核的输出：{output}",
     "cluster.lease_needs_restart": (
         "此内核曾在其租约的作业中运行，该租约已结束。没有提出任何请求。请重启内核以申请另一个 GPU；其变量将丢失。"
     ),

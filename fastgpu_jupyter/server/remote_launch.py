@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 #: How long a failed start waits for the lease's end, which says more than that the host does not answer.
 END_S = 10.0
+#: How long a signal is tried for while the agent of the job is not connected to the pool manager.
+SIGNAL_S = 4.0
+#: What the pool manager says where the host of the lease may be lost, which it then finds out.
+_UNREACHED = ("cluster.no_agent", "cluster.agent_silent", "cluster.agent_gone", "cluster.not_active")
 #: The name of the file with the lease's token, in the kernel's folder on the host.
 TOKEN_FILE = "token"  # noqa: S105 (a file's name)
 #: Arguments of a launch that the kernel manager and ``LocalProvisioner`` use themselves.
@@ -133,12 +137,15 @@ class RemoteKernel:
         return connection
 
     async def _reason_of(self, error: FastGPUError) -> FastGPUError:
-        """Return why a start failed: the end of the lease, if that follows, else ``error``."""
+        """Return why a start failed: what the kernel wrote, the end of the lease if that follows, else ``error``."""
+        output = error.message.params.get("output")
+        if output is not None:
+            return HostFault(Message.of("cluster.kernel_not_started", output=str(output).strip()))
         deadline_s = asyncio.get_running_loop().time() + END_S
         view = await in_thread(self._lease.view)
-        while view is not None and view["state"] not in OVER and isinstance(error, HostFault | Conflict):
-            if _kernel_has_spoken(error) or asyncio.get_running_loop().time() >= deadline_s:
-                return error
+        while view is not None and view["state"] not in OVER and error.message.code in _UNREACHED:
+            if asyncio.get_running_loop().time() >= deadline_s:
+                break
             await asyncio.sleep(0.5)
             view = await in_thread(self._lease.view)
         return Conflict(lease_ended(view)) if view is not None and view["state"] in OVER else error
@@ -171,16 +178,29 @@ class RemoteKernel:
         if not self._provisioner.runs:
             return
 
-        def send(client: PoolClient, lease_id: str, token: str) -> None:
-            client.signal_kernel(lease_id, token, signum)
-
         try:
-            await in_thread(self._lease.call, send)
+            await self._send(signum)
         except FastGPUError as error:
             ends = signum != signal.SIGINT or getattr(self._provisioner.parent, "shutting_down", False)
             if not ends and not isinstance(error, CallerError):
                 raise
             self._provisioner.log.info("Signal %d did not reach the kernel: %s", signum, printable(text_of(error)))
+
+    async def _send(self, signum: int) -> None:
+        """Send a signal; a pool manager that was just started hears of its agents after a moment."""
+
+        def send(client: PoolClient, lease_id: str, token: str) -> None:
+            client.signal_kernel(lease_id, token, signum)
+
+        deadline_s = asyncio.get_running_loop().time() + SIGNAL_S
+        while True:
+            try:
+                await in_thread(self._lease.call, send)
+                return
+            except HostFault as error:
+                if error.message.code not in _UNREACHED or asyncio.get_running_loop().time() >= deadline_s:
+                    raise
+            await asyncio.sleep(0.5)
 
     async def require_later_lease(self) -> None:
         """Refuse another lease: the kernel runs in the job of the one that it was started with."""
@@ -257,11 +277,6 @@ def waited_in_vain(view: LeaseView, waited_s: float) -> LimitReached:
         return LimitReached(Message.of("cluster.not_granted_in_time", seconds=seconds, reason=said))
     message = Message.of("cluster.not_granted_at_position", seconds=seconds, position=place, reason=said)
     return LimitReached(message)
-
-
-def _kernel_has_spoken(error: FastGPUError) -> bool:
-    """Return whether the error is what the kernel wrote, which no end of the lease explains better."""
-    return error.message.code == "cluster.kernel_not_started"
 
 
 def _connection_info(answer: KernelConnectionView, manager: Any) -> KernelConnectionInfo:

@@ -14,7 +14,7 @@ import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from fastgpu_jupyter.errors import Conflict, FastGPUError, HostFault, LimitReached
+from fastgpu_jupyter.errors import Conflict, FastGPUError, HostFault, LimitReached, Message
 from fastgpu_jupyter.server import kernel_lease, lease_mirror, remote_launch
 from fastgpu_jupyter.server.kernel_request import RequestingProvisioner
 from fastgpu_jupyter.server.lease_mirror import LeaseMirror
@@ -260,8 +260,13 @@ def test_start_with_a_lease_of_the_browser_requests_none(pool: ClusterPool, monk
 @pytest.mark.parametrize(
     ("error", "state", "says"),
     [
-        (HostFault("No module named ipykernel"), "active", "No module named ipykernel"),
-        (HostFault("The host does not answer."), ENDED, "The GPU lease of this notebook ended"),
+        (
+            HostFault(Message.of("cluster.kernel_failed", output="No module named ipykernel\n")),
+            "active",
+            "which was released. It wrote: No module named ipykernel$",
+        ),
+        (HostFault(Message.of("cluster.agent_gone")), "active", "ended before it answered"),
+        (HostFault(Message.of("cluster.agent_gone")), ENDED, "The GPU lease of this notebook ended"),
     ],
 )
 def test_start_that_fails_says_why_and_releases_the_lease(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,15 +55,20 @@ class Notebooks(NamedTuple):
         return found
 
 
+def write_spec(name: str, size: str, **changes: Any) -> None:
+    """Write a kernelspec like FastGPU's, for nodes that have this checkout."""
+    kernelspecs = Path(os.environ["JUPYTER_DATA_DIR"]) / "kernels"
+    spec = {**json.loads((kernelspecs / "fastgpu" / "kernel.json").read_text()), **changes}
+    spec["env"] = {"PYTHONPATH": str(ROOT)}  # a job has little of the environment of its user
+    spec["metadata"]["fastgpu"]["profile"] = size
+    (kernelspecs / name).mkdir(exist_ok=True)
+    (kernelspecs / name / "kernel.json").write_text(json.dumps(spec))
+
+
 @pytest.fixture
 def notebooks(isolated: Path, installed: None, slurm: SlurmCluster) -> Iterator[Notebooks]:
-    kernelspecs = isolated / "data" / "kernels"
-    spec = json.loads((kernelspecs / "fastgpu" / "kernel.json").read_text())
-    spec["env"] = {"PYTHONPATH": str(ROOT)}  # a job has little of the environment of its user
-    for name, size in ((KERNEL, "a100"), (BIG, "2xa100")):
-        spec["metadata"]["fastgpu"]["profile"] = size
-        (kernelspecs / name).mkdir()
-        (kernelspecs / name / "kernel.json").write_text(json.dumps(spec))
+    write_spec(KERNEL, "a100")
+    write_spec(BIG, "2xa100")
     found = Notebooks(PoolProcess(isolated, ""), ServerProcess(isolated), slurm)
     try:
         found.pool.start("--FastGPUPool.cluster=slurm")
@@ -149,3 +157,96 @@ def _dead(jupyter: ServerProcess, kernel_id: str) -> dict[str, Any] | None:
     """The kernel, once Jupyter says that it is dead."""
     _, kernel = jupyter.call("GET", f"api/kernels/{kernel_id}")
     return kernel if kernel["execution_state"] == "dead" else None
+
+
+# ---- what happens to a job: python -m pytest with FASTGPU_SLURM_LONG, and make test-long PART=slurm --------------
+
+LONG = pytest.mark.skipif(not os.environ.get("FASTGPU_SLURM_LONG"), reason="a part of make test-long")
+#: The Jupyter server may grow by as much for each kernel on the cluster.
+GROWTH_MAX_BYTES = 2**20
+
+
+@LONG
+def test_kernel_that_cannot_start_on_its_node_shows_what_it_wrote(notebooks: Notebooks) -> None:
+    write_spec(KERNEL, "a100", argv=[sys.executable, "-c", "raise SystemExit('the library is missing')"])
+    body = {"path": "a.ipynb", "name": "a", "type": "notebook", "kernel": {"name": KERNEL}}
+    status, answer = notebooks.jupyter.call("POST", "api/sessions", body)
+    assert status == 500
+    assert "the library is missing" in answer["message"]
+    wait_until(lambda: not notebooks.jobs(), "nothing is left in Slurm")
+
+
+@LONG
+def test_kernel_without_fastgpu_on_its_node_is_plain_and_is_adopted(notebooks: Notebooks) -> None:
+    write_spec(KERNEL, "a100", argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"])
+    jupyter = notebooks.jupyter
+    kernel_id = jupyter.start_session("a.ipynb", KERNEL)["kernel"]["id"]
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        assert socket.run("x = 41; print(type(get_ipython().kernel).__name__)").strip() == "IPythonKernel"
+    jupyter.kill()
+    jupyter.start()
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        assert socket.run("print(x)").strip() == "41"
+        notebooks.pool.kill()  # the kernel goes on, and the pool manager that is started next knows it
+        assert socket.run("print(x + 1)").strip() == "42"
+        assert jupyter.call("POST", f"api/kernels/{kernel_id}/interrupt")[0] == 204
+        assert notebooks.lease(kernel_id)["state"] == "active"
+
+
+@LONG
+def test_controller_that_does_not_answer_ends_no_kernel(notebooks: Notebooks) -> None:
+    jupyter, slurm = notebooks.jupyter, notebooks.slurm
+    session = jupyter.start_session("a.ipynb", KERNEL)
+    kernel_id = session["kernel"]["id"]
+    with kernel_socket(jupyter, kernel_id, "browser") as socket:
+        slurm.stop_controller()
+        wait_until(lambda: _cluster(notebooks)["unanswered_since"], "the pool knows that Slurm is silent")
+        assert socket.run("x = 1; print(x)").strip() == "1"
+        assert jupyter.call("POST", f"api/kernels/{kernel_id}/restart")[0] == 200
+        slurm.start_controller()
+        wait_until(lambda: _cluster(notebooks)["unanswered_since"] is None, "Slurm answers", 90)
+    assert jupyter.call("DELETE", f"api/sessions/{session['id']}")[0] == 204
+    wait_until(lambda: not notebooks.jobs(), "the job ends")
+
+
+@LONG
+@pytest.mark.parametrize("how", ["node", "time", "agent"])
+def test_lost_job_is_shown_with_its_reason_and_not_replaced(notebooks: Notebooks, how: str) -> None:
+    jupyter, slurm = notebooks.jupyter, notebooks.slurm
+    kernel_id = jupyter.start_session("a.ipynb", KERNEL)["kernel"]["id"]
+    lease = notebooks.lease(kernel_id)
+    job = lease["cluster"]
+    if how == "node":
+        slurm.run("scontrol", "update", f"NodeName={job['host']}", "State=DOWN", "Reason=test")
+    elif how == "time":
+        slurm.run("scontrol", "update", f"JobId={job['job_id']}", "TimeLimit=00:00:01")
+    else:
+        with kernel_socket(jupyter, kernel_id, "browser") as socket:
+            os.kill(int(socket.run("import os; print(os.environ['JPY_PARENT_PID'])")), signal.SIGKILL)
+    kernel = wait_until(lambda: _dead(jupyter, kernel_id), "the kernel is dead", 240)
+    wait_until(lambda: not notebooks.pool.live(), "the lease ends", 60)
+    assert notebooks.jobs() == {}
+    reasons = {"node": "failed", "time": "time limit", "agent": "ended"}
+    assert reasons[how] in kernel["reason"], kernel["reason"]
+
+
+@LONG
+def test_server_grows_by_little_for_each_kernel_on_the_cluster(notebooks: Notebooks) -> None:
+    jupyter = notebooks.jupyter
+    write_spec(KERNEL, "h100")
+    jupyter.start_session("0.ipynb", KERNEL)  # with what the first one loads
+    before = _memory(jupyter.pid)
+    for number in range(1, 4):
+        jupyter.start_session(f"{number}.ipynb", KERNEL)
+    grown = (_memory(jupyter.pid) - before) / 3
+    assert grown <= GROWTH_MAX_BYTES, f"{grown / 2**20:.2f} MiB for each kernel"
+
+
+def _cluster(notebooks: Notebooks) -> Any:
+    return notebooks.pool.client.pool()["cluster"]
+
+
+def _memory(pid: int) -> int:
+    """The private memory of a process, in bytes."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Private_"))

@@ -95,6 +95,7 @@ export const MESSAGES = {
   'cluster.kernel_failed': 'The kernel did not start on the node. The lease was kept; the node said:\n{output}',
   'cluster.kernel_is_local': 'The GPUs of this pool are on a cluster now, and this kernel runs on this machine. Nothing was requested. Restart the kernel to run it on the cluster; its variables are lost.',
   'cluster.kernel_not_encrypting': 'The kernel was not started: the configuration requires encrypted channels, and the node has no ipykernel 7.3 or newer. Update ipykernel there.',
+  'cluster.kernel_not_started': 'The kernel did not start on the host of its lease, which was released. It wrote: {output}',
   'cluster.kernel_runs': 'Another kernel runs in this lease. Shut it down first, or restart it.',
   'cluster.kernel_silent': 'The kernel started on the node but did not say its ports in time, so it was ended. The lease was kept; the kernel wrote:\n{output}',
   'cluster.lease_needs_restart': 'This kernel ran in the job of its lease, which has ended. Nothing was requested. Restart the kernel to request another GPU; its variables are lost.',
