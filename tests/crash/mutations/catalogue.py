@@ -7,6 +7,7 @@ import os
 from tests.crash.mutations import (
     accounting,
     adoption,
+    agents,
     authorization,
     cache,
     cluster,
@@ -44,6 +45,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *jobs.MUTATIONS,
     *standby_budget.MUTATIONS,
     *cluster.MUTATIONS,
+    *agents.MUTATIONS,
     *standby.MUTATIONS,
     *adoption.MUTATIONS,
 )

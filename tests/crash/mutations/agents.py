@@ -1,0 +1,46 @@
+"""Mutations of the rendezvous and the relay: who is an agent, and what a process on a node may do."""
+
+from __future__ import annotations
+
+from fastgpu_jupyter.pool.clusters.agent_tokens import AgentTokens
+from fastgpu_jupyter.pool.clusters.rendezvous import Rendezvous
+from fastgpu_jupyter.pool.http.permissions import Permissions
+from fastgpu_jupyter.pool.http.views.context import AccessScope
+from tests.crash.mutations.edits import Edit
+from tests.crash.mutations.model import Fails, Guarantee, Mutation
+from tests.pool.clusters import test_agent, test_hostile_peers, test_relay
+
+_RELAYED = test_relay.test_relayed_caller_has_its_lease_only
+
+MUTATIONS = (
+    Mutation(
+        "a used token admits a second agent",
+        Guarantee.IDENTITY,
+        (Edit(AgentTokens.claim, "hmac.compare_digest(...)", "True"),),
+        Fails(test_agent.test_rendezvous_refuses_unknown_and_used_tokens, "the process has ended"),
+    ),
+    Mutation(
+        "a process on a node needs no token of its lease",
+        Guarantee.AUTHORIZATION,
+        (Edit(Permissions._require_of_lease, "await self._state.read(...)", "pass"),),
+        Fails(_RELAYED, "DID NOT RAISE", error="Failed"),
+    ),
+    Mutation(
+        "a process on a node sees the other leases of its user",
+        Guarantee.AUTHORIZATION,
+        (Edit(AccessScope.owns, "self.lease_id is not None", "False"),),
+        Fails(_RELAYED, r"== \["),
+    ),
+    Mutation(
+        "a process on a node has the rights of the pool manager's user",
+        Guarantee.AUTHORIZATION,
+        (Edit(Permissions._require_of_lease, "lease_id is None and changes", "False"),),
+        Fails(_RELAYED, "waiting"),
+    ),
+    Mutation(
+        "connections to the rendezvous are not limited",
+        Guarantee.AVAILABILITY,
+        (Edit(Rendezvous.limit_connections, "len(self._connections) < most", "True"),),
+        Fails(test_hostile_peers.test_hostile_peers_neither_stop_nor_grow_the_pool, "no more connections are made"),
+    ),
+)
