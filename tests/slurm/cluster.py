@@ -9,10 +9,12 @@ Nodes: ``n1`` has two ``a100`` with four shards each, ``n2`` four ``h100`` and t
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -109,12 +111,17 @@ class SlurmCluster:
     """A Slurm of its own. ``settings`` replace :data:`SETTINGS`; ``files`` are put beside its configuration."""
 
     def __init__(
-        self, settings: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None, prefix: str = ""
+        self,
+        settings: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
+        prefix: str = "",
+        device_major: int | None = None,
     ) -> None:
         # Not a folder of pytest's: other users must reach the socket of munge in it, and its path must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="fgslurm-", dir="/tmp"))
         self.folder.chmod(0o755)
-        self.prefix = prefix
+        self.prefix = prefix  #: of the names of nodes, which are names of control groups
+        self._major, self._minors = device_major, itertools.count()
         self.conf = self.folder / "slurm.conf"
         self._settings = {**SETTINGS, **(settings or {})}
         self._files = files or {}
@@ -170,6 +177,10 @@ class SlurmCluster:
         process = self._services.pop("slurmctld").process
         process.terminate()
         process.wait()
+
+    def kill_controller(self) -> None:
+        """End the controller at once, which has not saved the newest jobs."""
+        self._kill("slurmctld")
 
     def start_node(self, node: str) -> None:
         """Start the daemon of a node."""
@@ -278,5 +289,9 @@ class SlurmCluster:
     def _device(self, name: str) -> Path:
         """A device file: Slurm sets no variable of a GPU for one that is none."""
         path = self.folder / "dev" / name
-        path.symlink_to(os.devnull)
+        if self._major is None:
+            path.symlink_to(os.devnull)
+        else:
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(self._major, next(self._minors)))
+            path.chmod(0o666)
         return path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,3 +76,26 @@ def test_lease_runs_a_kernel_on_the_node_until_the_allocation_is_lost(pool: Pool
     assert ended["notes"][0]["code"] in {"slurm.cancelled", "slurm.not_launched"}, "as soon as it ran"
     wait_until(lambda: not Path(f"/proc/{connection['pid']}").exists(), "the kernel ends with its job")
     wait_until(lambda: slurm.run("squeue", "-h") == "", "nothing is left in Slurm")
+
+
+def test_job_whose_step_was_killed_ends_though_slurm_takes_it_for_running(
+    pool: PoolProcess, slurm: SlurmCluster
+) -> None:
+    lease_id = request(pool, "h100")
+    until(pool, lease_id, "active")
+    connection = pool.client.start_kernel(lease_id, TOKEN, SMALL_KERNEL, {}, key=secrets.token_hex(16))
+    os.kill(step_above(connection["pid"]), signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{connection['pid']}").exists(), "the agent ends its kernel")
+    ended = until(pool, lease_id, "ended")
+    assert ended["end_reason"]["code"] == "end.allocation_lost"
+    wait_until(lambda: slurm.run("squeue", "-h", "-t", "RUNNING") == "", "the job does not go on holding a GPU")
+
+
+def step_above(pid: int) -> int:
+    """Slurm's own process of the job."""
+    while pid > 1:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        if "(slurmstepd)" in stat:
+            return pid
+        pid = int(stat.rpartition(")")[2].split()[1])
+    raise AssertionError("no slurmstepd is above the kernel")

@@ -21,6 +21,8 @@ from .engine_thread import EngineThread
 log = logging.getLogger("fastgpu.pool")
 #: The pause before the engine is asked again for what is needed to grant a lease.
 AGAIN_S = 2.0
+#: What an agent says where the engine's own process of the job is gone.
+LOST = "lost"
 
 
 class AgentRequests(NamedTuple):
@@ -95,6 +97,8 @@ class AgentListener:
         log.info("The agent of %s ends: %s.", name, reason)
         if (lease := self._leases.get(name)) is not None:
             self._board.set(lease.lease_id, usage=None)
+            if reason == LOST:  # the engine would take the job for running until its time is over
+                self._requests.cancel(lease.lease_id, name, lease.job.job_id)
         self._requests.look()
 
     # -- grants --------------------------------------------------------------------------------------------------------

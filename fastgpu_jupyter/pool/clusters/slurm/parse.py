@@ -12,8 +12,8 @@ _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _GRES = re.compile(r"(?:gres[:/])?(?P<name>[\w.-]+)(?::(?P<type>[^:(),=]+))?[:=](?P<count>\d+)(?:\([^)]*\))?")
 #: The separator of columns. The reason may have one in it, and is the last column.
 BAR = "|"
-#: The columns of ``squeue`` that :class:`JobRow` has: id, name, state, host, start, end, priority, reason.
-JOB_FORMAT = BAR.join(("%i", "%j", "%T", "%B", "%S", "%e", "%P", "%r"))
+#: The columns of ``squeue`` that :class:`JobRow` has.
+JOB_FORMAT = BAR.join(("%i", "%j", "%T", "%B", "%S", "%e", "%l", "%P", "%r"))
 #: The columns of ``squeue`` that :class:`PendingRow` has.
 PENDING_FORMAT = BAR.join(("%i", "%P", "%Q"))
 #: The columns of ``sinfo`` that :class:`NodeRow` has.
@@ -30,6 +30,7 @@ class JobRow(NamedTuple):
     host: str | None
     starts_at_ms: int | None
     ends_at_ms: int | None
+    time_limit_ms: int | None
     partition: str
     reason: str
 
@@ -64,12 +65,12 @@ class NodeRow(NamedTuple):
 def job_rows(text: str) -> Iterator[JobRow]:
     """Yield the jobs in what ``squeue`` printed with :data:`JOB_FORMAT`."""
     for line in text.splitlines():
-        columns = line.split(BAR, 7)
-        if len(columns) == 8 and columns[0].strip():
-            job_id, name, state, host, start, end, partition, reason = map(str.strip, columns)
-            yield JobRow(
-                job_id, name, state, None if host in _UNKNOWN else host, _moment(start), _moment(end), partition, reason
-            )
+        columns = [column.strip() for column in line.split(BAR, 8)]
+        if len(columns) == 9 and columns[0]:
+            job_id, name, state, host, start, end, limit, partition, reason = columns
+            known_host = None if host in _UNKNOWN else host
+            times = (_moment(start), _moment(end), duration_ms(limit))
+            yield JobRow(job_id, name, state, known_host, *times, partition, reason)
 
 
 def pending_rows(text: str) -> Iterator[PendingRow]:

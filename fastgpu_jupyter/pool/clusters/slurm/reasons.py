@@ -200,6 +200,8 @@ _REFUSALS: Mapping[str, Sentence] = {
 FORGOTTEN = Ended(Message.of("slurm.forgotten"))
 #: A job that is cancelled so early, and not by a signal, may be one that its node could not start.
 LAUNCH_MS = 1_000
+#: How long before its time limit a job may get a signal: the time in its options, and up to a minute.
+WARNED_MS = 90_000
 #: What stands for an option that a request leaves to Slurm.
 _DEFAULT = "-"
 
@@ -254,6 +256,8 @@ def end_message(row: JobRow, script: ScriptExit | None, python: str = "") -> Mes
         return sentence(facts) if sentence else Message.of("slurm.failed", host=facts.host, status=script.status)
     if script is not None and row.state == "CANCELLED" and not script.signum:
         return _not_launched(facts)
+    if row.state == "COMPLETED" and row.time_limit_ms and _ran_ms(row) >= row.time_limit_ms - WARNED_MS:
+        return _timeout(facts)  # the agent heeded the signal before it
     sentence = _ENDED.get(row.state)
     return sentence(facts) if sentence else Message.of("slurm.ended", state=row.state)
 

@@ -32,11 +32,11 @@ RECORDED = {
             "old|drain|12:00:00|2|gpu:k80:2\n"
         ),
         squeue=(
-            "8041_7|array|RUNNING|node12|1606737600|1606741200|gpu|None\n"
-            "8102|fgpu-0a1b2c3d-l1-1|PENDING|n/a|1606752000|1606838400|gpu|Resources\n"
-            "8103|fgpu-0a1b2c3d-l2-1|PENDING|n/a|N/A|N/A|v100|QOSMaxGRESPerUser\n"
-            "8090|fgpu-0a1b2c3d-l3-1|TIMEOUT|node07|1606700000|1606703600|gpu|TimeLimit\n"
-            "8091|fgpu-0a1b2c3d-l4-1|OUT_OF_MEMORY|node07|1606700000|1606700400|gpu|OutOfMemory\n"
+            "8041_7|array|RUNNING|node12|1606737600|1606741200|1:00:00|gpu|None\n"
+            "8102|fgpu-0a1b2c3d-l1-1|PENDING|n/a|1606752000|1606838400|1:00:00|gpu|Resources\n"
+            "8103|fgpu-0a1b2c3d-l2-1|PENDING|n/a|N/A|N/A|1:00:00|v100|QOSMaxGRESPerUser\n"
+            "8090|fgpu-0a1b2c3d-l3-1|TIMEOUT|node07|1606700000|1606703600|1:00:00|gpu|TimeLimit\n"
+            "8091|fgpu-0a1b2c3d-l4-1|OUT_OF_MEMORY|node07|1606700000|1606700400|1:00:00|gpu|OutOfMemory\n"
         ),
         pending="8102|gpu|1100\n8001|gpu|4500\n8041_[8-40%4]|gpu|1100\n8103|v100|900\n",
         test_only="sbatch: Job 8104 to start at 1606752000 using 4 processors on nodes node12 in partition gpu\n",
@@ -52,11 +52,11 @@ RECORDED = {
             "mig|up|8:00:00|2|gpu:1g.10gb:28(S:0-3)\n"
         ),
         squeue=(
-            "512344|fgpu-0a1b2c3d-l1-1|PENDING|n/a|N/A|N/A|gpu|ReqNodeNotAvail, UnavailableNodes:gpu[03-04]\n"
-            "512345|fgpu-0a1b2c3d-l2-1|PENDING|n/a|N/A|N/A|mig|AssocGrpGRES\n"
-            "512346|fgpu-0a1b2c3d-l3-1|PENDING|n/a|N/A|N/A|mig|QOSMaxWallDurationPerJobLimit\n"
-            "512301|fgpu-0a1b2c3d-l4-1|CONFIGURING|gpu01|1701388800|1701475200|gpu|None\n"
-            "512200|fgpu-0a1b2c3d-l5-1|PREEMPTED|gpu02|1701380000|1701381000|gpu|None\n"
+            "512344|fgpu-0a1b2c3d-l1-1|PENDING|n/a|N/A|N/A|1:00:00|gpu|ReqNodeNotAvail, UnavailableNodes:gpu[03-04]\n"
+            "512345|fgpu-0a1b2c3d-l2-1|PENDING|n/a|N/A|N/A|1:00:00|mig|AssocGrpGRES\n"
+            "512346|fgpu-0a1b2c3d-l3-1|PENDING|n/a|N/A|N/A|1:00:00|mig|QOSMaxWallDurationPerJobLimit\n"
+            "512301|fgpu-0a1b2c3d-l4-1|CONFIGURING|gpu01|1701388800|1701475200|1:00:00|gpu|None\n"
+            "512200|fgpu-0a1b2c3d-l5-1|PREEMPTED|gpu02|1701380000|1701381000|1:00:00|gpu|None\n"
         ),
         pending="512344|gpu,mig|20000\n512345|mig|500\n",
         test_only="sbatch: Job 512347 to start at 1701475200 using 8 processors on nodes gpu05 in partition gpu\n",
@@ -71,14 +71,14 @@ RECORDED = {
             "interactive|up|12:00:00|2|gpu:nvidia_l40s:4(S:0),nic:2\n"
         ),
         squeue=(
-            "90011|fgpu-0a1b2c3d-l1-1|PENDING|n/a|1750000000|1750086400|h200|Priority\n"
-            "90012|fgpu-0a1b2c3d-l2-1|PENDING|n/a|N/A|N/A|interactive|"
+            "90011|fgpu-0a1b2c3d-l1-1|PENDING|n/a|1750000000|1750086400|1:00:00|h200|Priority\n"
+            "90012|fgpu-0a1b2c3d-l2-1|PENDING|n/a|N/A|N/A|1:00:00|interactive|"
             "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions\n"
-            "90013|fgpu-0a1b2c3d-l3-1|PENDING|n/a|N/A|N/A|h200|launch failed requeued held\n"
-            "90014|fgpu-0a1b2c3d-l4-1|PENDING|n/a|N/A|N/A|h200|"
+            "90013|fgpu-0a1b2c3d-l3-1|PENDING|n/a|N/A|N/A|1:00:00|h200|launch failed requeued held\n"
+            "90014|fgpu-0a1b2c3d-l4-1|PENDING|n/a|N/A|N/A|1:00:00|h200|"
             "Job's QOS not permitted to use this partition (h200 allows gpu not debug)\n"
-            "90001|fgpu-0a1b2c3d-l5-1|BOOT_FAIL|h03|1749990000|1749990300|h200|None\n"
-            "90002|fgpu-0a1b2c3d-l6-1|EXPEDITING|h04|1749990000|1750076400|h200|None\n"
+            "90001|fgpu-0a1b2c3d-l5-1|BOOT_FAIL|h03|1749990000|1749990300|1:00:00|h200|None\n"
+            "90002|fgpu-0a1b2c3d-l6-1|EXPEDITING|h04|1749990000|1750076400|1:00:00|h200|None\n"
         ),
         pending="90011|h200|77\n90005|h200|78\n90006|h200|78\n",
         test_only="sbatch: Job 90015 to start at 1750000000 using 1 processors on nodes h07 in partition h200\n",

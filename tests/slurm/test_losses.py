@@ -1,0 +1,97 @@
+"""Losses that Slurm notices late: the time limit, a node that is silent, a controller that is killed and forgets.
+
+They take minutes, because Slurm's shortest time limit is one minute: `make test-long PART=slurm` runs them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastgpu_jupyter.errors import EngineUnavailable
+from fastgpu_jupyter.messages import render
+from fastgpu_jupyter.pool.clusters.engine import AgentSpec, Ended, Running, Want
+from fastgpu_jupyter.pool.clusters.slurm.adapter import SlurmEngine
+from tests.helpers import PoolProcess
+from tests.pool.clusters.agents import SMALL_KERNEL
+from tests.slurm.cluster import SlurmCluster
+from tests.slurm.fixture import require_slurm
+from tests.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("FASTGPU_SLURM_LONG" not in os.environ, reason="takes minutes: make test-long PART=slurm"),
+]
+TOKEN = "of-this-lease"
+LATE_S = 180.0
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """A cluster that gives up a silent node after seconds."""
+    require_slurm()
+    cluster = SlurmCluster({"SlurmdTimeout": "5"})
+    try:
+        cluster.start()
+        for name, value in cluster.environment.items():
+            monkeypatch.setenv(name, value)
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def test_time_limit_ends_the_lease_with_its_reason_and_node_failure_with_its_own(
+    impatient: SlurmCluster, isolated: Path
+) -> None:
+    pool = PoolProcess(isolated, "")
+    pool.start("--FastGPUPool.cluster=slurm", "--FastGPUPool.cluster_time_limit=1m")
+    try:
+        ids = [
+            pool.client.request(size, token=TOKEN, options={"cluster": {"time_limit_ms": limit_ms}})["id"]
+            for size, limit_ms in (("a100", 60_000), ("h100", 3_600_000))
+        ]
+        for lease_id in ids:
+            wait_until(lambda lease_id=lease_id: pool.client.lease(lease_id)["state"] == "active", lambda: pool.log)  # type: ignore[misc]
+        pids = [
+            pool.client.start_kernel(lease_id, TOKEN, SMALL_KERNEL, {}, key=secrets.token_hex(16))["pid"]
+            for lease_id in ids
+        ]
+        impatient.kill_node("n2")
+
+        def ended() -> bool:
+            return all(pool.client.lease(lease_id)["state"] == "ended" for lease_id in ids)
+
+        wait_until(ended, lambda: f"{[pool.client.lease(one)['cluster'] for one in ids]}\n{pool.log}", LATE_S)
+        views = [pool.client.lease(lease_id) for lease_id in ids]
+        assert [view["end_reason"] and view["end_reason"]["code"] for view in views] == ["end.allocation_lost"] * 2
+        assert [view["notes"][0]["code"] for view in views] == ["slurm.timeout", "slurm.node_failed"]
+        assert not Path(f"/proc/{pids[0]}").exists()
+        wait_until(
+            lambda: not Path(f"/proc/{pids[1]}").exists(), "the agent ends the kernel of a job that is over", LATE_S
+        )
+    finally:
+        pool.end()
+
+
+def test_controller_that_is_killed_for_a_minute_ends_no_job(impatient: SlurmCluster, tmp_path: Path) -> None:
+    engine = SlurmEngine()
+    program = "import signal; signal.sigwait({signal.SIGTERM})"
+    job = engine.submit(Want(1, ("a100",)), AgentSpec(program, b"{}"), "fgpu-0-a-1")
+    wait_until(lambda: isinstance(engine.statuses([job])[job], Running), impatient.logs)
+    saved = impatient.folder / "state/job_state"
+    began_s = time.time()
+    wait_until(lambda: saved.stat().st_mtime > began_s, "Slurm has saved the job")
+    impatient.kill_controller()
+    with pytest.raises(EngineUnavailable):
+        engine.statuses([job])
+    wait_until(lambda: time.time() - began_s > 60, "a minute passes", 90)
+    impatient.start_controller()
+    wait_until(impatient.is_up, impatient.logs)
+    status = engine.statuses([job])[job]
+    assert isinstance(status, Running), render(status.reason) if isinstance(status, Ended) else ""
+    engine.cancel(job)
