@@ -14,8 +14,9 @@ MILLI = 1000
 
 
 def devices_of(state: State, lease: Lease) -> Devices:
-    """Return the devices that a lease holds."""
-    return () if lease.logical_gpu is None else tuple(state.devices[name] for name in lease.logical_gpu.device_ids)
+    """Return the devices that a lease holds; none where an engine allocated them."""
+    gpu = lease.logical_gpu
+    return () if gpu is None else tuple(state.devices[name] for name in gpu.local_device_ids)
 
 
 def memory_bytes(device: Device, size: Size) -> int:

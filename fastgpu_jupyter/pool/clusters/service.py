@@ -30,7 +30,7 @@ from .agents import AgentListener, AgentRequests
 from .allocation import Allocations, want_of
 from .board import Board, BoardEntry, Watched
 from .cancellations import Cancellations
-from .engine import Ended, Engine, Queued, Running, Status
+from .engine import Ended, Engine, Running, Status
 from .engine_thread import EngineThread
 from .kernels import KernelOperations
 from .offers import Offers
@@ -303,10 +303,10 @@ class ClusterService:
         if lease is None:
             return False
         known = self.board.of(lease.lease_id)
-        if status != known.status:
+        if status != known.status or command_of(lease, status) is not None:
             return False
         if not isinstance(status, Running):
-            return isinstance(status, Queued)
+            return True
         if lease.state is LeaseState.WAITING:
             return False  # its agent may be late
         ends_at_ms = status.ends_at_ms

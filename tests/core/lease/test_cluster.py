@@ -15,6 +15,7 @@ from fastgpu_jupyter.core.model.entities import (
     ClusterAllocation,
     ClusterDevice,
     ClusterRequest,
+    DeviceSpec,
     EndReason,
     Enforcement,
     Lease,
@@ -23,7 +24,11 @@ from fastgpu_jupyter.core.model.entities import (
     Retention,
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
+from fastgpu_jupyter.core.model.size import SizeUnit
 from fastgpu_jupyter.core.placement import parkability
+from fastgpu_jupyter.core.scheduling.queue_report import QueueReport
+from fastgpu_jupyter.core.sizing.advice import advise
+from fastgpu_jupyter.core.sizing.options import SizeReport
 from fastgpu_jupyter.errors import Conflict, InvalidRequest, Message
 from fastgpu_jupyter.units import GIB, MS_PER_HOUR
 from tests.core.world import World, holder, spec, text
@@ -249,6 +254,21 @@ def test_command_that_an_engine_cannot_serve_is_refused_with_the_reason(command:
         world.do(command)
     assert refused.value.message.code == code
     assert parkability.obstacle(world.state, lease) == Message.of("cluster.cannot_park")
+
+
+@pytest.mark.parametrize("devices", [(), (spec("gpu"),)])
+def test_sizes_and_advice_of_a_lease_are_answered_in_each_state(devices: tuple[DeviceSpec, ...]) -> None:
+    world = World(*devices)
+    lease = world.on_cluster("far")
+    report = SizeReport(world.state, QueueReport(world.state), world.pool)
+    for step in ("waits", "is active", "drains"):
+        if step == "is active":
+            world.granted("far")
+        elif step == "drains":
+            world.do(c.ReleaseLease("far"))
+        choices = report.for_lease(lease, SizeUnit.SHARE, None, world.at).choices
+        assert {one.reason.code for one in choices if one.reason} == {"cluster.cannot_resize"}
+        assert advise(world.state, lease, None, choices)[0] is None
 
 
 def test_pin_rename_transfer_and_reservations_work_beside_local_leases() -> None:
