@@ -12,11 +12,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from ...core.model.cluster import JOB_PREFIX
 from ...errors import EngineUnavailable, InvalidRequest, Message
@@ -26,6 +29,8 @@ from ..devices.registry import CATALOG
 from .engine import AgentSpec, Ended, GPUKind, Queued, Running, Status, Want
 from .fake_cluster import FakeCluster, FakeJob, FakeNode, job_of
 
+P = ParamSpec("P")
+T = TypeVar("T")
 DEFAULT_NODES = "2xA100-80GB, 2xA100-80GB"
 PARTITION = "gpu"
 TIME_LIMIT_MS, TIME_LIMIT_MS_MAX = 3_600_000, 28_800_000
@@ -51,6 +56,19 @@ class Faults:
     lose: Sequence[str] = ()  #: names of jobs whose node fails
 
 
+def _exclusive(method: Callable[Concatenate[FakeEngine, P], T]) -> Callable[Concatenate[FakeEngine, P], T]:
+    """Make a call of the cluster one at a time, after what is due since the last one: tests call it, too."""
+
+    @wraps(method)
+    def call(self: FakeEngine, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self._begin()
+        with self._lock:
+            self._advance()
+            return method(self, *args, **kwargs)
+
+    return call
+
+
 class FakeEngine:
     """A simulated engine. Without ``folder`` its jobs end with it; without ``runs_agents`` they have no processes."""
 
@@ -73,24 +91,25 @@ class FakeEngine:
         self._specs: dict[str, AgentSpec] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._next = 1
+        self._lock = threading.RLock()
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._read_jobs(folder / "jobs.json")
 
     # -- the protocol of engines ---------------------------------------------------------------------------------------
 
+    @_exclusive
     def version(self) -> str | None:
         """Return a version of its own."""
-        self._begin()
         return "simulated"
 
     def controller(self) -> str | None:
         """Return this host: every node is on it."""
         return "127.0.0.1"
 
+    @_exclusive
     def kinds(self) -> list[GPUKind]:
         """Return the models of the nodes."""
-        self._begin()
         found: dict[str, list[FakeNode]] = {}
         for node in self.cluster.nodes.values():
             found.setdefault(node.model, []).append(node)
@@ -107,15 +126,15 @@ class FakeEngine:
             for model, nodes in found.items()
         ]
 
+    @_exclusive
     def check(self, want: Want) -> int | None:
         """Return nothing; refuse what fits on no node."""
-        self._begin()
         self._require_possible(want)
         return None
 
+    @_exclusive
     def submit(self, want: Want, agent: AgentSpec, name: str) -> str:
         """Add a job to the queue."""
-        self._begin()
         if name in self.cluster.ids:
             raise AssertionError(f"{name} was submitted twice")  # which the service must never do
         self._require_possible(want)
@@ -132,36 +151,35 @@ class FakeEngine:
             raise EngineUnavailable(Message.of("cluster.fake_silent"))
         return job.id
 
+    @_exclusive
     def statuses(self, jobs: Sequence[str]) -> dict[str, Status]:
         """Return the status of each job."""
-        self._begin()
         positions = self.cluster.positions()
         return {job_id: self._status(self.cluster.jobs.get(job_id), positions) for job_id in jobs}
 
+    @_exclusive
     def cancel(self, job: str) -> None:
         """End a job that waits or runs."""
-        self._begin()
         found = self.cluster.jobs.get(job)
         if found is not None and found.ended is None:
             self._end(found, "CANCELLED")
             self._save()
 
+    @_exclusive
     def list(self, prefix: str) -> dict[str, str]:
         """Return the jobs that are not over, by name."""
-        self._begin()
         return {name: job_id for name, job_id in self.cluster.ids.items() if name.startswith(prefix)}
 
     # -- what happens meanwhile ----------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Do what is due since the last call. Raises :class:`EngineUnavailable` where that is set."""
+        """Read the faults, and have those of every call. Raises :class:`EngineUnavailable` where that is set."""
         if self._folder is not None:
             self._read_faults(self._folder / "control.json")
         if self.faults.hang_s:
             time.sleep(self.faults.hang_s)
         if self.faults.silent:
             raise EngineUnavailable(Message.of("cluster.fake_silent"))
-        self._advance()
 
     def _advance(self) -> None:
         now_ms, before = self._clock_ms(), self._fingerprint()
