@@ -48,6 +48,16 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cluster.files_too_large": (
         "The files for the kernel have more than {characters_max} characters. No kernel was started."
     ),
+    # -- the doctor ----------------------------------------------------------------------------------------------------
+    "doctor.cluster": "cluster",
+    "doctor.cluster_not_used": "Slurm's commands are here, and your pool leases the GPUs of this machine only.",
+    "doctor.cluster_use": 'To lease those of the cluster, set c.FastGPUPool.cluster = "slurm" in the configuration.',
+    "doctor.cluster_silent": (
+        "Your pool leases GPUs of {engine}, and nothing can be submitted now: {reason}. Running kernels go on."
+    ),
+    "doctor.cluster_unknown": "Your pool leases GPUs of {engine}, which has not said yet what it offers.",
+    "doctor.cluster_empty": "Your pool leases GPUs of {engine}, which offers you none: ask your administrator.",
+    "doctor.cluster_answers": "Your pool leases GPUs of {engine}: {models}, in the partitions {partitions}.",
     # -- what a simulated cluster says ---------------------------------------------------------------------------------
     "cluster.fake_silent": "The simulated cluster does not answer, as it was set.",
     "cluster.fake_refused": "The simulated cluster refused it: {reason}.",

@@ -14,7 +14,7 @@ from ...wire.server_end import end_with_server, running_servers
 from ..devices.diagnosis import HostFacts
 from ..devices.registry import DRIVERS, AllDeviceFiles
 from ..host import lease_groups, machine, pid_namespace
-from . import standby
+from . import cluster, standby
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class MachineFacts:
     drivers: Mapping[str, Any]  #: each driver's own facts, by its name
     servers: Sequence[ServerFacts] = ()  #: this user's Jupyter servers
     standby: standby.StandbyFacts | None = None  #: ``None``: not looked for
+    cluster: cluster.ClusterFacts | None = None  #: ``None``: not looked for
 
 
 def gather(root: Path = Path("/")) -> MachineFacts:
@@ -50,7 +51,7 @@ def gather(root: Path = Path("/")) -> MachineFacts:
     )
     servers = tuple(ServerFacts(pid, folder, end_with_server(pid)) for pid, folder in running_servers())
     drivers = {driver.name: driver.doctor.gather(root) for driver in DRIVERS}
-    return MachineFacts(host, drivers, servers, standby.gather())
+    return MachineFacts(host, drivers, servers, standby.gather(), cluster.gather())
 
 
 def _cgroup_version(mounted: Path) -> int | None:

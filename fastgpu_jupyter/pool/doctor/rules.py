@@ -8,7 +8,7 @@ from ...errors import Message
 from ...units import GIB
 from ..devices.diagnosis import DoctorFinding, DoctorVerdict, FindingState, HostFacts, command
 from ..devices.registry import DRIVERS
-from . import standby
+from . import cluster, standby
 from .gather import MachineFacts, ServerFacts
 
 
@@ -19,12 +19,16 @@ def examine(machine: MachineFacts) -> list[DoctorFinding]:
         findings += driver.doctor.findings(machine.host, machine.drivers[driver.name])
     if verdict(machine) is DoctorVerdict.SERVES:
         findings += [*_device_access(machine.host), *_processes(machine.host)]
+    if machine.cluster is not None:
+        findings += cluster.findings(machine.cluster)
     findings += map(_kept_kernels, machine.servers)
     return findings if machine.standby is None else [*findings, *standby.findings(machine.standby)]
 
 
 def verdict(machine: MachineFacts) -> DoctorVerdict:
-    """Return whether GPUs can be leased here: one kind that answers is enough."""
+    """Return whether GPUs can be leased here: one kind that answers, or a cluster that does, is enough."""
+    if machine.cluster is not None and machine.cluster.serves:
+        return DoctorVerdict.SERVES
     verdicts = [driver.doctor.verdict(machine.drivers[driver.name]) for driver in DRIVERS]
     order = (DoctorVerdict.SERVES, DoctorVerdict.BROKEN)
     return next((one for one in order if one in verdicts), DoctorVerdict.NO_DRIVER)
