@@ -78,7 +78,11 @@ class Agent:
         self._folder = tempfile.mkdtemp(prefix="fastgpu-")  # 0700
         self._relay = Relay(str(Path(self._folder) / "pool.sock"), self._link.send)
         self._parents = Parents()
-        self._sampler = DeviceSampler(device_variables(os.environ))
+        self._wake, wake = os.pipe()
+        for end in (self._wake, wake):
+            os.set_blocking(end, False)
+        # The link is opened once the sampler is ready: at once, not after the next tick.
+        self._sampler = DeviceSampler(device_variables(os.environ), lambda: os.write(wake, b"\0"))
         self._sampler.start()
         self._connect_at = time.monotonic() + DEVICES_S
         self._kernel: KernelProcess | None = None
@@ -92,9 +96,6 @@ class Agent:
         self._over: str | None = None  #: why the agent ends
         self._poller = zmq.Poller()
         self._waiting: list[Any] = []  #: what the poller looks at
-        self._wake, wake = os.pipe()
-        for end in (self._wake, wake):
-            os.set_blocking(end, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .node import descends_from
@@ -142,11 +142,15 @@ class Nvml:
 
 
 class DeviceSampler(threading.Thread):
-    """Keeps what NVML says. ``devices`` and ``use`` are None while that is unknown."""
+    """Keeps what NVML says. ``devices`` and ``use`` are None while that is unknown.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    Calls ``on_ready``, from its thread, once NVML has answered or there is none.
+    """
+
+    def __init__(self, environ: Mapping[str, str], on_ready: Callable[[], Any] = lambda: None) -> None:
         super().__init__(name="fastgpu-nvml", daemon=True)
-        self.ready = threading.Event()  #: NVML has answered, or there is none
+        self.ready = threading.Event()
+        self._on_ready = on_ready
         self.devices: list[dict[str, Any]] | None = None
         self._environ = dict(environ)
         self._use: tuple[float, list[dict[str, Any]]] | None = None
@@ -169,6 +173,7 @@ class DeviceSampler(threading.Thread):
             return
         finally:
             self.ready.set()
+            self._on_ready()
         while True:
             asked = self._asked
             try:
