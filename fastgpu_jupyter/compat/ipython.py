@@ -50,7 +50,7 @@ class _Session(threading.Thread):
         self._begin, self._manager = begin, manager
 
     def run(self) -> None:
-        """Begin the session, which sets its number; whoever reads the number meets what fails."""
+        """Begin the session, which sets its number; what reads the number meets what fails."""
         with contextlib.suppress(Exception):
             connect = type(self._manager.db)
             connection = connect(str(self._manager.hist_file), **self._manager.connection_options)

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Mapping
+from inspect import getsource
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
@@ -52,13 +53,6 @@ _UNREACHED = ("cluster.no_agent", "cluster.agent_silent", "cluster.agent_gone", 
 TOKEN_FILE = "token"  # noqa: S105 (a file's name)
 #: Arguments of a launch that the kernel manager and ``LocalProvisioner`` use themselves.
 _FOR_A_MANAGER = ("extra_arguments", "transport_encryption")
-#: Runs FastGPU's kernel where the interpreter on the node has it, and else ipykernel, without the right to the lease.
-_START = f"""import importlib.util, os, runpy
-name = "{GATE_MODULE}"
-if importlib.util.find_spec(name.partition(".")[0]) is None:
-    name = "ipykernel_launcher"
-    for variable in {variables.KERNEL_ONLY!r}: os.environ.pop(variable, None)
-runpy.run_module(name, run_name="__main__", alter_sys=True)"""
 
 
 class RemoteKernel:
@@ -263,8 +257,25 @@ def command_on_host(command: list[str], python: str | None) -> list[str]:
     command = [python or command[0], *command[1:]] if command else command
     for place, pair in enumerate(itertools.pairwise(command)):
         if pair == ("-m", GATE_MODULE):
-            return [*command[:place], "-c", _START, *command[place + 2 :]]
+            program = f"{getsource(run_kernel)}\nrun_kernel{(GATE_MODULE, variables.KERNEL_ONLY)!r}"
+            return [*command[:place], "-c", program, *command[place + 2 :]]
     return command
+
+
+def run_kernel(module: str, of_lease: tuple[str, ...]) -> None:
+    """Run FastGPU's kernel where this interpreter has it, else ipykernel, without the variables of the lease.
+
+    Its source is sent to the host, where nothing else of this package may be.
+    """
+    import importlib.util
+    import os
+    import runpy
+
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        module = "ipykernel_launcher"
+        for variable in of_lease:
+            os.environ.pop(variable, None)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def waited_in_vain(view: LeaseView, waited_s: float) -> LimitReached:

@@ -55,6 +55,6 @@ class RemoteProcess:
         deadline_s = None if timeout is None else time.monotonic() + timeout
         while (code := self.poll()) is None:
             if deadline_s is not None and time.monotonic() >= deadline_s:
-                raise TimeoutError(f"The kernel of lease {self.lease_id} has not ended.")
+                raise TimeoutError(f"{self.lease_id} has not ended")
             time.sleep(PAUSE_S)
         return code
