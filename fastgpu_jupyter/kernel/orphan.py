@@ -177,12 +177,12 @@ class OrphanLease:
         view = client.lease(lease_id, token=self._gate.pool.token())
         if view["parking"]["retention"] == "hold" and view["state"] not in OVER:
             self._held = lease_id
-            client.pin(lease_id, pinned=False)
+            self._gate.update_lease(client.pin(lease_id, pinned=False))
 
     def _hold(self) -> None:
         held = self._held
         if held is not None and held == self._gate.lease_id:
-            self._gate.pool.quick().pin(held, pinned=True)
+            self._gate.update_lease(self._gate.pool.quick().pin(held, pinned=True))
         self._held = None
 
 
