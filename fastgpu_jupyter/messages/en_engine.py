@@ -13,6 +13,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "FastGPUPool.cluster works in a user's own pool only, because a job in the cluster belongs to the user that "
         "submits it. Start the pool without --system, or leave FastGPUPool.cluster out."
     ),
+    "cluster.leases_left": (
+        "Leases of a cluster are not over, and FastGPUPool.cluster is not set, so that their jobs would run on unseen. "
+        "Set it as before, release them with `jupyter fastgpu release`, and start without it then."
+    ),
     "cluster.no_address": (
         "No address of this machine leads to {host} ({reason}), so that nothing is submitted. Set "
         "FastGPUPool.cluster_address to an address that the hosts of the cluster reach."

@@ -13,6 +13,10 @@ MESSAGES: dict[str, str] = {
         "FastGPUPool.cluster 只能用于用户自己的资源池，因为集群中的作业属于提交它的用户。请不带 --system 启动资源池，"
         "或去掉 FastGPUPool.cluster。"
     ),
+    "cluster.leases_left": (
+        "集群的租约尚未结束，而没有设置 FastGPUPool.cluster，它们的作业将在无人察觉的情况下继续运行。请照原样设置它，"
+        "用 `jupyter fastgpu release` 释放这些租约，然后再在不设置它的情况下启动。"
+    ),
     "cluster.no_address": (
         "本机没有可到达 {host} 的地址（{reason}），因此不会提交任何作业。请将 FastGPUPool.cluster_address 设置为集群主机可到达的地址。"
     ),

@@ -20,7 +20,7 @@ from traitlets import Bool, Integer, TraitError, Unicode, default
 from traitlets.config import Config, catch_config_error
 
 from .. import __version__
-from ..core.model.entities import OverLimit, Policy
+from ..core.model.entities import OverLimit, Policy, State
 from ..errors import Conflict, FastGPUError, HostFault, InvalidRequest, Message, StoreFault
 from ..messages import render, say, text_of
 from ..messages.help import CommandApp
@@ -34,6 +34,7 @@ from .carry_over import (
     Difference,
     SettingsRecord,
     apply_to_environment,
+    has_cluster_leases,
     has_live_holders,
     load_record,
     remove_record,
@@ -201,6 +202,8 @@ class FastGPUPool(ClusterSettings, CommandApp):
         release_log = PreallocatedReleaseLog(state_dir / "releases.preallocated")
         try:
             pool, message = recover(journal, DriverAtStartup(driver), clock, release_log, self._policy())
+            if cluster is None:
+                _require_no_cluster_leases(pool.state)
             if pool.state.devices:  # which devices there are is not known where the driver does not answer
                 names = {device.spec.model for device in pool.state.devices.values()}
                 require_known_models(self.rates, CATALOG, names, source)
@@ -400,6 +403,12 @@ class FastGPUPool(ClusterSettings, CommandApp):
         await services.stop()
         log.info("Ended; leases continue under the next pool manager.")
         return shutdown.keeps_settings
+
+
+def _require_no_cluster_leases(state: State) -> None:
+    """Raise :class:`InvalidRequest` where jobs of a cluster would run on unseen."""
+    if has_cluster_leases(state):
+        raise InvalidRequest(Message.of("cluster.leases_left"))
 
 
 def _leave_lease() -> None:

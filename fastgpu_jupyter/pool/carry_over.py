@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.model.entities import State
-from ..core.model.lifecycle import LIVE
+from ..core.model.lifecycle import LIVE, LeaseState
 from ..errors import FastGPUError, StoreFault
 from .host.process import open_holder
 from .journal.store import Journal
@@ -89,7 +89,12 @@ def remove_record(state_dir: Path) -> None:
 
 
 def has_live_holders(state: State, boot_id: str) -> bool:
-    """Return whether a process lives, or may live, that holds a lease of ``state``."""
+    """Return whether a process lives, or may live, that holds a lease of ``state``.
+
+    A lease of a cluster may have a kernel there without its holder.
+    """
+    if has_cluster_leases(state):
+        return True
     holders = {lease.holder for lease in state.leases.values() if lease.state in LIVE}
     for holder in holders if state.boot_id == boot_id else ():
         try:
@@ -100,6 +105,11 @@ def has_live_holders(state: State, boot_id: str) -> bool:
             os.close(pidfd)
             return True
     return False
+
+
+def has_cluster_leases(state: State) -> bool:
+    """Return whether there are leases of a cluster whose jobs may not be over."""
+    return any(lease.cluster_job is not None for lease in state.leases.values() if lease.state is not LeaseState.ENDED)
 
 
 def serves_live_holders(state_dir: Path, boot_id: str) -> bool:

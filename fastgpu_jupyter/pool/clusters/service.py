@@ -164,6 +164,10 @@ class ClusterService:
             self._names[lease_id] = watched.job.name
             self._leases[watched.job.name] = watched
 
+    def has_jobs_to_end(self) -> bool:
+        """Return whether jobs of leases that are over may still be in the engine."""
+        return self.cancellations.due_in_s() is not None
+
     def relay_to(self, connect: Callable[[str], socket.socket]) -> None:
         """Let kernels talk to the pool manager: ``connect`` returns a connection that is limited to a lease."""
 

@@ -96,5 +96,8 @@ class PoolService:
         )
 
     async def is_idle(self) -> bool:
-        """Return whether all leases have ended and there are no subscribers."""
+        """Return whether all leases have ended, no job is left to end, and there are no subscribers."""
+        cluster = self._backend.cluster
+        if cluster is not None and cluster.has_jobs_to_end():
+            return False
         return await self.have_leases_ended() and not len(self.publisher)

@@ -99,6 +99,7 @@ export const MESSAGES = {
   'cluster.kernel_runs': 'Another kernel runs in this lease. Shut it down first, or restart it.',
   'cluster.kernel_silent': 'The kernel started on the node but did not say its ports in time, so it was ended. The lease was kept; the kernel wrote:\n{output}',
   'cluster.lease_needs_restart': 'This kernel ran in the job of its lease, which has ended. Nothing was requested. Restart the kernel to request another GPU; its variables are lost.',
+  'cluster.leases_left': 'Leases of a cluster are not over, and FastGPUPool.cluster is not set, so that their jobs would run on unseen. Set it as before, release them with `jupyter fastgpu release`, and start without it then.',
   'cluster.never_reached': 'Its job ran on {host}, which could not connect to {address} (TCP) within five minutes, so it was cancelled. Ask your administrator about a firewall, or set FastGPUPool.cluster_address and cluster_port.',
   'cluster.no_address': 'No address of this machine leads to {host} ({reason}), so that nothing is submitted. Set FastGPUPool.cluster_address to an address that the hosts of the cluster reach.',
   'cluster.no_agent': 'The lease has no job in the cluster any more. Request another GPU.',

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,10 @@ from fastgpu_jupyter.pool.clusters.reconcile import command_of, without_lease
 from fastgpu_jupyter.pool.devices.registry import CATALOG
 from fastgpu_jupyter.pool.host.threads import DaemonThreads
 from fastgpu_jupyter.units import GIB
+from fastgpu_jupyter.wire.client import new_token
+from fastgpu_jupyter.wire.spawn import ensure_pool
+from tests.helpers import PoolProcess
+from tests.waiting import wait_until
 
 REASON = Message.of("cluster.fake_full")
 
@@ -160,6 +165,27 @@ def test_unknown_engine_is_refused_with_the_known_ones(tmp_path: object) -> None
         app._set_up_cluster(tmp_path)  # type: ignore[arg-type]
     assert "Known: slurm" in text_of(refusal.value)
     assert app.cluster_options().defaults.time_limit_ms == 14_400_000
+
+
+@pytest.mark.slow
+def test_pool_started_in_place_of_a_killed_one_has_its_cluster_and_without_it_none_starts(isolated: Path) -> None:
+    pool = PoolProcess(isolated, "")
+    pool.start("--FastGPUPool.cluster=fake:2xA100-80GB", "--FastGPUPool.cluster_partition=gpu")
+    try:
+        lease_id = pool.client.request("a100", token=new_token())["id"]
+        wait_until(lambda: pool.client.lease(lease_id)["state"] == "active", "it is granted")
+        pool.kill()
+        refused = subprocess.run([*pool.command(), "pool"], capture_output=True, text=True, check=False)
+        assert (refused.returncode, "Leases of a cluster are not over" in refused.stderr) == (1, True)
+        client = ensure_pool()
+        view = client.pool()
+        assert view["cluster"] is not None
+        assert "FastGPUPool.cluster = " in str(view["carried_over"])
+        assert client.lease(lease_id)["state"] == "active"
+        client.release(lease_id)
+        wait_until(lambda: client.lease(lease_id)["state"] == "ended", "its job is over")
+    finally:
+        pool.end()
 
 
 @pytest.mark.slow
