@@ -11,6 +11,8 @@ const POOL_MS = 3_000;
 export interface ICluster {
   /** Return whether a cluster grants the leases; false where that is not known in time. */
   isUsed(): Promise<boolean>;
+  /** End the wait of a notebook that gets a kernel of this machine; its request goes on. */
+  endWait(notebook: INotebook): void;
   /**
    * Request the lease of a kernel, or find the one that was requested, and call `start` with the id of the kernel and
    * that of the lease when it is granted.
@@ -55,6 +57,10 @@ export class Cluster implements ICluster {
 
   async start<T>(plan: IPlan, start: (kernelId: string, leaseId: string) => Promise<T>): Promise<T | null> {
     return (await this.requests()).start(plan, start);
+  }
+
+  endWait(notebook: INotebook): void {
+    void this._requests?.then(requests => requests.endWait(notebook));
   }
 
   /** Forget a notebook that is closed. */

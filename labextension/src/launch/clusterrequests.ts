@@ -71,9 +71,14 @@ export class ClusterRequests {
     return this._plans.get(notebook) ?? null;
   }
 
+  /** See `ICluster`. */
+  endWait(notebook: INotebook): void {
+    this._requests.get(notebook)?.end?.(false);
+  }
+
   /** Forget a notebook that is closed; its request goes on. */
   forget(notebook: INotebook): void {
-    this._requests.get(notebook)?.end?.(false);
+    this.endWait(notebook);
     this._requests.delete(notebook);
   }
 
@@ -201,6 +206,9 @@ export class ClusterRequests {
     if (OVER.has(lease.state)) {
       void this._end(request);
       return;
+    }
+    if (hasKernel(request.notebook)) {
+      request.end?.(false);
     }
     if (lease.state === 'active' && request.phase === 'waiting') {
       if (request.end !== null) {

@@ -75,7 +75,7 @@ export interface IPlan {
 
 /** What a notebook gets that shall have no session after all: JupyterLab ends a session that it did not ask for. */
 const NO_SESSION = {
-  path: '',
+  path: '/no-session',
   shutdown: () => Promise.resolve(),
   dispose: () => undefined
 } as unknown as Session.ISessionConnection;
@@ -116,6 +116,9 @@ export class KernelStarter {
   ): Promise<Session.ISessionConnection> {
     const notebook = this._notebookOf(create);
     const plan = notebook === null ? null : await this._plan(notebook, create.kernel ?? {});
+    if (notebook !== null && plan?.isRemote !== true) {
+      this._options.cluster.endWait(notebook);
+    }
     if (notebook === null || plan === null) {
       return startNew(create, connect);
     }

@@ -16,8 +16,15 @@ import { messageText } from './message';
 export const ENDS_SOON_MS = 300_000;
 
 /** Return the name of a cluster's scheduler, as its users know it. */
-export function engineName(engine: string): string {
-  return engine === 'slurm' ? 'Slurm' : engine;
+export function engineName(engine: string, trans: TranslationBundle): string {
+  switch (engine) {
+    case 'slurm':
+      return 'Slurm';
+    case 'fake':
+      return trans.__('the simulated cluster');
+    default:
+      return engine;
+  }
 }
 
 /** Return the host, the job and the time left of a lease; empty for one of this machine. */
@@ -25,11 +32,11 @@ export function clusterFacts(lease: LeaseView, now: number, trans: TranslationBu
   if (!isOnCluster(lease)) {
     return [];
   }
-  const { host, engine, job_id, ends_at, partition } = lease.cluster;
+  const { host, job_id, ends_at, partition } = lease.cluster;
   const left = ends_at === null || lease.state !== 'active' ? null : ends_at - now;
   return [
     host === null ? (partition === '' ? null : trans.__('partition %1', partition)) : trans.__('on %1', host),
-    job_id === null ? null : trans.__('%1 job %2', engineName(engine), job_id),
+    job_id === null ? null : trans.__('job %1', job_id),
     left === null ? null : endsIn(left, trans)
   ].filter((fact): fact is string => fact !== null);
 }
@@ -66,8 +73,8 @@ export function clusterReason(lease: ClusterLease, trans: TranslationBundle, lan
     return messageText(reason, trans, language);
   }
   return state === 'submitting'
-    ? trans.__('The job is being submitted to %1.', engineName(engine))
-    : trans.__('%1 has not said why it waits.', engineName(engine));
+    ? trans.__('The job is being submitted to %1.', engineName(engine, trans))
+    : trans.__('%1 has not said why it waits.', engineName(engine, trans));
 }
 
 /** Return what the user of a lease on a cluster should know now: it ends soon, or the cluster does not answer. */
@@ -96,7 +103,7 @@ export function silenceText(pool: PoolView, trans: TranslationBundle, language: 
     ? messageText(cluster.message, trans, language)
     : trans.__(
         '%1 has not answered since %2. Nothing has changed: requests keep their places, and kernels that run go on.',
-        engineName(cluster.engine),
+        engineName(cluster.engine, trans),
         formatTime(cluster.unanswered_since, language)
       );
 }
@@ -105,7 +112,7 @@ export function silenceText(pool: PoolView, trans: TranslationBundle, language: 
 export function fixedText(lease: ClusterLease, trans: TranslationBundle): string {
   return trans.__(
     'On a cluster a GPU can be neither parked nor resized: %1 holds it until the kernel ends. For another size, choose one and start a new kernel.',
-    engineName(lease.cluster.engine)
+    engineName(lease.cluster.engine, trans)
   );
 }
 

@@ -49,7 +49,7 @@ export function requestTexts(
     };
   }
   const { position, starts_at } = lease.cluster;
-  const engine = engineName(lease.cluster.engine);
+  const engine = engineName(lease.cluster.engine, trans);
   const wait = starts_at === null ? 0 : starts_at - now;
   return {
     heading:

@@ -18,6 +18,7 @@ import { RAISED_NAMES, valuesOf } from '../launch/choice';
 import type { StartKind, Unit } from '../launch/form';
 import { modelName, modelOf, nearest, queryOf, startKind, unitOf } from '../launch/form';
 import { shortModel } from '../texts/format';
+import { offeredSize } from '../texts/size';
 import { raisedTexts } from '../texts/start';
 import { Advanced } from './choosesizeadvanced';
 import { Answer } from './choosesizeanswer';
@@ -137,6 +138,7 @@ function ChooseSize(
   const [remember, setRemember] = React.useState(props.remember === true);
   const id = React.useId();
   const query = queryOf(choice, model, unit);
+  const key = JSON.stringify(query);
   const answer = useSizesOf(query, props);
   const options: ReadonlyArray<SizeOption> = answer.sizes?.options ?? NONE;
   const option = options.find(({ size }) => size === choice.size) ?? null;
@@ -147,16 +149,17 @@ function ChooseSize(
   /** Whether a value above the slider was changed, so that the step is to be chosen again from other sizes. */
   const [isMoved, setIsMoved] = React.useState(false);
   React.useEffect(() => {
-    if (isMoved && answer.sizes !== null && !answer.isChecking && option === null) {
-      const next = nearest(options, memory.current);
+    if (isMoved && answer.sizes !== null && answer.query === key && option === null) {
+      const next = memory.current === null ? offeredSize(options) : nearest(options, memory.current);
       if (next !== null) {
         setChoice({ ...choice, size: next.size });
       }
       setIsMoved(false);
     }
-  }, [isMoved, answer, option, options, choice]);
+  }, [isMoved, answer, key, option, options, choice]);
   React.useEffect(() => onChange({ kernel, choice, remember }), [kernel, choice, remember, onChange]);
-  const kind = answer.failure !== null ? 'unknown' : startKind(option);
+  const isAny = cluster !== null && option === null && answer.sizes !== null;
+  const kind = answer.failure !== null ? 'unknown' : isAny ? 'wait' : startKind(option);
   const canStart = answer.failure === null && (answer.sizes !== null || !answer.isChecking);
   React.useEffect(() => onStart(canStart ? kind : 'impossible'), [kind, canStart, onStart]);
   const set = (changes: Partial<IChoice>) => setChoice({ ...choice, ...changes });

@@ -38,7 +38,9 @@ export function Answer(
       </p>
     );
   }
-  const kind = startKind(option);
+  // A size without a model, which a cluster serves with any that it has.
+  const isAny = props.isCluster && option === null;
+  const kind = isAny ? 'wait' : startKind(option);
   const smaller = kind === 'wait' ? smallerNow(options, size) : null;
   const largest = kind === 'impossible' ? largestThatFits(options) : null;
   const offer = smaller ?? largest;
@@ -61,7 +63,13 @@ export function Answer(
         <p className="fg-Answer-start">
           {option !== null && <EffectMark effect={option.effect} />}
           <span>
-            <strong>{answer.isChecking ? trans.__('checking…') : startText(option, trans)}</strong>{' '}
+            <strong>
+              {answer.isChecking
+                ? trans.__('checking…')
+                : isAny
+                  ? trans.__('Any model that the cluster has.')
+                  : startText(option, trans)}
+            </strong>{' '}
             {kind === 'wait' &&
               (props.isCluster
                 ? trans.__(

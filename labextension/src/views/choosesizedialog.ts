@@ -69,6 +69,7 @@ class LabelRenderer extends Dialog.Renderer {
     const text = node?.querySelector('.jp-Dialog-buttonLabel') ?? null;
     if (node !== undefined && text !== null) {
       text.textContent = label;
+      node.setAttribute('aria-label', label);
       node.disabled = !isEnabled;
     }
   }

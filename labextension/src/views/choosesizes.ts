@@ -19,6 +19,8 @@ export interface ISizesSource {
 
 /** The sizes of a query, and whether a newer answer is awaited. */
 export interface IAnswer {
+  /** The query that was answered last; null before the first answer. */
+  readonly query: string | null;
   readonly sizes: SizeOptions | null;
   readonly failure: string | null;
   readonly isChecking: boolean;
@@ -27,7 +29,7 @@ export interface IAnswer {
 /** Ask for the sizes of a query, and again when the pool has changed. */
 export function useSizesOf(query: ISizesQuery, source: ISizesSource): IAnswer {
   const { loadSizes, poolChanged } = source;
-  const [answer, setAnswer] = React.useState<IAnswer>({ sizes: null, failure: null, isChecking: true });
+  const [answer, setAnswer] = React.useState<IAnswer>({ query: null, sizes: null, failure: null, isChecking: true });
   const [version, refresh] = React.useReducer((count: number) => count + 1, 0);
   const key = JSON.stringify(query);
   React.useEffect(() => {
@@ -59,8 +61,8 @@ export function useSizesOf(query: ISizesQuery, source: ISizesSource): IAnswer {
     );
     loadSizes(JSON.parse(key) as ISizesQuery)
       .then(
-        sizes => ({ sizes, failure: null, isChecking: false }),
-        (reason: unknown) => ({ sizes: null, failure: textOf(reason), isChecking: false })
+        sizes => ({ query: key, sizes, failure: null, isChecking: false }),
+        (reason: unknown) => ({ query: key, sizes: null, failure: textOf(reason), isChecking: false })
       )
       .then(next => {
         window.clearTimeout(timer);

@@ -6,7 +6,7 @@ import * as React from 'react';
 
 import { allocationName, healthName, unleasedProcessNotes } from '../texts/device';
 import { formatMemory, formatMemoryOf, formatMoney, formatPercent, shortModel } from '../texts/format';
-import type { AllocationView, DeviceView, PoolView } from '../generated/api';
+import type { AllocationView, DeviceView, PoolClusterView, PoolView } from '../generated/api';
 import { isGranting } from '../leases/lease';
 import { stateName } from '../texts/lease';
 import { messageText } from '../texts/message';
@@ -38,6 +38,10 @@ export function DevicesSection(
     }
     setOpened(next);
   };
+  const cluster = props.pool.cluster ?? null;
+  if (cluster !== null) {
+    return <ClusterKinds cluster={cluster} trans={trans} />;
+  }
   return devices.length === 0 ? (
     <p className="fg-Empty">
       {trans.__('This pool has no GPUs. Notebooks still start; their cells run on the CPU or wait.')}
@@ -256,4 +260,26 @@ function AllocationsBar(props: ITextContext & { readonly device: DeviceView }): 
 
 function sortedByOwner(allocations: ReadonlyArray<AllocationView>): ReadonlyArray<AllocationView> {
   return [...allocations].sort((a, b) => Number(b.mine) - Number(a.mine));
+}
+
+/** What a cluster offers; which of it is free only the cluster knows. */
+function ClusterKinds({ cluster, trans }: {
+  readonly cluster: PoolClusterView;
+  readonly trans: ITextContext['trans'];
+}): React.JSX.Element {
+  const { kinds } = cluster;
+  return (
+    <div className="fg-Empty">
+      {kinds === null || kinds.length === 0
+        ? trans.__('The GPUs are on a cluster, which has not said yet what it offers.')
+        : trans.__('The GPUs are on a cluster, which says when a request starts. It offers:')}
+      <ul>
+        {(kinds ?? []).map(kind => (
+          <li key={`${kind.model} ${kind.partition}`}>
+            {trans.__('%1 in partition %2', `${kind.nodes * kind.per_node_max} × ${shortModel(kind.model)}`, kind.partition)}
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
 }

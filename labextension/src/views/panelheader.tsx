@@ -122,7 +122,7 @@ function UnreachableBanner(
 function PoolBanner(props: ITextContext & { readonly pool: PoolView }): React.JSX.Element | null {
   const { pool, trans, language } = props;
   const silent = pool.counters_silent_since;
-  const messages = [pool.message, pool.carried_over].filter(one => one !== null);
+  const messages = [pool.message, pool.carried_over].flatMap(one => (one === null || one.text === '' ? [] : [one]));
   const clusterSilence = silenceText(pool, trans, language);
   if (messages.length === 0 && pool.accepting && silent === null && clusterSilence === null) {
     return null;

@@ -193,7 +193,7 @@ test('texts of a request: position, reason and estimate, as far as the cluster s
     cluster: { host: 'n1', job_id: '4711', ends_at: NOW + 90_000 },
     times: { requested_at: 1, granted_at: NOW - 60_000, ended_at: null }
   });
-  assert.deepEqual(clusterFacts(active, NOW, trans), ['on n1', 'Slurm job 4711', 'ends in 1:30']);
+  assert.deepEqual(clusterFacts(active, NOW, trans), ['on n1', 'job 4711', 'ends in 1:30']);
   const offered = requestTexts({ ...request, phase: 'offered', lease: active }, 'Python 3', NOW, trans, 'en');
   assert.match(offered.details.join(' '), /variables of the kernel that runs here are lost.*released in 9 min/);
   const lost = onCluster({ state: 'ended', end_reason: message('The cluster ended its job.'), cluster: { host: 'n1', reason: message('Its time limit was reached.') } });

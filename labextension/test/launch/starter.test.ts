@@ -100,6 +100,7 @@ class Page {
   isRemote = false;
   readonly cluster: ICluster = {
     isUsed: () => Promise.resolve(this.isRemote),
+    endWait: () => undefined,
     start: (plan, start) => {
       this.calls.push(['request', plan.choice.size]);
       return this.granted === null ? Promise.resolve(null) : start(...this.granted);
