@@ -66,8 +66,7 @@ HANDED_OVER = {
     "after-hand-over": After.NOTHING,
     "before-go": After.NOTHING,
     "after-go": After.KERNEL,
-    "before-hold": After.KERNEL,
-    "after-hold": After.KERNEL,
+    "before-hold": After.KERNEL,  # what follows is done at the same time as the session is saved
 }
 HANDED_OVER_AGAIN = dict.fromkeys(("before-hand-over", "after-hand-over", "before-go", "after-go"), After.NEW)
 #: Of the kernel that has the GPU for which a cell of another one waits.
