@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
+from fastgpu_jupyter.pool.clusters import rendezvous
 from fastgpu_jupyter.pool.clusters.agent_messages import PORT_NAMES
 from fastgpu_jupyter.pool.clusters.rendezvous import Rendezvous
 from tests.nvml.machine import FakeMachine
@@ -234,8 +235,9 @@ def test_agent_orphaned_gives_allocation_back(tmp_path: Path) -> None:
     play(tmp_path, story, orphan_after_s=1.5)
 
 
-def test_agent_frozen_is_no_end(tmp_path: Path) -> None:
+def test_agent_frozen_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen agent is reported as silent; thawed, it goes on, although it was frozen for longer than its limit."""
+    monkeypatch.setattr(rendezvous, "SILENT_S", 5.0)
 
     async def story(cluster: Cluster) -> None:
         process = await cluster.agent()
@@ -281,22 +283,22 @@ def test_rendezvous_refuses_unknown_and_used_tokens(tmp_path: Path) -> None:
     """The agent of a forgotten job, a second agent with a used token, and one with a void token end at once."""
 
     async def story(cluster: Cluster) -> None:
-        rendezvous: Rendezvous = cluster.rendezvous
-        spec = rendezvous.expect(NAME)
+        served: Rendezvous = cluster.rendezvous
+        spec = served.expect(NAME)
         first = cluster.run_agent(spec)
         await cluster.heard(lambda: cluster.events.hellos, "the agent is there")
         second = cluster.run_agent(spec)
         assert await exit_status(second) == 1
-        assert rendezvous.dropped["reused_token"] >= 1
+        assert served.dropped["reused_token"] >= 1
         assert first.poll() is None
         assert len({hello.instance for _, hello in cluster.events.hellos}) == 1
-        rendezvous.forget(NAME)
+        served.forget(NAME)
         assert await exit_status(first) == 1
         void = cluster.run_agent(spec)
         assert await exit_status(void) == 1
-        assert rendezvous.dropped["unknown_token"] >= 3
+        assert served.dropped["unknown_token"] >= 3
         with pytest.raises(NotFound):
-            await rendezvous.signal(NAME, signal.SIGINT)
+            await served.signal(NAME, signal.SIGINT)
 
     play(tmp_path, story)
 

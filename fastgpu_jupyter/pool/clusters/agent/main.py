@@ -105,8 +105,8 @@ class Agent:
         """Serve until the agent is to end; return why."""
         try:
             while self._over is None:
-                self._wait()
                 self._step()
+                self._wait()
             self._link.send({"op": "bye", "instance": self._instance, "reason": self._over})
             if self._kernel is not None:
                 self._kernel.wait_for_end(lambda: time.sleep(BUSY_TICK_S))
