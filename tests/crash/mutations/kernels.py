@@ -6,16 +6,34 @@ from fastgpu_jupyter.kernel import cell_kinds
 from fastgpu_jupyter.kernel.gate import Gate
 from fastgpu_jupyter.kernel.grant_environment import GrantEnvironment
 from fastgpu_jupyter.kernel.interrupts import Interrupts
+from fastgpu_jupyter.server.kernel_lease import KernelLease
+from fastgpu_jupyter.server.remote_process import RemoteProcess
 from fastgpu_jupyter.server.threads import CallThreads
 from fastgpu_jupyter.wire import unixsocket
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.kernel import test_cell_kinds, test_gate, test_interrupts
-from tests.server import test_fork
+from tests.server import test_fork, test_remote_launch
 
 KERNEL = Guarantee.KERNEL
 
 MUTATIONS = (
+    Mutation(
+        "a kernel whose job is lost is restarted in another job that no user wants",
+        KERNEL,
+        (Edit(KernelLease._acquire_from, "self.is_of_cluster or _1", "_1"),),
+        Fails(
+            test_remote_launch.test_automatic_restart_after_the_end_of_the_job_requests_no_other,
+            "DID NOT RAISE",
+            error="Failed",
+        ),
+    ),
+    Mutation(
+        "a kernel that was just restarted has ended because the one before it has",
+        KERNEL,
+        (Edit(RemoteProcess._end_in, "kernel['generation'] == self._generation", "True"),),
+        Fails(test_remote_launch.test_restart_is_in_the_same_job_with_the_same_key, "assert"),
+    ),
     Mutation(
         "the children of a kernel inherit its lease",
         Guarantee.AUTHORIZATION,
