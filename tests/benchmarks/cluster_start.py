@@ -6,7 +6,8 @@ It needs Slurm's programs (``.ci/slurm``) and an environment in which the projec
 its own on this host. Three things alternate in one run, so that what else the machine does meets all alike:
 
 * ``slurm``: from the launch of a kernel on a node, through a kernel manager, to its reply to the first cell;
-* ``sbatch``: a bare ``sbatch`` of the same script and options, until the first line of its output;
+* ``sbatch``: a bare ``sbatch`` of the same script and options, until the first line of its output, which its program
+  writes before it does anything else;
 * ``python3``: a cold start of the plain kernel on this host, from its launch to its first reply.
 
 Then a Jupyter server starts kernels on nodes one by one, each with a session and an open websocket; its memory (PSS) is
@@ -140,16 +141,15 @@ def until_empty(cluster: SlurmCluster) -> None:
 
 def bare_job(folder: Path) -> float:
     """The seconds from ``sbatch`` to the first line that its job writes; the job then ends, as its spec is empty."""
-    text = script.job_script(AgentSpec(source(), b"{}"), "bare", f"{sys.executable} -P")
-    head, _, rest = text.partition("\n")
+    future, _, rest = source().partition("\n")
+    agent = AgentSpec(f"{future}\nprint('begins', flush=True)\n{rest}", b"{}")
+    text = script.job_script(agent, "bare", f"{sys.executable} -P")
     want = Want(1, (MODEL,), options=ClusterRequest())
     output = folder / f"bare-{time.monotonic_ns()}"
     options = [*script.job_options("bare"), *script.resource_options(want, f"gpu:{MODEL}:1"), f"--output={output}"]
     began = time.perf_counter()
-    subprocess.run(
-        ["sbatch", *options], input=f"{head}\necho begins\n{rest}", text=True, check=True, stdout=subprocess.DEVNULL
-    )
-    while not (output.exists() and output.stat().st_size):
+    subprocess.run(["sbatch", *options], input=text, text=True, check=True, stdout=subprocess.DEVNULL)
+    while not (output.exists() and output.read_text().startswith("begins")):
         time.sleep(0.001)
         assert time.perf_counter() - began < DEADLINE_S, "the job writes nothing"
     return time.perf_counter() - began
