@@ -27,7 +27,15 @@ import zmq
 
 from .kernel import PORTS, KernelProcess
 from .link import OutgoingLink
-from .node import Parents, device_variables, encrypts, kernel_environment, own_address, reported_variables
+from .node import (
+    Parents,
+    device_variables,
+    encrypts,
+    installed_version,
+    kernel_environment,
+    own_address,
+    reported_variables,
+)
 from .nvml import DeviceSampler
 from .relay import Relay
 
@@ -208,6 +216,7 @@ class Agent:
                 "devices": self._sampler.devices,
             }
         )
+        installed_version()  # now, while nobody waits for it: the next that is asked for is a kernel
 
     def _beat(self) -> None:
         self._beaten = time.monotonic()
