@@ -201,7 +201,7 @@ def metrics() -> str:
     from fastgpu_jupyter.core.model.entities import State
     from fastgpu_jupyter.core.scheduling.queue_report import QueueReport
     from fastgpu_jupyter.pool.devices.driver import Sample
-    from fastgpu_jupyter.pool.monitors.metrics import Metrics, MetricsSnapshot
+    from fastgpu_jupyter.pool.monitors.metrics import EngineReading, Metrics, MetricsSnapshot
 
     state = State()
     empty = MetricsSnapshot(
@@ -214,6 +214,7 @@ def metrics() -> str:
         at=state.last,
         foreign={},
         failures={},
+        engine=EngineReading({}, {}, answers=True),
     )
     rows = [
         (code(f"{family.name}_total" if family.type == "counter" else family.name), family.type, family.documentation)

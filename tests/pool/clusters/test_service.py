@@ -13,6 +13,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from fastgpu_jupyter.errors import Conflict, HostFault, InvalidRequest
 from fastgpu_jupyter.messages import text_of
 from fastgpu_jupyter.pool.clusters.engine import AgentSpec, Want
+from fastgpu_jupyter.pool.clusters.fake import Faults
 from fastgpu_jupyter.pool.clusters.service import Times
 from fastgpu_jupyter.units import GIB
 from fastgpu_jupyter.wire.client import new_token
@@ -178,8 +179,11 @@ def test_engine_that_does_not_answer_changes_nothing_and_shows_since_when(cluste
 
 
 def test_submission_whose_answer_is_lost_is_made_once(cluster_pool: ClusterPool) -> None:
-    cluster_pool.engine.faults.lose_answer = True  # the engine would fail at a second job of that name
+    # The engine would fail at a second job of that name, and no agent reports the job while it waits.
+    cluster_pool.engine.faults = Faults(hold=True, lose_answer=True)
     lease = cluster_pool.client.request("a100", token=new_token())
+    wait_until(lambda: cluster_pool.job_of(lease)["job_id"], "the job is found by its name")
+    cluster_pool.engine.faults.hold = False
     cluster_pool.wait_for(lease, "active")
     assert list(cluster_pool.engine.list("")) == [cluster_pool.job_of(lease)["job_name"]]
     assert len(cluster_pool.engine.cluster.running) == 1
