@@ -93,6 +93,13 @@ def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, timeout=30, capture_output=True)
 
 
+def remove_abandoned() -> None:
+    """Remove the machines of tests that were killed."""
+    for path in Path("/run/netns").glob("fgpu-*-*"):
+        if not Path("/proc", path.name.split("-")[1]).exists():
+            subprocess.run(["ip", "netns", "del", path.name], check=False, timeout=30, capture_output=True)
+
+
 def second_machine() -> SecondMachine:
     """Return a new one; skip the test with the reason where none can be made."""
     missing = [name for name in ("ip", "nft") if shutil.which(name) is None]
@@ -100,6 +107,7 @@ def second_machine() -> SecondMachine:
         missing.append("libfaketime")
     if missing:
         pytest.skip(f"a second machine needs {', '.join(missing)}; .ci/network installs them")
+    remove_abandoned()
     try:
         return SecondMachine()
     except (OSError, subprocess.SubprocessError) as error:
