@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nbclient
+import nbformat
 import pytest
 
 from fastgpu_jupyter.wire import kept_kernels
@@ -240,6 +242,25 @@ def test_server_grows_by_little_for_each_kernel_on_the_cluster(notebooks: Notebo
         jupyter.start_session(f"{number}.ipynb", KERNEL)
     grown = (_memory(jupyter.pid) - before) / 3
     assert grown <= GROWTH_MAX_BYTES, f"{grown / 2**20:.2f} MiB for each kernel"
+
+
+@LONG
+def test_idle_kernel_is_culled_with_its_job(notebooks: Notebooks) -> None:
+    jupyter = notebooks.jupyter
+    jupyter.terminate()
+    cull = "--MappingKernelManager.cull"
+    jupyter.start(f"{cull}_idle_timeout=2", f"{cull}_interval=1", f"{cull}_connected=True")
+    jupyter.start_session("a.ipynb", KERNEL)
+    wait_until(lambda: not jupyter.call("GET", "api/kernels")[1], "the kernel is shut down")
+    wait_until(lambda: not notebooks.pool.live() and not notebooks.jobs(), "the lease and the job end")
+
+
+@LONG
+def test_program_without_a_server_runs_a_notebook_on_a_node(notebooks: Notebooks) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import os; os.environ['SLURM_JOB_ID']")])
+    nbclient.NotebookClient(notebook, kernel_name=KERNEL).execute()
+    assert notebook.cells[0].outputs[0]["data"]["text/plain"].strip("'").isdigit()
+    wait_until(lambda: not notebooks.pool.live() and not notebooks.jobs(), "the lease and the job end")
 
 
 def _cluster(notebooks: Notebooks) -> Any:
