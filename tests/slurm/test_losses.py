@@ -1,4 +1,4 @@
-"""Losses that Slurm notices late: the time limit, a node that is silent, a controller that is killed and forgets.
+"""Losses that Slurm notices late: the time limit, a node that is silent, a controller that is killed.
 
 They take minutes, because Slurm's shortest time limit is one minute: `make test-long PART=slurm` runs them.
 """
@@ -15,7 +15,7 @@ import pytest
 
 from fastgpu_jupyter.errors import EngineUnavailable
 from fastgpu_jupyter.messages import render
-from fastgpu_jupyter.pool.clusters.engine import AgentSpec, Ended, Running, Want
+from fastgpu_jupyter.pool.clusters.engine import AgentSpec, Queued, Running, Want
 from fastgpu_jupyter.pool.clusters.slurm.adapter import SlurmEngine
 from tests.helpers import PoolProcess
 from tests.pool.clusters.agents import SMALL_KERNEL
@@ -29,8 +29,8 @@ pytestmark = [
 ]
 TOKEN = "of-this-lease"
 LATE_S = 180.0
-#: A controller saves its jobs at most so much later.
-SAVED_S = 10.0
+#: For longer than Slurm waits for a node.
+DOWN_S = 20.0
 
 
 @pytest.fixture
@@ -80,19 +80,22 @@ def test_time_limit_ends_the_lease_with_its_reason_and_node_failure_with_its_own
         pool.end()
 
 
-def test_controller_that_is_killed_for_a_minute_ends_no_job(impatient: SlurmCluster, tmp_path: Path) -> None:
+def test_controller_that_is_killed_ends_no_job(impatient: SlurmCluster, tmp_path: Path) -> None:
+    # Slurm 22.05 saves that it started a job only with a later change: a controller that was killed may take the job
+    # for one that waits, and start it once more. The second agent has a token that was used, and is refused.
     engine = SlurmEngine()
     program = "import signal; signal.sigwait({signal.SIGTERM})"
     job = engine.submit(Want(1, ("a100",)), AgentSpec(program, b"{}"), "fgpu-0-a-1")
     wait_until(lambda: isinstance(engine.statuses([job])[job], Running), impatient.logs)
     began_s = time.time()
-    wait_until(lambda: time.time() - began_s > SAVED_S, "Slurm has saved the job")
     impatient.kill_controller()
     with pytest.raises(EngineUnavailable):
         engine.statuses([job])
-    wait_until(lambda: time.time() - began_s > 60, "a minute passes", 90)
+    wait_until(lambda: time.time() - began_s > DOWN_S, "it is down for long")
     impatient.start_controller()
     wait_until(impatient.is_up, impatient.logs)
     status = engine.statuses([job])[job]
-    assert isinstance(status, Running), render(status.reason) if isinstance(status, Ended) else ""
+    assert isinstance(status, Running | Queued), render(status.reason)
+    assert engine.list("fgpu-") == {"fgpu-0-a-1": job}
+    wait_until(lambda: isinstance(engine.statuses([job])[job], Running), impatient.logs)
     engine.cancel(job)
