@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgpu_jupyter.server import provisioner
+from fastgpu_jupyter.server import local_kernel
 from tests.helpers import KernelHelper, PoolProcess
 from tests.waiting import wait_until
 
@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 def test_interrupted_young_kernel_stays_the_holder(
     pool: PoolProcess, kernels: KernelHelper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provisioner, "BOOT_S", 3600.0)
+    monkeypatch.setattr(local_kernel, "BOOT_S", 3600.0)
     kernel = kernels.start()
     cell = kernel.run_until(tmp_path / "never")
     wait_until(lambda: pool.lease(kernel.lease_id)["usage"]["busy"], "the pool knows of the cell")
