@@ -486,11 +486,11 @@ class Day:
             "calls_per_minute": round(len(calls) / day_minutes, 1),
             "status_calls_per_minute": round(methods["statuses"] / day_minutes, 1),
             "calls_per_minute_max": max(minutes.values()),
-            "calls_per_minute_p99": statistics.quantiles(minutes.values(), n=100)[98],
+            "calls_per_minute_p99": _p99(list(minutes.values())),
             "status_gap_s_min": min(gaps_s),
-            "noticed_s_median": statistics.median(self.noticed_s),
-            "noticed_s_p99": statistics.quantiles([*self.noticed_s, *self.noticed_s[:1]], n=100)[98],
-            "noticed_s_max": max(self.noticed_s),
+            "noticed_s_median": statistics.median(self.noticed_s) if self.noticed_s else None,
+            "noticed_s_p99": _p99(self.noticed_s),
+            "noticed_s_max": max(self.noticed_s, default=None),
             "noticed_s_max_after_silence": max(self.noticed_silent_s, default=None),
             "names_with_two_jobs": sum(count > 1 for count in self.submitted_twice()),
             "bills_differing": len(differing),
@@ -505,6 +505,10 @@ class Day:
         return self.engine.submitted.values()
 
 
+def _p99(values: Sequence[float]) -> float | None:
+    return statistics.quantiles(values, n=100)[98] if len(values) > 1 else None
+
+
 def missed(figures: dict[str, Any]) -> list[str]:
     """Return the targets that are missed."""
     wrong = [
@@ -512,7 +516,7 @@ def missed(figures: dict[str, Any]) -> list[str]:
     ]
     if figures["status_gap_s_min"] < CALL_S_MIN:
         wrong.append("status_gap_s_min")
-    if figures["noticed_s_max"] > NOTICED_S_MAX:
+    if (figures["noticed_s_max"] or 0.0) > NOTICED_S_MAX:
         wrong.append("noticed_s_max")
     return wrong
 
