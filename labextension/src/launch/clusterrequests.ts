@@ -63,7 +63,7 @@ export class ClusterRequests {
 
   /** Return the request of a notebook; null if it has none. */
   of(notebook: INotebook): IClusterRequest | null {
-    return this._requests.get(notebook) ?? null;
+    return this._requests.get(notebook) ?? this._find(notebook) ?? null;
   }
 
   /** Return with what the notebook asked for a kernel last; null if it has not. */

@@ -41,6 +41,8 @@ export class Consent {
   private _known: ReadonlyArray<string> | null = null;
 }
 
-function keyOf(path: string, kernel: string, { size, priority, hold, budget }: IChoice): string {
-  return JSON.stringify([path, kernel, size, priority, hold, budget]);
+function keyOf(path: string, kernel: string, choice: IChoice): string {
+  const { size, priority, hold, budget, partition, account, qos, time } = choice;
+  const cluster = [partition, account, qos, time];
+  return JSON.stringify([path, kernel, size, priority, hold, budget, ...(cluster.some(Boolean) ? cluster : [])]);
 }

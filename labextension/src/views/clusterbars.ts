@@ -38,6 +38,7 @@ export class ClusterBars {
     manager.changed.connect(this._update, this);
     requests.changed.connect(this._update, this);
     notifier?.changed.connect(this._update, this);
+    _options.app.shell.currentChanged?.connect(this._update, this);
     this._update();
   }
 
