@@ -291,7 +291,10 @@ class ClusterService:
         ending = self.cancellations.jobs()
         jobs = {lease.job.job_id: name for name, lease in self._leases.items() if lease.job.job_id is not None}
         jobs |= {job_id: name for name, job_id in ending.items()}
-        if now_s < self._observe_at_s or not jobs:
+        if now_s < self._observe_at_s:
+            return
+        if not jobs:  # the ids of all are still to be found
+            self._observe_at_s = now_s + URGENT_S
             return
         found = await self.thread.call(self.engine.statuses, list(jobs))
         now_ms = self._wall_ms()
