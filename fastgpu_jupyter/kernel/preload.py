@@ -32,6 +32,7 @@ MODULES = (
     "kernel.ancestor_watch",
     "kernel.server_link",
     "kernel.orphan",
+    "kernel.remote_watch",
     "kernel.activity_reporter",
     "kernel.framework_memory",
     "kernel.widget.answer",

@@ -90,7 +90,7 @@ def test_twin_of_a_source_that_names_a_size_has_that_size() -> None:
         (spec(fastgpu={"gate": "no"}), HALF, "gate must be true or false"),
         (spec(fastgpu={"profile": 5}), TwinSize(), "must be a text; it is 5"),
         (spec(fastgpu={"profile": "3x"}), TwinSize(), "'3x'"),
-        (spec(fastgpu={"profle": "half"}), HALF, "no option 'profle'; use gate, profile, memory, preload, priority"),
+        (spec(fastgpu={"profle": "half"}), HALF, "no option 'profle'; use gate, profile, memory, preload, cluster"),
         (spec(fastgpu={"priority": "urgent"}), HALF, "'urgent' is none of"),
         (spec(fastgpu={"wait": "soon"}), HALF, "'soon' is not a time"),
     ],

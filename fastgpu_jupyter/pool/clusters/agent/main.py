@@ -216,7 +216,7 @@ class Agent:
                 "devices": self._sampler.devices,
             }
         )
-        installed_version()  # now, while nobody waits for it: the next that is asked for is a kernel
+        installed_version()  # now, while no caller waits for it: what is asked for next is a kernel
 
     def _beat(self) -> None:
         self._beaten = time.monotonic()

@@ -1,9 +1,9 @@
 """What other versions of Slurm print, for the parsers and tables of the adapter.
 
-These are **not** recordings of clusters of ours: only 22.05 runs in the tests (``tests/slurm``). Each answer was put
-together from the documentation of its version (``sinfo``, ``squeue``, ``sbatch``, ``scontrol``, job reason codes, gres)
-and from outputs that users published, with the columns that the adapter asks for. What differs between versions is in
-them: sockets after a gres, names of types that AutoDetect makes, MIG types, shards (from 22.05 on), reasons.
+These are **not** recordings: only 22.05 runs in the tests (``tests/slurm``). Each answer was put together by hand from
+the documentation of its version (``sinfo``, ``squeue``, ``sbatch``, ``scontrol``, job reason codes, gres), with the
+columns that the adapter asks for. What differs between versions is in them: sockets after a gres, names of types that
+AutoDetect makes, MIG types, shards (from 22.05 on), reasons.
 """
 
 from __future__ import annotations
