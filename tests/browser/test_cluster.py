@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 from fastgpu_jupyter.wire.locate import user_state_dir
 from tests.browser.conftest import LabProcess
 from tests.browser.lab_page import KERNEL, LabPage
+from tests.slurm.cluster import SlurmCluster
 
 Site = Callable[..., None]
 
@@ -26,11 +27,11 @@ class ClusterPage(LabPage):
         """Return the bar above the current notebook."""
         return self.page.locator(".jp-NotebookPanel:visible .fg-ClusterBar-section")
 
-    def choose(self, **fields: str) -> None:
+    def choose(self, model: str, **fields: str) -> None:
         """Open the form for a new notebook, set fields of *Advanced* by label, and start."""
         self.launcher().locator(".jp-LauncherCard", has_text="Choose size").click()
         dialog = self.dialog()
-        dialog.get_by_label("Model").select_option("h100-80gb")
+        dialog.get_by_label("Model").select_option(model)
         dialog.locator("summary", has_text="Advanced").click()
         for label, value in fields.items():
             field = dialog.get_by_label(label.replace("_", " "), exact=True)
@@ -72,7 +73,7 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     user = ClusterPage(page, lab)
     user.folder = screenshots
     user.open()
-    user.choose(Partition="gpu", Time_limit="2h")
+    user.choose("h100-80gb", Partition="gpu", Time_limit="2h")
     bar = user.bar()
     expect(bar.get_by_role("status").first).to_have_text("Waiting for h100-80gb on the simulated cluster: position 1.")
     expect(bar).to_contain_text("starts no job, as it was set")
@@ -147,3 +148,26 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     expect(bar).to_contain_text("Nothing was requested again")
     user.shot("lost")
     assert not [one for one in lab.pool.leases() if one["state"] in ("waiting", "active")]
+
+
+def test_user_works_on_a_gpu_of_slurm_and_reads_why_it_was_lost(
+    page: Page, lab: LabProcess, slurm: SlurmCluster, screenshots: Path
+) -> None:
+    with (Path(os.environ["JUPYTER_CONFIG_DIR"]) / "jupyter_fastgpu_config.py").open("a") as file:
+        file.write(
+            '\nc.FastGPUPool.cluster = "slurm"\nc.FastGPUPool.cluster_memory = {"a100": "80GiB", "h100": "80GiB"}\n'
+        )
+    lab.start()
+    user = ClusterPage(page, lab)
+    user.folder = screenshots
+    user.open()
+    user.choose("h100", Time_limit="1h")
+    user.wait_until_idle()
+    output = user.run("import os; int(os.environ['SLURM_JOB_ID']) > 0, os.environ['CUDA_VISIBLE_DEVICES']")
+    expect(output).to_contain_text("(True, '0')")
+    active = next(one["cluster"] for one in lab.pool.leases() if one["state"] == "active")
+    assert active is not None
+    slurm.run("scancel", str(active["job_id"]))
+    expect(user.bar()).to_contain_text("was lost")
+    expect(user.bar()).to_contain_text("The cluster ended its job.")
+    user.shot("slurm-lost")
