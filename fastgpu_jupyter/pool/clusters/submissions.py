@@ -87,7 +87,7 @@ class Submissions:
         due = [
             (name, one)
             for name, one in self._due.items()
-            if one.absent_since_s is None or now_s - one.absent_since_s >= self._settle_s
+            if one.absent_since_s is None or one.absent_since_s + self._settle_s <= now_s  # as in due_in_s
         ][:BATCH]
         listed = await self._list_jobs() if any(one.uncertain for _, one in due) else {}
         for name, one in due:
