@@ -16,12 +16,12 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     # -- what leases on a cluster cannot do --------------------------------------------------------------------------
     "cluster.cannot_park": "A lease on the cluster cannot be parked: its GPU stays with its job until the job ends.",
     "cluster.cannot_resize": (
-        "A lease on the cluster keeps its size. Nothing was changed; to have another size, release it and request "
-        "another."
+        "A lease on the cluster keeps its size. Nothing was changed; to have another size, choose it and start a new "
+        "kernel."
     ),
     "cluster.cannot_migrate": (
-        "A lease on the cluster stays on its GPU. Nothing was changed; to have another GPU, release it and request "
-        "another."
+        "A lease on the cluster stays on its GPU. Nothing was changed; to have another GPU, choose one and start a new "
+        "kernel."
     ),
     # -- what became of a job ----------------------------------------------------------------------------------------
     "cluster.second_job": (
