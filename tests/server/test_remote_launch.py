@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from fastgpu_jupyter.server.token_files import write_token_file
 from fastgpu_jupyter.wire.options import ParsedRequest
 from fastgpu_jupyter.wire.variables import CLUSTER, LEASE, TOKEN_FILE
 from tests.kernel.fakes import FakePool, active_view, changed, lease_view, message
-from tests.waiting import async_wait_until
+from tests.waiting import DEADLINE_S, async_wait_until
 
 FASTGPU = ["python", "-m", "fastgpu_jupyter.kernel", "-f", "{connection_file}"]
 PORTS = {f"{name}_port": 50000 + number for number, name in enumerate(("shell", "iopub", "stdin", "control", "hb"))}
@@ -107,7 +108,11 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterPoo
     zmq.asyncio.Context.instance().destroy(linger=0)
     for lease_id in ("lease-1", "lease-2"):
         mirror.unfollow(lease_id)
-    fake.stream.messages.put(None)
+    readers = [thread for thread in threading.enumerate() if thread.name == "fastgpu-leases"]
+    for _ in readers:  # each has been stopped and may still wait for a message
+        fake.stream.messages.put(None)
+    for reader in readers:
+        reader.join(DEADLINE_S)
 
 
 def make(argv: list[str] | None = None, **metadata: Any) -> AsyncKernelManager:

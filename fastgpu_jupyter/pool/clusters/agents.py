@@ -127,11 +127,16 @@ class AgentListener:
         status = self._board.of(lease.lease_id).status
         running = status if isinstance(status, Running) else None
         want, job_id = want_of(lease.request), lease.job.job_id or hello.job_id
-        if running is None and job_id and not _says_all(hello, want):
+        if running is None and job_id and not self._says_all(hello, want):
             found = (await self._thread.call(self._engine.statuses, [job_id])).get(job_id)
             running = found if isinstance(found, Running) else None
         allocation = self._allocations.of_hello(want, hello, running)
         await self._commands.submit_until_durable(c.ClusterGranted(lease.lease_id, name, allocation))
+
+    def _says_all(self, hello: AgentHello, want: Want) -> bool:
+        """Return whether the model of the GPUs is known without the engine: ``a100`` may be one of several."""
+        named = want.models[0] if len(want.models) == 1 else None
+        return bool(hello.devices) or (named is not None and self._allocations.memory_of(named) is not None)
 
     def _note_kernel(self, lease_id: str, kernel: KernelState | None) -> None:
         if kernel is not None:
@@ -154,11 +159,6 @@ class AgentListener:
         kernel = HostKernel(generation, state, pid or None, exit_code, started_at)
         self._board.set(lease_id, kernel=kernel)
         return kernel
-
-
-def _says_all(hello: AgentHello, want: Want) -> bool:
-    """Return whether the model of the GPUs is known without the engine."""
-    return bool(hello.devices) or len(want.models) == 1
 
 
 def _usage(devices: tuple[DeviceUse, ...] | None, want: Want) -> RemoteUsage | None:

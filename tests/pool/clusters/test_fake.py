@@ -26,6 +26,7 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
     wait_until(lambda: not engine.list(""), "all jobs end")
 
 
+@pytest.mark.slow
 class TestFakeEngine(EngineContract):
     """What every engine guarantees."""
 
