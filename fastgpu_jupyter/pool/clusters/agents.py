@@ -9,17 +9,16 @@ from typing import NamedTuple
 
 from ...core.model import commands as c
 from ...core.model.lifecycle import LeaseState
-from ...errors import Conflict, EngineUnavailable
+from ...errors import Conflict
 from ..protocols import CommandSink
 from ..supervisor import wait_for_event
 from .agent_messages import AgentBeat, AgentHello, DeviceUse, KernelState
 from .allocation import Allocations, want_of
 from .board import Board, HostKernel, RemoteUsage, Watched
-from .engine import Engine, Running, Want
-from .engine_thread import EngineThread
+from .engine import Running, Want
 
 log = logging.getLogger("fastgpu.pool")
-#: The pause before the engine is asked again for what is needed to grant a lease.
+#: The pause before the engine is asked again for what is needed to grant a lease, where it did not say it.
 AGAIN_S = 2.0
 #: What an agent says where the engine's own process of the job is gone.
 LOST = "lost"
@@ -37,8 +36,6 @@ class AgentListener:
 
     def __init__(
         self,
-        engine: Engine,
-        thread: EngineThread,
         board: Board,
         commands: CommandSink,
         *,
@@ -47,7 +44,7 @@ class AgentListener:
         wall_ms: Callable[[], int],
         requests: AgentRequests,
     ) -> None:
-        self._engine, self._thread, self._board, self._commands = engine, thread, board, commands
+        self._board, self._commands = board, commands
         self._leases, self._allocations, self._wall_ms, self._requests = leases, allocations, wall_ms, requests
         self._hellos: dict[str, AgentHello] = {}
         self._arrived = asyncio.Event()
@@ -108,35 +105,34 @@ class AgentListener:
         await wait_for_event(self._arrived, AGAIN_S if self._hellos else 3600.0)
         self._arrived.clear()
         for name, hello in list(self._hellos.items()):
-            try:
-                await self._grant(name, hello)
-            except EngineUnavailable:
-                continue  # what is missing for the bill is asked for again
-            self._hellos.pop(name, None)
+            if await self._grant(name, hello):
+                self._hellos.pop(name, None)
 
-    async def _grant(self, name: str, hello: AgentHello) -> None:
+    def on_status(self, name: str) -> None:
+        """Note that the status of a job is on the board, for which a grant may wait."""
+        if name in self._hellos:
+            self._arrived.set()
+
+    async def _grant(self, name: str, hello: AgentHello) -> bool:
+        """Grant the lease of a job; return whether nothing is left to do, as opposed to waiting for the engine."""
         lease = self._leases.get(name)
         if lease is None or lease.state is not LeaseState.WAITING:
-            return
+            return True
         if lease.job.job_id is None and hello.job_id:  # it was faster than the answer to the submission
             try:
                 await self._commands.submit_until_durable(c.ClusterJobSubmitted(lease.lease_id, name, hello.job_id))
             except Conflict:
                 self._requests.cancel(lease.lease_id, name, hello.job_id)
-                return
+                return True
         status = self._board.of(lease.lease_id).status
         running = status if isinstance(status, Running) else None
-        want, job_id = want_of(lease.request), lease.job.job_id or hello.job_id
-        if running is None and job_id and not self._says_all(hello, want):
-            found = (await self._thread.call(self._engine.statuses, [job_id])).get(job_id)
-            running = found if isinstance(found, Running) else None
+        want = want_of(lease.request)
+        if running is None and not self._allocations.is_certain(want, hello):
+            self._requests.look()  # what is missing for the bill comes with the next status of all jobs
+            return False
         allocation = self._allocations.of_hello(want, hello, running)
         await self._commands.submit_until_durable(c.ClusterGranted(lease.lease_id, name, allocation))
-
-    def _says_all(self, hello: AgentHello, want: Want) -> bool:
-        """Return whether the model of the GPUs is known without the engine: ``a100`` may be one of several."""
-        named = want.models[0] if len(want.models) == 1 else None
-        return bool(hello.devices) or (named is not None and self._allocations.memory_of(named) is not None)
+        return True
 
     def _note_kernel(self, lease_id: str, kernel: KernelState | None) -> None:
         if kernel is not None:

@@ -76,6 +76,11 @@ class Allocations:
         named = [one.name for one in like if one.memory_bytes == memory_bytes] or [one.name for one in like]
         return self._catalog.rate_of(named[0] if named else model, self._rates)
 
+    def is_certain(self, want: Want, hello: AgentHello) -> bool:
+        """Return whether the rate of a job's GPUs is known without the engine: ``a100`` may be one of several."""
+        named = want.models[0] if len(want.models) == 1 else UNKNOWN_MODEL
+        return bool(hello.devices) or named in self._rates or self.memory_of(named) is not None
+
     def of_hello(self, want: Want, hello: AgentHello, running: Running | None) -> ClusterAllocation:
         """Return what a job was allocated, as its agent and the engine say."""
         part = part_of(want)

@@ -98,8 +98,6 @@ class ClusterService:
         self.board = Board(base.notify_lease)
         self.thread = EngineThread(base.new_thread, self._wall_ms, base.changes.publish_pool)
         self.listener = AgentListener(
-            engine,
-            self.thread,
             self.board,
             base.commands,
             leases=self._leases,
@@ -324,6 +322,7 @@ class ClusterService:
         lease = self._leases.get(name)
         if lease is not None:
             self._note(lease, status)
+            self.listener.on_status(name)
             if (command := command_of(lease, status)) is not None:
                 await self._base.commands.submit_until_durable(command)
             await self._end_unreached(lease)
