@@ -16,6 +16,7 @@ from fastgpu_jupyter.wire.locate import user_state_dir
 from tests.browser.conftest import LabProcess
 from tests.browser.lab_page import KERNEL, LabPage
 from tests.slurm.cluster import SlurmCluster
+from tests.waiting import wait_until
 
 Site = Callable[..., None]
 
@@ -150,7 +151,7 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     assert not [one for one in lab.pool.leases() if one["state"] in ("waiting", "active")]
 
 
-def test_user_works_on_a_gpu_of_slurm_and_reads_why_it_was_lost(
+def test_user_waits_for_a_gpu_of_slurm_cancels_tries_again_works_and_loses_it(
     page: Page, lab: LabProcess, slurm: SlurmCluster, screenshots: Path
 ) -> None:
     with (Path(os.environ["JUPYTER_CONFIG_DIR"]) / "jupyter_fastgpu_config.py").open("a") as file:
@@ -161,7 +162,25 @@ def test_user_works_on_a_gpu_of_slurm_and_reads_why_it_was_lost(
     user = ClusterPage(page, lab)
     user.folder = screenshots
     user.open()
+
+    # While another job has all of them, the request waits with Slurm's reason; cancelled, Slurm has no job of it.
+    script = "#!/bin/sh\nsleep 600\n"
+    other = slurm.run("sbatch", "--parsable", "--gres=gpu:h100:4", "--output=/dev/null", stdin=script).strip()
     user.choose("h100", Time_limit="1h")
+    bar = user.bar()
+    expect(bar.get_by_role("status").first).to_have_text("Waiting for h100 on Slurm: position 1.")
+    expect(bar).to_contain_text("All GPUs that could serve it are in use")
+    user.shot("slurm-waiting")
+    bar.get_by_role("button", name="Cancel request").click()
+    user.dialog().get_by_role("button", name="Cancel the request").click()
+    expect(bar).to_have_count(0)
+    wait_until(lambda: slurm.run("squeue", "--noheader", "--format=%i").split() == [other], "no job is left")
+    slurm.run("scancel", other)
+
+    # Tried again, it is granted.
+    user.notebook().locator(".jp-KernelName").click()
+    user.dialog().locator("select").first.select_option(label=KERNEL)
+    user.dialog().get_by_role("button", name="Select Kernel").click()
     user.wait_until_idle()
     output = user.run("import os; int(os.environ['SLURM_JOB_ID']) > 0, os.environ['CUDA_VISIBLE_DEVICES']")
     expect(output).to_contain_text("(True, '0')")

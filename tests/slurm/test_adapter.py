@@ -174,13 +174,13 @@ def test_waiting_jobs_have_reason_position_and_start(engine: SlurmEngine, submit
     until_running(engine, running)
     first, second = submit(a100(2), "fgpu-0-b-1"), submit(a100(2), "fgpu-0-c-1")
 
-    def waits() -> bool:
+    def waiting() -> dict[str, Status] | None:
         both = engine.statuses([first, second])
-        one, other = both[first], both[second]
-        return isinstance(one, Queued) and one.starts_at_ms is not None and "considered" not in sentence(other)
+        one = both[first]
+        considered = all("considered" not in sentence(status_) for status_ in both.values())
+        return both if considered and isinstance(one, Queued) and one.starts_at_ms is not None else None
 
-    wait_until(waits, "Slurm has considered both, and expects a start")
-    both = engine.statuses([first, second])
+    both = wait_until(waiting, "Slurm has considered both, and expects a start")
     assert isinstance(one := both[first], Queued)
     assert isinstance(other := both[second], Queued)
     assert (one.position, other.position) == (1, 2)
