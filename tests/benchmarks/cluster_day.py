@@ -19,6 +19,7 @@ everything, engine and users included), seed 1: 20,000 leases, at most 4,271 act
 submit and 10.0 cancel; in the busiest minute, after the silence, there were 439. 5,559 jobs were ended by the engine:
 noticed after 1.4 s in the median, 14.2 s at p99, 15.8 s at most; those that ended in the silence after 600 s. The
 process grew by 49 MB. All bills were equal, no name had two jobs, and no job and no lease was left.
+The call for each lease that is granted, 13.9 a minute, was added later.
 
 ``--check`` ends with status 1 where a sum differs, a job or lease is left, a second job was submitted for a name, the
 engine is called more often than every 2 s for all jobs together, or an end is noticed later than in 16 s while the
@@ -143,6 +144,11 @@ class DayEngine:
         self._begin("statuses")
         known = self._known
         return {job_id: known.get(job_id, _GONE) for job_id in jobs}
+
+    def running(self, job: str) -> Running | None:
+        self._begin("running")
+        status = self._known.get(job)
+        return status if isinstance(status, Running) else None
 
     def cancel(self, job: str) -> None:
         self._begin("cancel")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from ...core.model import commands as c
 from ...core.model.lifecycle import LeaseState
-from ...errors import Conflict
+from ...errors import Conflict, EngineUnavailable
 from ..protocols import CommandSink
 from ..supervisor import wait_for_event
 from .agent_messages import AgentBeat, AgentHello, DeviceUse, KernelState
 from .allocation import Allocations, want_of
 from .board import Board, HostKernel, RemoteUsage, Watched
-from .engine import Running, Want
+from .engine import Engine, Running, Want
+from .engine_thread import EngineThread
 
 log = logging.getLogger("fastgpu.pool")
 #: The pause before the engine is asked again for what is needed to grant a lease, where it did not say it.
@@ -36,6 +38,8 @@ class AgentListener:
 
     def __init__(
         self,
+        engine: Engine,
+        thread: EngineThread,
         board: Board,
         commands: CommandSink,
         *,
@@ -44,7 +48,7 @@ class AgentListener:
         wall_ms: Callable[[], int],
         requests: AgentRequests,
     ) -> None:
-        self._board, self._commands = board, commands
+        self._engine, self._thread, self._board, self._commands = engine, thread, board, commands
         self._leases, self._allocations, self._wall_ms, self._requests = leases, allocations, wall_ms, requests
         self._hellos: dict[str, AgentHello] = {}
         self._arrived = asyncio.Event()
@@ -126,7 +130,10 @@ class AgentListener:
                 return True
         status = self._board.of(lease.lease_id).status
         running = status if isinstance(status, Running) else None
-        want = want_of(lease.request)
+        want, job_id = want_of(lease.request), lease.job.job_id or hello.job_id
+        if running is None and job_id and self._thread.unanswered_since is None:
+            with suppress(EngineUnavailable):
+                running = await self._thread.call(self._engine.running, job_id)
         if running is None and not self._allocations.is_certain(want, hello):
             self._requests.look()  # what is missing for the bill comes with the next status of all jobs
             return False

@@ -118,6 +118,12 @@ class Engine(Protocol):
         Raises :class:`EngineUnavailable`.
         """
 
+    def running(self, job: str) -> Running | None:
+        """Return what one job runs with, ``None`` where it does not run as far as the engine knows.
+
+        It is asked once a lease, when the job's agent has reported. Raises :class:`EngineUnavailable`.
+        """
+
     def cancel(self, job: str) -> None:
         """End a job that waits or runs; harmless where it is over. Raises :class:`EngineUnavailable`."""
 

@@ -158,6 +158,12 @@ class FakeEngine:
         return {job_id: self._status(self.cluster.jobs.get(job_id), positions) for job_id in jobs}
 
     @_exclusive
+    def running(self, job: str) -> Running | None:
+        """Return what a job runs with."""
+        status = self._status(self.cluster.jobs.get(job), {})
+        return status if isinstance(status, Running) else None
+
+    @_exclusive
     def cancel(self, job: str) -> None:
         """End a job that waits or runs."""
         found = self.cluster.jobs.get(job)

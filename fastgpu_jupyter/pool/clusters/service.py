@@ -98,6 +98,8 @@ class ClusterService:
         self.board = Board(base.notify_lease)
         self.thread = EngineThread(base.new_thread, self._wall_ms, base.changes.publish_pool)
         self.listener = AgentListener(
+            engine,
+            self.thread,
             self.board,
             base.commands,
             leases=self._leases,

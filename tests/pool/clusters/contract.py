@@ -82,12 +82,16 @@ class EngineContract:
         assert isinstance(running, Running)
         assert running.host
         assert running.ends_at_ms is None or running.ends_at_ms > 1_700_000_000_000
+        alone = site.engine.running(job.id)
+        assert alone is not None
+        assert (alone.host, alone.model, alone.isolated) == (running.host, running.model, running.isolated)
         seen = json.loads(job.path.read_text())
         assert job.secret not in seen["arguments"] + seen["environment"]
         assert seen["gpus"]
         assert not _is_in_arguments(job.secret)
         site.engine.cancel(job.id)
         wait_until(lambda: isinstance(job.status, Ended), "the job ends")
+        assert site.engine.running(job.id) is None
         assert job.name not in site.engine.list("fgpu-")
         site.engine.cancel(job.id)  # harmless
         assert _sentence(job.status)
@@ -134,6 +138,7 @@ class EngineContract:
         assert site.engine.statuses([]) == {}
         found = site.engine.statuses(["999999"])
         assert isinstance(found["999999"], Ended)
+        assert site.engine.running("999999") is None
         site.engine.cancel("999999")
         job = submit(site.one)
         assert site.engine.list("fgpu-ffffffff-") == {}

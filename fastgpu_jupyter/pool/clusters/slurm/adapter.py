@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ....errors import EngineUnavailable, InvalidRequest, Message
-from ..engine import AgentSpec, Ended, GPUKind, Status, Want
+from ..engine import AgentSpec, Ended, GPUKind, Running, Status, Want
 from . import reasons, script
 from .commands import DEFAULT_TIMEOUTS, Commands, Ran, Timeouts
 from .devices import gres_choices, kinds_of
@@ -118,6 +118,14 @@ class SlurmEngine:
         self._models = {job: model for job, model in self._models.items() if job in found}
         return found
 
+    def running(self, job: str) -> Running | None:
+        """Return host and GPUs of a job that runs, without its end, which comes with the list of all jobs."""
+        shown = self._show_job(job)
+        if shown.get("JobState") not in reasons.RUNS:
+            return None
+        self._models[job] = _model_of(shown)
+        return Running(shown.get("BatchHost") or shown.get("NodeList", ""), None, self._models[job], self._isolates())
+
     def cancel(self, job: str) -> None:
         """Cancel a job of this user."""
         ran = self._commands.query("scancel", "--user", self._user, job)
@@ -168,9 +176,7 @@ class SlurmEngine:
     def _model(self, job: str) -> str | None:
         """Return the type of a running job's GPUs, which is asked for once."""
         if job not in self._models:
-            shown = self._show_job(job)  # like GRES=gpu:a100:1(IDX:0) TresPerNode=gres:gpu:a100:1
-            found = (*gres_of(shown.get("GRES", "")), *gres_of(shown.get("TresPerNode", "")))
-            self._models[job] = next((one.type for one in found if one.type), None)
+            self._models[job] = _model_of(self._show_job(job))
         return self._models[job]
 
     def _show_job(self, job: str) -> dict[str, str]:
@@ -215,6 +221,12 @@ class SlurmEngine:
         if ran.status:
             raise EngineUnavailable(Message.of("slurm.unreached", text=ran.said or str(ran.status)))
         return ran
+
+
+def _model_of(shown: Mapping[str, str]) -> str | None:
+    """Return the type of a job's GPUs, from GRES=gpu:a100:1(IDX:0) or TresPerNode=gres:gpu:a100:1."""
+    found = (*gres_of(shown.get("GRES", "")), *gres_of(shown.get("TresPerNode", "")))
+    return next((one.type for one in found if one.type), None)
 
 
 def _require_time(want: Want, kinds: Sequence[GPUKind]) -> None:
