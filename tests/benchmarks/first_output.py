@@ -36,10 +36,10 @@ WAYS = {"standby": (KERNEL, True), "cold": (KERNEL, False), "python3": (STOCK, F
 
 def first_output_ms(user: LabPage, kernel: str) -> float:
     """Return the time from the click on the card of ``kernel`` until the output of a cell is shown."""
-    card = user.launcher().locator(".jp-LauncherCard[data-category='Notebook']", has_text=kernel).first
-    card.wait_for()
+    tile = user.launcher().locator(".jp-LauncherCard[data-category='Notebook']", has_text=kernel).first
+    tile.wait_for()
     started = time.monotonic()
-    card.click()
+    tile.click()
     user.notebook().wait_for()
     user.wait_until_idle()
     expect(user.run("1 + 1")).to_contain_text("2")
