@@ -112,11 +112,6 @@ class AgentListener:
             if await self._grant(name, hello):
                 self._hellos.pop(name, None)
 
-    def on_status(self, name: str) -> None:
-        """Note that the status of a job is on the board, for which a grant may wait."""
-        if name in self._hellos:
-            self._arrived.set()
-
     async def _grant(self, name: str, hello: AgentHello) -> bool:
         """Grant the lease of a job; return whether nothing is left to do, as opposed to waiting for the engine."""
         lease = self._leases.get(name)
@@ -135,8 +130,7 @@ class AgentListener:
             with suppress(EngineUnavailable):
                 running = await self._thread.call(self._engine.running, job_id)
         if running is None and not self._allocations.is_certain(want, hello):
-            self._requests.look()  # what is missing for the bill comes with the next status of all jobs
-            return False
+            return False  # the model, which the bill needs, is asked for again
         allocation = self._allocations.of_hello(want, hello, running)
         await self._commands.submit_until_durable(c.ClusterGranted(lease.lease_id, name, allocation))
         return True

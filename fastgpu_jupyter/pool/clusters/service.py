@@ -324,7 +324,6 @@ class ClusterService:
         lease = self._leases.get(name)
         if lease is not None:
             self._note(lease, status)
-            self.listener.on_status(name)
             if (command := command_of(lease, status)) is not None:
                 await self._base.commands.submit_until_durable(command)
             await self._end_unreached(lease)
