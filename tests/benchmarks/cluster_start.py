@@ -10,6 +10,10 @@ its own on this host. Three things alternate in one run, so that what else the m
   writes before it does anything else;
 * ``python3``: a cold start of the plain kernel on this host, from its launch to its first reply.
 
+Slurm's controller starts jobs once in a second, so that a job waits for up to a second, whatever submits it. The
+starts of ``slurm`` and ``sbatch`` are therefore spread evenly over a second of the clock, both over the same one:
+begun at any moment, for example when the job before has left, one of them would meet a shorter wait than the other.
+
 Then a Jupyter server starts kernels on nodes one by one, each with a session and an open websocket; its memory (PSS) is
 compared after the first two, which load what all share, and after all.
 
@@ -22,13 +26,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -60,7 +65,7 @@ FIRST_LEASES = 2
 def main() -> int:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--starts", type=int, default=10, help="starts of each kind")
+    parser.add_argument("--starts", type=int, default=20, help="starts of each kind")
     parser.add_argument("--leases", type=int, default=10, help="kernels of the server")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     parser.add_argument("--check", action="store_true", help="fail where a figure is above its limit")
@@ -116,20 +121,24 @@ def write_kernelspec(folder: Path) -> None:
 async def starts(folder: Path, cluster: SlurmCluster, count: int) -> dict[str, Any]:
     """The seconds of each start, by kind."""
     kernels = Kernels(standby=False)
+    moments = {name: itertools.cycle(number / count for number in range(count)) for name in (SLURM, SBATCH)}
 
-    async def kernel(name: str) -> float:
+    async def in_job() -> float:
         until_empty(cluster)
-        return await kernels.timed(name)
+        await until_moment(next(moments[SLURM]))
+        return await kernels.timed(KERNEL)
 
     async def bare() -> float:
         until_empty(cluster)
+        await until_moment(next(moments[SBATCH]))
         return bare_job(folder)
 
+    async def stock() -> float:
+        until_empty(cluster)
+        return await kernels.timed("python3")
+
     try:
-        kinds: dict[str, Callable[[], Awaitable[float]]] = {
-            SLURM: lambda: kernel(KERNEL), SBATCH: bare, STOCK: lambda: kernel("python3"),
-        }  # fmt: skip
-        return await alternate(count, kinds)
+        return await alternate(count, {SLURM: in_job, SBATCH: bare, STOCK: stock})
     finally:
         await kernels.end()
 
@@ -137,6 +146,11 @@ async def starts(folder: Path, cluster: SlurmCluster, count: int) -> dict[str, A
 def until_empty(cluster: SlurmCluster) -> None:
     """Wait until no job is left: one that ends keeps the controller busy."""
     wait_until(lambda: not cluster.run("squeue", "-h"), "no job is left")
+
+
+async def until_moment(fraction: float) -> None:
+    """Wait until that fraction of a second of the clock is over."""
+    await asyncio.sleep((fraction - time.time()) % 1.0)
 
 
 def bare_job(folder: Path) -> float:
