@@ -37,6 +37,7 @@ TASKS = {
     "grants": "granting what the cluster allocated",
     "agents": "listening to agents",
     "agents_silence": "watching agents",
+    "agents_connections": "limiting the connections of agents",
 }
 
 

@@ -115,7 +115,7 @@ class _Agent:
 class Rendezvous:
     """The agents of expected jobs, by the names of the jobs. ``folder`` has the keys; ``addresses`` are hosts of ours.
 
-    :meth:`open` begins to listen; :meth:`receive` and :meth:`watch` are steps that are called for ever.
+    :meth:`open` begins to listen; :meth:`steps` are called for ever from then on.
     """
 
     def __init__(
@@ -308,9 +308,16 @@ class Rendezvous:
             if left_s <= REPEAT_S:
                 raise HostFault(Message.of("cluster.agent_silent"))
 
-    def steps(self) -> tuple[Callable[[], Awaitable[None]], ...]:
-        """Return what is to be called again and again while the rendezvous is open."""
-        return self.receive, self.watch, self.limit_connections
+    def steps(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Return what is to be called again and again while the rendezvous is open, by the name of the task.
+
+        All of them are needed: libzmq serves no connection while its events wait for :meth:`limit_connections`.
+        """
+        return {
+            "agents": self.receive,
+            "agents_silence": self.watch,
+            "agents_connections": self.limit_connections,
+        }
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 

@@ -277,7 +277,7 @@ class ClusterService:
                 self._open_fault = fault.message
                 self._base.changes.publish_pool()
             return False
-        for name, step in (("agents", self.rendezvous.receive), ("agents_silence", self.rendezvous.watch)):
+        for name, step in self.rendezvous.steps().items():
             self._base.supervisor.run_forever(name, step)
         self._is_open = True
         if self._open_fault is not None:

@@ -80,7 +80,7 @@ class Cluster:
         self._options.update(options)
         self.rendezvous = Rendezvous(self.folder / "agents", self.events, **self._options)
         await self.rendezvous.open()
-        self._tasks = [asyncio.create_task(self._repeat(step)) for step in self.rendezvous.steps()]
+        self._tasks = [asyncio.create_task(self._repeat(step)) for step in self.rendezvous.steps().values()]
         return self.rendezvous
 
     async def close(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from tests.views import value_of
 from tests.waiting import DEADLINE_S, wait_until
 
 KERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+#: So long a connection within a host takes only where none is made.
+REFUSED_S = 0.3
 pytestmark = pytest.mark.slow
 
 
@@ -187,6 +191,24 @@ def test_submission_whose_answer_is_lost_is_made_once(cluster_pool: ClusterPool)
     cluster_pool.wait_for(lease, "active")
     assert list(cluster_pool.engine.list("")) == [cluster_pool.job_of(lease)["job_name"]]
     assert len(cluster_pool.engine.cluster.running) == 1
+
+
+def test_connections_that_say_nothing_are_limited_and_do_not_stop_agents(cluster_pool: ClusterPool) -> None:
+    """Without the limit agents stop too: after some hundred connections libzmq waits for who reads its events."""
+    keys = cluster_pool.folder / "cluster/rendezvous.json"
+    port = wait_until(lambda: json.loads(keys.read_text())["port"], "the pool manager listens for agents")
+    with contextlib.ExitStack() as silent:
+
+        def is_refused() -> bool:
+            try:
+                silent.enter_context(socket.create_connection(("127.0.0.1", port), REFUSED_S))
+            except TimeoutError:
+                return True
+            return False
+
+        wait_until(is_refused, "no more connections are made")
+    lease = cluster_pool.client.request("a100", token=new_token())
+    cluster_pool.wait_for(lease, "active")
 
 
 def test_pool_shows_what_the_cluster_offers(cluster_pool: ClusterPool) -> None:
