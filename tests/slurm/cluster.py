@@ -9,6 +9,7 @@ Nodes: ``n1`` has two ``a100`` with four shards each, ``n2`` four ``h100`` and t
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import pwd
@@ -41,7 +42,8 @@ PARTITIONS: Mapping[str, str] = {
     "short": "Nodes=n1 DefaultTime=00:05:00 MaxTime=00:10:00",
     "physics": "Nodes=n2 DefaultTime=01:00:00 MaxTime=UNLIMITED AllowAccounts=physics",
 }
-#: What an administrator may let decide about each job; the tests refuse and rewrite by account.
+#: What an administrator may let decide about each job; the tests refuse and rewrite by account. 20.11 reads it
+#: only where the administrator of its host put it: ``/etc/slurm/job_submit.lua``.
 JOB_SUBMIT = """
 function slurm_job_submit(job, partitions, uid)
   if job.account == "closed" then
@@ -68,7 +70,6 @@ SETTINGS: Mapping[str, str] = {
     "SchedulerParameters": "sched_interval=1,sched_min_interval=0,bf_interval=1,batch_sched_delay=0",
     "PriorityType": "priority/basic",
     "AccountingStorageType": "accounting_storage/none",
-    "AccountingStoreFlags": "job_comment",
     "JobCompType": "jobcomp/none",
     "JobSubmitPlugins": "lua",
     "MpiDefault": "none",
@@ -83,6 +84,13 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
+#: From which version on there are shards.
+SHARDS_FROM = (22, 5)
+#: From which version on the daemon of a node needs a file system of control groups, unless this file says otherwise.
+CGROUPS_FROM = (23, 11)
+WITHOUT_CGROUPS = {"cgroup.conf": "CgroupPlugin=disabled\n"}
+
+
 class Service(NamedTuple):
     """A daemon: its command, and its process."""
 
@@ -93,6 +101,21 @@ class Service(NamedTuple):
 def missing_programs() -> list[str]:
     """The programs of Slurm that are not installed here."""
     return [name for name in PROGRAMS if not shutil.which(name, path=SYSTEM_PATH)]
+
+
+@functools.cache
+def slurm_version() -> tuple[int, int]:
+    """The version of the Slurm that is first on the path, such as ``(22, 5)``."""
+    said = subprocess.run(
+        ["slurmctld", "-V"], env={**os.environ, "PATH": SYSTEM_PATH}, capture_output=True, text=True, check=True
+    ).stdout  # such as "slurm-wlm 22.05.8"
+    year, month = said.split()[-1].split(".")[:2]
+    return int(year), int(month)
+
+
+def has_shards() -> bool:
+    """Whether the Slurm that is first on the path divides GPUs into shards."""
+    return slurm_version() >= SHARDS_FROM
 
 
 def free_ports(count: int) -> list[int]:
@@ -123,8 +146,10 @@ class SlurmCluster:
         self.prefix = prefix  #: of the names of nodes, which are names of control groups
         self._major, self._minors = device_major, itertools.count()
         self.conf = self.folder / "slurm.conf"
-        self._settings = {**SETTINGS, **(settings or {})}
-        self._files = files or {}
+        shards = {} if has_shards() else {"GresTypes": "gpu"}
+        self._settings = {**SETTINGS, **shards, **(settings or {})}
+        without_cgroups = WITHOUT_CGROUPS if slurm_version() >= CGROUPS_FROM else {}
+        self._files = {"job_submit.lua": JOB_SUBMIT, **without_cgroups, **(files or {})}
         self._services: dict[str, Service] = {}
         self._reaper: subprocess.Popen[bytes] | None = None
 
@@ -268,7 +293,7 @@ class SlurmCluster:
         gres = []
         for (node, (devices, shards)), port in zip(NODES.items(), ports, strict=True):
             declared = [f"gpu:{model}:{count}" for model, count in devices.items()]
-            if shards:
+            if shards and has_shards():
                 declared.append(f"shard:{shards}")
                 gres.append(f"NodeName={self.prefix}{node} Name=shard Count={shards}")
             lines.append(
@@ -283,7 +308,7 @@ class SlurmCluster:
             lines.append(f"PartitionName={name} {nodes} DefMemPerCPU=500 State=UP")
         self.conf.write_text("\n".join(lines) + "\n")
         (self.folder / "gres.conf").write_text("\n".join(gres) + "\n")
-        for file_name, text in {"job_submit.lua": JOB_SUBMIT, **self._files}.items():
+        for file_name, text in self._files.items():
             (self.folder / file_name).write_text(text)
 
     def _device(self, name: str) -> Path:

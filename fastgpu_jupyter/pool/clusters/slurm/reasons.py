@@ -1,7 +1,7 @@
 """What Slurm says of a job, as messages: why it waits, why it ended, and why a request is refused.
 
-The tables have Slurm's own words, which have not changed from 20.11 to 25.05 but for additions. What is in no table is
-shown as Slurm says it.
+The tables have Slurm's own words, which are the same in 20.11, 22.05, 24.11 and 26.05 but for additions. What is in no
+table is shown as Slurm says it.
 """
 
 from __future__ import annotations
@@ -256,6 +256,8 @@ def end_message(row: JobRow, script: ScriptExit | None, python: str = "") -> Mes
         return sentence(facts) if sentence else Message.of("slurm.failed", host=facts.host, status=script.status)
     if script is not None and row.state == "CANCELLED" and not script.signum:
         return _not_launched(facts)
+    if row.state == "COMPLETED" and row.host is not None and row.starts_at_ms == row.ends_at_ms is not None:
+        return _not_launched(facts)  # 20.11 says so of a job that its node could not start; no agent ends so early
     if row.state == "COMPLETED" and row.time_limit_ms and _ran_ms(row) >= row.time_limit_ms - WARNED_MS:
         return _timeout(facts)  # the agent heeded the signal before it
     sentence = _ENDED.get(row.state)
