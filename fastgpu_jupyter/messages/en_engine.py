@@ -38,6 +38,14 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cluster.host_silent": (
         "Host {host} has not reported for some seconds. Its kernel may go on; {engine} says whether its job runs."
     ),
+    "cluster.suspended": (
+        "{engine} has suspended its job: the kernel keeps its variables and its GPU, and does nothing until the job is "
+        "resumed. Ask your administrator when that is."
+    ),
+    "cluster.requeued": (
+        "The cluster took the GPU back and put the job into its queue again, so the job was cancelled. Its variables "
+        "are lost; files stay."
+    ),
     "cluster.not_reached": (
         "Its job runs on {host}, which has not reported. That host must be able to connect to {address} (TCP): perhaps "
         "a firewall prevents it. Ask your administrator, or set FastGPUPool.cluster_address and cluster_port."

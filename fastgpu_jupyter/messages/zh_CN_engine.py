@@ -31,6 +31,10 @@ MESSAGES: dict[str, str] = {
     "cluster.no_estimate": "{engine}没有给出启动时间。",
     "cluster.engine_silent": "{engine}已有 {silent_ms} 没有响应。在它响应之前一切不变：运行中的内核继续运行，请求保持其位置。",
     "cluster.host_silent": "主机 {host} 已有数秒没有报告。其内核可能仍在运行；作业是否运行由{engine}说明。",
+    "cluster.suspended": (
+        "{engine}已挂起其作业：内核保留其变量和 GPU，在作业恢复之前不执行任何操作。请向管理员询问何时恢复。"
+    ),
+    "cluster.requeued": "集群收回了 GPU 并将作业重新放入队列，因此该作业已被取消。其变量已丢失；文件仍在。",
     "cluster.not_reached": (
         "其作业在 {host} 上运行，但该主机没有报告。该主机必须能连接到 {address}（TCP）：可能被防火墙阻止。"
         "请联系管理员，或设置 FastGPUPool.cluster_address 和 cluster_port。"

@@ -1,4 +1,4 @@
-"""Losses that Slurm notices late: the time limit, a node that is silent, a controller that is killed.
+"""Losses that Slurm notices late: the time limit, a silent node, a killed controller, a job that is queued again.
 
 They take minutes, because Slurm's shortest time limit is one minute: `make test-long PART=slurm` runs them.
 """
@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,41 @@ def test_time_limit_ends_the_lease_with_its_reason_and_node_failure_with_its_own
         )
     finally:
         pool.end()
+
+
+def test_administrator_suspends_a_job_and_puts_another_one_into_the_queue_again(
+    slurm: SlurmCluster, isolated: Path
+) -> None:
+    pool = PoolProcess(isolated, "")
+    pool.start("--FastGPUPool.cluster=slurm")
+    lease = pool.client.lease
+    try:
+        kept, lost = (pool.client.request(size, token=TOKEN)["id"] for size in ("a100", "h100"))
+        for lease_id in (kept, lost):
+            wait_until(lambda lease_id=lease_id: lease(lease_id)["state"] == "active", lambda: pool.log)  # type: ignore[misc]
+        pid = pool.client.start_kernel(kept, TOKEN, SMALL_KERNEL, {}, key=secrets.token_hex(16))["pid"]
+        jobs = {lease_id: job_of(pool, lease_id)["job_id"] for lease_id in (kept, lost)}
+        slurm.run("scontrol", "suspend", jobs[kept])
+        wait_until(
+            lambda: job_of(pool, kept)["message"] and job_of(pool, kept)["message"]["code"] == "cluster.suspended",
+            lambda: str(job_of(pool, kept)),
+        )
+        # The jobs forbid it; an administrator may change that.
+        slurm.run("scontrol", "update", f"JobId={jobs[lost]}", "Requeue=1")
+        slurm.run("scontrol", "requeue", jobs[lost])
+        wait_until(lambda: lease(lost)["state"] == "ended", lambda: f"{lease(lost)}\n{pool.log}")
+        assert [note["code"] for note in lease(lost)["notes"]] == ["cluster.requeued"]
+        wait_until(lambda: slurm.run("squeue", "-h", "-o", "%A").split() == [jobs[kept]], "it does not run again")
+        slurm.run("scontrol", "resume", jobs[kept])
+        wait_until(lambda: job_of(pool, kept)["message"] is None, lambda: str(job_of(pool, kept)))
+        assert (lease(kept)["state"], Path(f"/proc/{pid}").exists()) == ("active", True)
+    finally:
+        pool.end()
+
+
+def job_of(pool: PoolProcess, lease_id: str) -> Any:
+    """The job of a lease, as it is now."""
+    return pool.client.lease(lease_id)["cluster"]
 
 
 def test_controller_that_is_killed_ends_no_job(impatient: SlurmCluster, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import msgspec
 
 Short = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
+#: The id of a job gets into commands of the engine: none is an option.
+JobId = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 DEVICES_MAX = 64
@@ -67,7 +69,7 @@ class AgentHello(msgspec.Struct, frozen=True):
     host: Short
     address: Short  #: of the node, as it reaches the pool manager; "" if unknown
     pid: Count
-    job_id: Short
+    job_id: JobId
     variables: Annotated[dict[Short, Text], msgspec.Meta(max_length=64)]
     python: Short
     kernel: KernelState | None

@@ -30,7 +30,7 @@ class AgentRequests(NamedTuple):
     """What the agents need of the service."""
 
     look: Callable[[], None]  #: ask the engine about all jobs soon
-    cancel: Callable[[str, str, str | None], None]  #: end the job of a lease
+    cancel: Callable[[str, str | None], None]  #: end a job, of which its name is known and perhaps its id
 
 
 class AgentListener:
@@ -99,7 +99,7 @@ class AgentListener:
         if (lease := self._leases.get(name)) is not None:
             self._board.set(lease.lease_id, usage=None)
             if reason == LOST:  # the engine would take the job for running until its time is over
-                self._requests.cancel(lease.lease_id, name, lease.job.job_id)
+                self._requests.cancel(name, lease.job.job_id)
         self._requests.look()
 
     # -- grants --------------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class AgentListener:
             try:
                 await self._commands.submit_until_durable(c.ClusterJobSubmitted(lease.lease_id, name, hello.job_id))
             except Conflict:
-                self._requests.cancel(lease.lease_id, name, hello.job_id)
+                self._requests.cancel(name, hello.job_id)
                 return True
         status = self._board.of(lease.lease_id).status
         running = status if isinstance(status, Running) else None

@@ -52,6 +52,11 @@ class BoardEntry:
         return self.agent_host or (self.status.host if isinstance(self.status, Running) else None)
 
     @property
+    def is_suspended(self) -> bool:
+        """Return whether the engine has stopped the processes of its job for a while."""
+        return isinstance(self.status, Running) and self.status.suspended
+
+    @property
     def ends_at_ms(self) -> int | None:
         """Return when the engine ends its job."""
         return self.status.ends_at_ms if isinstance(self.status, Running) else None

@@ -22,7 +22,7 @@ AGAIN_S = 15.0
 
 @dataclass(slots=True)
 class _Cancellation:
-    lease_id: str
+    name: str
     job_id: str | None
     next_s: float = 0.0  #: when something is to be done, on the event loop's clock
     released: bool = False
@@ -30,7 +30,11 @@ class _Cancellation:
 
 
 class Cancellations:
-    """The jobs to end, by name. ``may_exist`` says whether the engine may have a job of whose id nothing is known."""
+    """The jobs to end. ``may_exist`` says whether the engine may have a job of that name of whose id nothing is known.
+
+    A name may have two jobs, where a submission that was given up arrived after all: each is ended by itself, and an
+    agent is released only for its own job.
+    """
 
     def __init__(
         self,
@@ -45,23 +49,22 @@ class Cancellations:
     ) -> None:
         self._engine, self._thread, self._rendezvous, self._supervisor = engine, thread, rendezvous, supervisor
         self._list_jobs, self._may_exist, self._settle_s = list_jobs, may_exist, settle_s
-        self._due: dict[str, _Cancellation] = {}
+        #: By name and id of the job; without an id while that is not known.
+        self._due: dict[tuple[str, str | None], _Cancellation] = {}
 
-    def add(self, lease_id: str, name: str, job_id: str | None) -> None:
+    def add(self, name: str, job_id: str | None) -> None:
         """End a job; harmless where that is done already."""
-        known = self._due.get(name)
-        if known is None:
-            self._due[name] = _Cancellation(lease_id, job_id)
-        elif job_id is not None and known.job_id is None:
-            known.job_id, known.next_s = job_id, 0.0
+        if job_id is not None:
+            self._due.pop((name, None), None)  # this is its id
+        self._due.setdefault((name, job_id), _Cancellation(name, job_id))
 
     def jobs(self) -> dict[str, str]:
-        """Return the ids of the jobs whose end is not seen yet, by name."""
-        return {name: one.job_id for name, one in self._due.items() if one.job_id is not None}
+        """Return the names of the jobs whose end is not seen yet, by id."""
+        return {job_id: name for name, job_id in self._due if job_id is not None}
 
-    def done(self, name: str) -> None:
+    def done(self, name: str, job_id: str | None) -> None:
         """Forget a job that is over."""
-        self._due.pop(name, None)
+        self._due.pop((name, job_id), None)
 
     def due_in_s(self) -> float | None:
         """Return after which time there is something to do; ``None`` where there is nothing."""
@@ -71,17 +74,17 @@ class Cancellations:
     async def step(self) -> None:
         """Do what is due. Raises :class:`EngineUnavailable`."""
         now_s = asyncio.get_running_loop().time()
-        due = [(name, one) for name, one in self._due.items() if one.next_s <= now_s]
-        unknown = any(one.job_id is None and self._may_exist(name) for name, one in due)
+        due = [one for one in self._due.values() if one.next_s <= now_s]
+        unknown = any(one.job_id is None and self._may_exist(one.name) for one in due)
         listed = await self._list_jobs() if unknown else {}
-        for name, one in due:
-            if one.job_id is None:
-                one.job_id = listed.get(name)
+        for one in due:
             if one.job_id is not None:
-                await self._end(name, one, one.job_id)
-            elif not self._may_exist(name) or self._settled(one):
-                self.done(name)
-                self._rendezvous.forget(name)
+                await self._end(one, one.job_id)
+            elif one.name in listed:
+                self.add(one.name, listed[one.name])  # for the next step, which is due at once
+            elif not self._may_exist(one.name) or self._settled(one):
+                self.done(one.name, None)
+                self._rendezvous.forget(one.name)
 
     def _settled(self, one: _Cancellation) -> bool:
         """Return whether the engine has listed no such job for so long that none is on its way."""
@@ -91,11 +94,11 @@ class Cancellations:
         one.next_s = now_s + self._settle_s
         return now_s - one.absent_since_s >= self._settle_s
 
-    async def _end(self, name: str, one: _Cancellation, job_id: str) -> None:
+    async def _end(self, one: _Cancellation, job_id: str) -> None:
         now_s = asyncio.get_running_loop().time()
-        if not one.released and self._rendezvous.is_connected(name):
+        if not one.released and self._rendezvous.is_connected(one.name, job_id):
             one.released, one.next_s = True, now_s + GRACE_S
-            self._supervisor.run_once(self._release(name))
+            self._supervisor.run_once(self._release(one.name))
             return
         one.next_s = now_s + AGAIN_S
         await self._thread.call(self._engine.cancel, job_id)

@@ -56,6 +56,7 @@ class Running(NamedTuple):
     ends_at_ms: int | None = None  #: when the engine ends it, on the wall clock; ``None``: it does not, or not known
     model: str | None = None  #: of its GPUs, as the engine names it; ``None``: the engine does not say
     isolated: bool | None = None  #: whether its processes can open no other GPU of the host; ``None``: not known
+    suspended: bool = False  #: it has its GPUs, and its processes are stopped
 
 
 class Ended(NamedTuple):

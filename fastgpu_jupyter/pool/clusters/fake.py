@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -54,6 +54,8 @@ class Faults:
     lose_answer: bool = False  #: jobs are submitted, and the answer is lost
     without_agents: bool = False  #: jobs run and their agents never report
     lose: Sequence[str] = ()  #: names of jobs whose node fails
+    requeue: Sequence[str] = ()  #: names of jobs that an administrator puts into the queue again
+    late: str = ""  #: the name of a job of which an earlier submission, which was given up, arrives now
 
 
 def _exclusive(method: Callable[Concatenate[FakeEngine, P], T]) -> Callable[Concatenate[FakeEngine, P], T]:
@@ -174,7 +176,8 @@ class FakeEngine:
     @_exclusive
     def list(self, prefix: str) -> dict[str, str]:
         """Return the jobs that are not over, by name."""
-        return {name: job_id for name, job_id in self.cluster.ids.items() if name.startswith(prefix)}
+        alive = (job for job in self.cluster.jobs.values() if job.ended is None)
+        return {job.name: job.id for job in alive if job.name.startswith(prefix)}
 
     # -- what happens meanwhile ----------------------------------------------------------------------------------------
 
@@ -191,6 +194,12 @@ class FakeEngine:
         now_ms, before = self._clock_ms(), self._fingerprint()
         for job in list(self.cluster.running.values()):
             self._look_at(job, now_ms)
+        if (own := self.cluster.ids.get(self.faults.late)) is not None:
+            self.faults.late = ""
+            waiting = replace(self.cluster.jobs[own], id=str(self._next), node=None, indices=[], pid=None)
+            self.cluster.add(waiting)
+            self._next += 1
+            self._save()
         if not self.faults.hold:
             for job in self.cluster.start_what_fits(now_ms, now_ms - self.faults.start_delay_ms):
                 if self._runs_agents and not self.faults.without_agents:
@@ -204,6 +213,11 @@ class FakeEngine:
         if job.name in self.faults.lose:
             self._signal(job, signal.SIGKILL)
             self.cluster.end(job, "NODE_FAIL")
+        elif job.name in self.faults.requeue:
+            self._signal(job, signal.SIGTERM)
+            if (own := self._processes.pop(job.id, None)) is not None:
+                own.wait()
+            self.cluster.requeue(job)
         elif job.pid is not None and self._has_ended(job):
             self.cluster.end(job, job.killed_as if job.kill_ms is not None else "COMPLETED")
         elif job.kill_ms is None and job.ends_ms is not None and now_ms >= job.ends_ms:

@@ -114,12 +114,20 @@ class FakeCluster:
         if job.ended is None:
             job.ended = state
             self.over[job.id] = None
-            self.ids.pop(job.name, None)
+            if self.ids.get(job.name) == job.id:
+                del self.ids[job.name]
             self._queued.pop(job.id, None)
             self.running.pop(job.id, None)
             if job.node is not None:
                 self._take(job, job.milli)
                 self._changed = True
+
+    def requeue(self, job: FakeJob) -> None:
+        """Free what a job has, and put it at the end of the queue."""
+        self._take(job, job.milli)
+        del self.running[job.id]
+        job.node, job.indices, job.started_ms, job.pid, job.start_time = None, [], None, None, None
+        self._queued[job.id], self._changed = job, True
 
     def forget(self, known_over_max: int) -> None:
         """Forget jobs that are over, the oldest first, until there are so many."""

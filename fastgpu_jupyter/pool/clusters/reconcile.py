@@ -27,6 +27,11 @@ def command_of(lease: Watched, status: Status) -> c.Command | None:
             return None
 
 
+def is_requeued(lease: Watched, status: Status) -> bool:
+    """Return whether the engine took the allocation of a lease back, and put its job into the queue again."""
+    return lease.state is LeaseState.ACTIVE and isinstance(status, Queued | Infeasible)
+
+
 def _differs(before_ms: int | None, now_ms: int | None) -> bool:
     if before_ms is None or now_ms is None:
         return before_ms is not now_ms

@@ -101,6 +101,7 @@ class _Agent:
     kernel: KernelState | None = None
     silent_s: float = 0.0
     gone: bool = False
+    said_bye: bool = False
     relay: AgentRelay | None = None
     commands: dict[str, _Command] = field(default_factory=dict)
 
@@ -219,10 +220,15 @@ class Rendezvous:
         """Return the names of the jobs whose agents are expected or there."""
         return self._tokens.names()
 
-    def is_connected(self, name: str) -> bool:
-        """Return whether the agent of job ``name`` was heard within the last :data:`SILENT_S`."""
+    def is_connected(self, name: str, job_id: str | None = None) -> bool:
+        """Return whether the agent of job ``name`` was heard within the last :data:`SILENT_S` and has not ended.
+
+        With ``job_id`` it must not be that of another job with the same name.
+        """
         agent = self._agents.get(name)
-        return agent is not None and agent.hello is not None and not agent.gone
+        if agent is None or agent.hello is None or agent.gone or agent.said_bye:
+            return False
+        return job_id is None or agent.hello.job_id in ("", job_id)
 
     @property
     def accepts(self) -> bool:
@@ -395,6 +401,7 @@ class Rendezvous:
                 command.answer.set_result(answer)
         elif operation == "bye":
             bye = msgspec.json.decode(body, type=AgentBye)
+            agent.said_bye = True
             for identity, command in agent.commands.items():
                 if command.message["command"] == "release" and not command.answer.done():  # its answer may be lost
                     command.answer.set_result(AgentAnswer(bye.instance, identity))

@@ -35,7 +35,7 @@ from .engine_thread import EngineThread
 from .kernels import KernelOperations
 from .offers import Offers
 from .options import EngineOptions
-from .reconcile import command_of, without_lease
+from .reconcile import command_of, is_requeued, without_lease
 from .rendezvous import Rendezvous
 from .sizes import size_choices
 from .submissions import SETTLE_S, Submissions
@@ -150,8 +150,8 @@ class ClusterService:
             case fx.SubmitJob(lease_id, name):
                 self.submissions.add(lease_id, name, certain=self._recovered)
                 self._look()
-            case fx.CancelJob(lease_id, name, job_id):
-                self._cancel(lease_id, name, job_id)
+            case fx.CancelJob(_, name, job_id):
+                self._cancel(name, job_id)
 
     def update(self, state: State, lease_ids: Iterable[str]) -> None:
         """Take over the leases ``lease_ids`` of ``state``, which changed."""
@@ -290,7 +290,7 @@ class ClusterService:
         now_s = asyncio.get_running_loop().time()
         ending = self.cancellations.jobs()
         jobs = {lease.job.job_id: name for name, lease in self._leases.items() if lease.job.job_id is not None}
-        jobs |= {job_id: name for name, job_id in ending.items()}
+        jobs |= ending
         if now_s < self._observe_at_s:
             return
         if not jobs:  # the ids of all are still to be found
@@ -299,15 +299,15 @@ class ClusterService:
         found = await self.thread.call(self.engine.statuses, list(jobs))
         now_ms = self._wall_ms()
         for job_id, name in jobs.items():
-            if job_id in found and not self._is_known(name, found[job_id], now_ms):
-                await self._take(name, found[job_id])
+            if job_id in found and not self._is_known(name, job_id, found[job_id], now_ms):
+                await self._take(name, job_id, found[job_id])
         self._observed_s = asyncio.get_running_loop().time()
         self._observe_at_s = self._observed_s + self._interval_s()
 
-    def _is_known(self, name: str, status: Status, now_ms: int) -> bool:
+    def _is_known(self, name: str, job_id: str, status: Status, now_ms: int) -> bool:
         """Return whether nothing follows from a status: of many jobs, most are as they were when asked last."""
         lease = self._leases.get(name)
-        if lease is None:
+        if lease is None or lease.job.job_id != job_id or is_requeued(lease, status):
             return False
         known = self.board.of(lease.lease_id)
         if status != known.status or command_of(lease, status) is not None:
@@ -319,16 +319,21 @@ class ClusterService:
         ends_at_ms = status.ends_at_ms
         return ends_at_ms is None or known.ends_soon or ends_at_ms - now_ms > WARN_MS
 
-    async def _take(self, name: str, status: Status) -> None:
+    async def _take(self, name: str, job_id: str, status: Status) -> None:
         """Take over the status of a job."""
         lease = self._leases.get(name)
+        if lease is not None and lease.job.job_id not in (None, job_id):  # a second job with the name of the lease's
+            if isinstance(status, Ended):
+                self.cancellations.done(name, job_id)
+            return
         if lease is not None:
             self._note(lease, status)
             if (command := command_of(lease, status)) is not None:
                 await self._base.commands.submit_until_durable(command)
-            await self._end_unreached(lease)
+            if (loss := self._loss_of(lease, status)) is not None:
+                await self._end(lease, loss)
         if isinstance(status, Ended):
-            self.cancellations.done(name)
+            self.cancellations.done(name, job_id)
             self.rendezvous.forget(name)
             self.submissions.forget(name)
 
@@ -345,18 +350,24 @@ class ClusterService:
             ends_soon=ends_at_ms is not None and ends_at_ms - self._wall_ms() <= WARN_MS,
         )
 
-    async def _end_unreached(self, lease: Watched) -> None:
-        """End a lease whose job runs and whose agent cannot reach this pool manager."""
+    def _loss_of(self, lease: Watched, status: Status) -> Message | None:
+        """Return why a lease must end although its job is not over, ``None`` where it need not."""
+        if is_requeued(lease, status) and not self.rendezvous.is_connected(lease.job.name):
+            return Message.of("cluster.requeued")
         known = self.board.of(lease.lease_id)
         since_s, now_s = known.running_since_s, asyncio.get_running_loop().time()
         if lease.state is not LeaseState.WAITING or known.agent_host is not None or since_s is None:
-            return
-        if now_s - since_s >= self._times.never_s and isinstance(known.status, Running):
-            detail = Message.of("cluster.never_reached", host=known.status.host, address=self.address())
-            ended = command_of(lease, Ended(detail))
-            assert ended is not None
-            await self._base.commands.submit_until_durable(ended)
-            self._cancel(lease.lease_id, lease.job.name, lease.job.job_id)
+            return None
+        if not isinstance(status, Running) or now_s - since_s < self._times.never_s:
+            return None
+        return Message.of("cluster.never_reached", host=status.host, address=self.address())
+
+    async def _end(self, lease: Watched, reason: Message) -> None:
+        """End a lease, and its job."""
+        ended = command_of(lease, Ended(reason))
+        assert ended is not None
+        await self._base.commands.submit_until_durable(ended)
+        self._cancel(lease.job.name, lease.job.job_id)
 
     def _interval_s(self) -> float:
         """Return the pause until the engine is asked about all jobs again."""
@@ -383,7 +394,7 @@ class ClusterService:
         listed = await self._list_jobs()
         for name, job_id in without_lease(listed, self._leases.values()).items():
             log.warning("Job %s (%s) serves no lease, and is ended.", job_id, name)
-            self._cancel("", name, job_id)
+            self._cancel(name, job_id)
         for name in self.rendezvous.names():
             if name not in self._leases and name not in listed and not self.submissions.may_exist(name):
                 self.rendezvous.forget(name)
@@ -392,8 +403,8 @@ class ClusterService:
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 
-    def _cancel(self, lease_id: str, name: str, job_id: str | None) -> None:
-        self.cancellations.add(lease_id, name, job_id)
+    def _cancel(self, name: str, job_id: str | None) -> None:
+        self.cancellations.add(name, job_id)
         self._look()
 
     def _look(self) -> None:
@@ -413,7 +424,7 @@ class ClusterService:
         self._leases.pop(name, None)
         self.board.forget(lease_id)
         self.listener.connections.pop(lease_id, None)
-        if name not in self.cancellations.jobs() and not self.submissions.may_exist(name):
+        if name not in self.cancellations.jobs().values() and not self.submissions.may_exist(name):
             self.rendezvous.forget(name)
 
     def _wall_ms(self) -> int:

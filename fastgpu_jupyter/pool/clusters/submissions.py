@@ -49,7 +49,7 @@ class Submissions:
         *,
         leases: Mapping[str, Watched],
         list_jobs: Callable[[], Awaitable[dict[str, str]]],
-        abandon: Callable[[str, str, str], None],
+        abandon: Callable[[str, str], None],
         settle_s: float = SETTLE_S,
     ) -> None:
         self._engine, self._thread, self._rendezvous, self._commands = engine, thread, rendezvous, commands
@@ -124,8 +124,8 @@ class Submissions:
             await self._commands.submit_until_durable(c.ClusterJobSubmitted(lease_id, name, job_id))
         except Conflict as conflict:
             log.warning("Lease %s has another job under that name already: %s", lease_id, conflict)
-            self._abandon(lease_id, name, job_id)
+            self._abandon(name, job_id)
         self._due.pop(name, None)
         lease = self._leases.get(name)
         if lease is None or lease.state is LeaseState.DRAINING:
-            self._abandon(lease_id, name, job_id)
+            self._abandon(name, job_id)

@@ -161,6 +161,16 @@ def test_lost_allocation_ends_the_lease_with_its_reason(cluster_pool: ClusterPoo
     assert cluster_pool.job_of(lease)["reason"] == ended["notes"][0]
 
 
+def test_requeued_job_ends_the_lease_with_its_reason_and_does_not_run_again(cluster_pool: ClusterPool) -> None:
+    lease = cluster_pool.client.request("h100", token=new_token())
+    cluster_pool.wait_for(lease, "active")
+    cluster_pool.engine.faults = Faults(hold=True, requeue=[cluster_pool.job_of(lease)["job_name"]])
+    ended = cluster_pool.wait_for(lease, "ended")
+    assert value_of(ended["end_reason"]) == "allocation_lost"
+    assert ended["notes"][0]["code"] == "cluster.requeued"
+    wait_until(lambda: not cluster_pool.engine.list(""), "its job is cancelled")
+
+
 def test_engine_that_does_not_answer_changes_nothing_and_shows_since_when(cluster_pool: ClusterPool) -> None:
     lease = cluster_pool.client.request("a100", token=new_token())
     cluster_pool.wait_for(lease, "active")
@@ -236,17 +246,24 @@ def test_next_pool_manager_knows_leases_and_kernels_again_and_ends_jobs_without_
     lease = client.request("a100", token=token)
     pool.wait_for(lease, "active")
     started = client.start_kernel(lease["id"], token, KERNEL, {}, key="secret")
-    name = pool.job_of(lease)["job_name"]
+    job = pool.job_of(lease)
+    name = job["job_name"]
     pool.stop()
     before = pool.engine
     spec = json.dumps({"path": str(tmp_path / "other")}).encode()
     pool.engine.submit(Want(1), AgentSpec("import time; time.sleep(600)", spec), f"{name}0")  # as if killed in between
+    pool.engine.faults = Faults(late=name)
+    assert pool.engine.list("")[name] != job["job_id"], "the name has a second job"
     pool = ClusterPool(tmp_path)
     try:
         wait_until(lambda: _kernel_state(pool, lease) == ("running", None), "the kernel is known again")
         assert pool.client.start_kernel(lease["id"], token, KERNEL, {}, key="secret")["pid"] == started["pid"]
-        wait_until(lambda: list(pool.engine.list("")) == [name], "the other job is ended")
+        wait_until(lambda: pool.engine.list("") == {name: job["job_id"]}, "the other jobs are ended")
+        assert pool.services.cluster is not None
+        ending = pool.services.cluster.cancellations
+        wait_until(lambda: not ending.jobs(), "the pool manager has seen their ends")
         assert pool.lease(lease["id"])["state"] == "active"
+        assert _kernel_state(pool, lease) == ("running", None)
     finally:
         pool.stop()
         end_jobs(pool.engine)

@@ -45,6 +45,8 @@ WAITS = frozenset(
 )
 #: States in which a job has its allocation. COMPLETING is one: the allocation is free when it is over.
 RUNS = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT", "EXPEDITING"})
+#: Those of a job whose processes are stopped.
+_SUSPENDED = frozenset({"SUSPENDED", "STOPPED"})
 
 
 def _nodes_unavailable(facts: Subject) -> Message:
@@ -270,7 +272,7 @@ def _ran_ms(row: JobRow) -> int:
 
 def running_status(row: JobRow) -> Running:
     """Return where a job runs, and until when."""
-    return Running(row.host or "", row.ends_at_ms)
+    return Running(row.host or "", row.ends_at_ms, suspended=row.state in _SUSPENDED)
 
 
 def _facts(row: JobRow, python: str = "") -> Subject:

@@ -160,6 +160,8 @@ def _message(cluster: ClusterService, lease: Lease, known: BoardEntry, at: Insta
     if since is not None:
         silent_ms = max(0, at.wall_ms - since)
         return Message.of("cluster.engine_silent", engine=engine_name(cluster), silent_ms=silent_ms)
+    if known.is_suspended:
+        return Message.of("cluster.suspended", engine=engine_name(cluster))
     if known.agent_silent:
         return Message.of("cluster.host_silent", host=known.agent_host or "", engine=engine_name(cluster))
     return None
