@@ -12,7 +12,16 @@ from ..messages import joined, render, say, sentence_of, sentences_of, word
 from ..units import format_duration, format_memory, format_money, parse_duration
 from ..wire.client import PoolClient
 from ..wire.lease_view import device_of, explanation_of, position_of, time_left_ms, value_of
-from ..wire.schemas import DeviceView, LeaseView, MessageView, QueueEntryView, StatusView, UnleasedProcessView
+from ..wire.schemas import (
+    ClusterKindView,
+    DeviceView,
+    LeaseView,
+    MessageView,
+    PoolClusterView,
+    QueueEntryView,
+    StatusView,
+    UnleasedProcessView,
+)
 from ..wire.version import difference_in_status
 from .command import ClientApp, LeaseApp, format_day_time, purpose, table
 
@@ -26,7 +35,7 @@ class StatusApp(ClientApp):
     def run(self, client: PoolClient) -> None:
         """Print the status as a table or as one JSON object."""
         status = client.status()
-        self.show(status, *_tables(status), indent=2)
+        self.show(status, *status_lines(status), indent=2)
 
 
 class ReleaseApp(ClientApp):
@@ -172,7 +181,8 @@ class SnoozeApp(ClientApp):
             self.show(lease, say("cli.snoozed", lease=lease_id, time=format_day_time(until)))
 
 
-def _tables(status: StatusView) -> list[str]:
+def status_lines(status: StatusView) -> list[str]:
+    """Return what the command prints for people."""
     pool = status["pool"]
     version, scope = pool["version"], pool["scope"]
     lines = [
@@ -185,7 +195,7 @@ def _tables(status: StatusView) -> list[str]:
     cluster = pool.get("cluster")
     said = (pool["message"], pool["carried_over"], None if cluster is None else cluster["message"])
     lines += [text for message in said if (text := sentence_of(message))]
-    lines += ["", *device_lines(status["devices"])]
+    lines += ["", *(device_lines(status["devices"]) if cluster is None else _kind_lines(cluster))]
     lines += _messages(status["leases"], lambda lease: [lease["health"]["message"]])
     head = (
         say("column.lease"), say("column.state"), say("column.size"), say("column.device"), say("column.limit"),
@@ -219,6 +229,31 @@ def device_lines(devices: Sequence[DeviceView]) -> list[str]:
     lines = table(head, map(_device_row, devices), say("cli.no_devices"))
     lines += [_unleased(device, one) for device in devices for one in device["unleased_processes"]]
     return lines + _messages(devices, lambda device: [device["health"]["message"], device["processes_message"]])
+
+
+def _kind_lines(cluster: PoolClusterView) -> list[str]:
+    """Return a table of what a cluster offered when it was last asked, or that it has not answered yet."""
+    if cluster["kinds"] is None:
+        return [say("cli.cluster_offers_unknown")]
+    head = (
+        say("column.model"), say("column.cluster_partition"), say("column.nodes"), say("column.per_node"),
+        say("column.parts"), say("column.time_limit"),
+    )  # fmt: skip
+    return table(head, map(_kind_row, cluster["kinds"]), say("cli.cluster_offers_nothing"))
+
+
+def _kind_row(kind: ClusterKindView) -> tuple[str, ...]:
+    shards, longest_ms = kind["shards_per_gpu"], kind["time_limit_max_ms"]
+    parts = [*([f"1/{shards}"] if shards else []), *kind["mig"]]
+    longest = "-" if longest_ms is None else format_duration(longest_ms)
+    return (
+        kind["model"] or "-",
+        kind["partition"],
+        str(kind["nodes"]),
+        str(kind["per_node_max"]),
+        ", ".join(parts) or "-",
+        longest,
+    )
 
 
 def _messages(views: Sequence[Any], messages_of: Callable[[Any], list[MessageView | None]]) -> list[str]:

@@ -21,7 +21,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "No address of this machine leads to {host} ({reason}), so that nothing is submitted. Set "
         "FastGPUPool.cluster_address to an address that the hosts of the cluster reach."
     ),
-    "cluster.engine_hangs": "It has not answered for {seconds} seconds",
+    "cluster.engine_hangs": "The cluster has not answered for {seconds} seconds.",
     "cluster_engine.slurm": "Slurm",
     "cluster_engine.fake": "The simulated cluster",
     # -- the state of a request and of a lease -------------------------------------------------------------------------
@@ -65,7 +65,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "doctor.cluster_not_used": "Slurm's commands are here, and your pool leases the GPUs of this machine only.",
     "doctor.cluster_use": 'To lease those of the cluster, set c.FastGPUPool.cluster = "slurm" in the configuration.',
     "doctor.cluster_silent": (
-        "Your pool leases GPUs of {engine}, and nothing can be submitted now: {reason}. Running kernels go on."
+        "Your pool leases GPUs of {engine}, and nothing can be submitted now. {reason} Running kernels go on."
     ),
     "doctor.cluster_unknown": "Your pool leases GPUs of {engine}, which has not said yet what it offers.",
     "doctor.cluster_empty": "Your pool leases GPUs of {engine}, which offers you none: ask your administrator.",

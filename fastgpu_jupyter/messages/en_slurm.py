@@ -98,6 +98,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "This cluster leases whole GPUs only: it has no shards, which are Slurm's parts of a GPU. Nothing was "
         "submitted. Ask for a whole GPU."
     ),
+    "slurm.model_not_divided": (
+        "GPUs of model {model} have no shards here, which are Slurm's parts of a GPU; those of {names} have. Nothing "
+        "was submitted. Ask for a whole GPU, or for another model."
+    ),
     "slurm.no_such_fraction": (
         "GPUs of model {model} are divided into {shards} shards here, which gives no {fraction}. Nothing was "
         "submitted. Ask for a multiple of 1/{shards}."

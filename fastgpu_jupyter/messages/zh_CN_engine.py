@@ -20,7 +20,7 @@ MESSAGES: dict[str, str] = {
     "cluster.no_address": (
         "本机没有可到达 {host} 的地址（{reason}），因此不会提交任何作业。请将 FastGPUPool.cluster_address 设置为集群主机可到达的地址。"
     ),
-    "cluster.engine_hangs": "它已有 {seconds} 秒没有响应",
+    "cluster.engine_hangs": "集群已有 {seconds} 秒没有响应。",
     "cluster_engine.slurm": "Slurm",
     "cluster_engine.fake": "模拟集群",
     "cluster.submitting": "正在提交。{engine}尚未确认。",
@@ -49,7 +49,7 @@ MESSAGES: dict[str, str] = {
     "doctor.cluster": "集群",
     "doctor.cluster_not_used": "此处有 Slurm 的命令，而您的资源池只租用本机的 GPU。",
     "doctor.cluster_use": '要租用集群的 GPU，请在配置中设置 c.FastGPUPool.cluster = "slurm"。',
-    "doctor.cluster_silent": "您的资源池租用 {engine} 的 GPU，目前无法提交任何作业：{reason}。运行中的内核继续运行。",
+    "doctor.cluster_silent": "您的资源池租用 {engine} 的 GPU，目前无法提交任何作业。{reason}运行中的内核继续运行。",
     "doctor.cluster_unknown": "您的资源池租用 {engine} 的 GPU，它尚未说明提供哪些 GPU。",
     "doctor.cluster_empty": "您的资源池租用 {engine} 的 GPU，但它没有向您提供任何 GPU：请联系管理员。",
     "doctor.cluster_answers": "您的资源池租用 {engine} 的 GPU：{models}，位于分区 {partitions}。",

@@ -47,6 +47,7 @@ MESSAGES: dict[str, str] = {
     "slurm.too_many": "一个节点最多有 {most} 个型号为 {model} 的 GPU，而申请了 {gpus} 个。未提交任何内容。",
     "slurm.too_little_memory": "集群中没有显存达到 {least_bytes} 的 GPU。未提交任何内容。",
     "slurm.no_shards": "此集群只提供整个 GPU：它没有 shard（Slurm 对 GPU 的划分）。未提交任何内容。请申请整个 GPU。",
+    "slurm.model_not_divided": "此处型号为 {model} 的 GPU 没有 shard（Slurm 对 GPU 的划分）；有 shard 的型号：{names}。未提交任何内容。请申请整个 GPU，或选择其他型号。",
     "slurm.no_such_fraction": "此处型号为 {model} 的 GPU 分为 {shards} 个 shard，无法得到 {fraction}。未提交任何内容。请申请 1/{shards} 的倍数。",
     "slurm.no_partitions": "此集群不提供 MIG 分区。未提交任何内容。请申请整个 GPU。",
     "slurm.no_partition_profile": "集群中没有 {profile} 的 MIG 分区。现有：{names}。未提交任何内容。",

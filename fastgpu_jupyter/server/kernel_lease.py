@@ -33,7 +33,7 @@ from ..text import printable
 from ..wire import variables, version
 from ..wire.client import LeaseOptions, PoolClient, new_token
 from ..wire.client.transport import TIMEOUT_S
-from ..wire.lease_view import explanation_of, position_of, value_of
+from ..wire.lease_view import end_of, explanation_of, position_of, value_of
 from ..wire.locate import pool_socket
 from ..wire.spawn import ensure_pool
 from .repeat import repeat_until_answered
@@ -376,7 +376,7 @@ def lease_ended(view: LeaseView | None) -> Message:
 
 def _why_ended(view: LeaseView) -> str:
     """Return the reason of a lease's end, and what is known of it beside that."""
-    return sentences_of([*([view["end_reason"]] if view["end_reason"] else []), *explanation_of(view)]) or ""
+    return sentences_of(end_of(view)) or ""
 
 
 def _is_of_cluster(view: LeaseView) -> bool:

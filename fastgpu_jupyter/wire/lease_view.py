@@ -47,6 +47,12 @@ def explanation_of(view: LeaseView) -> list[MessageView]:
     return [*reason, *view["notes"]]
 
 
+def end_of(view: LeaseView) -> list[MessageView]:
+    """Return why a lease ended, and its notes, as messages; none if the pool manager does not say it."""
+    said = view["end_reason"]
+    return [] if said is None else [said, *view["notes"]]
+
+
 def with_position(view: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
     """Return the view of a waiting lease with the position, reason and estimate of its entry in the queue."""
     place = view["queue"]

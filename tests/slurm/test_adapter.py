@@ -218,6 +218,8 @@ def test_impossible_requests_are_refused_with_a_sentence_and_leave_no_job(
     if has_shards():
         third = Want(1, fraction=(1, 3))
         refusals["GPUs of model a100 are divided into 4 shards here, which gives no 1/3."] = third
+        words = "GPUs of model h100 have no shards here, which are Slurm's parts of a GPU; those of a100 have."
+        refusals[words] = Want(1, ("h100",), fraction=(1, 2))
     for beginning, want in refusals.items():
         said = refusal(lambda want=want: engine.check(want))  # type: ignore[misc]
         assert said.startswith(beginning)

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ...core.model.lifecycle import WITHOUT_CAPACITY, LeaseState
 from ...errors import FastGPUError
-from ...messages import joined, render, say, sentence_of, text_of
+from ...messages import joined, render, say, sentence_of, sentences_of, text_of
 from ...units import format_money
 from ...wire import variables
 from ...wire.ancestors import held_by_ancestor
 from ...wire.client import LeaseOptions, new_token
-from ...wire.lease_view import device_of, is_simulated, position_of
+from ...wire.lease_view import device_of, end_of, is_simulated, position_of
 from ...wire.spawn import ensure_pool
 from ..lease_environment import as_descendant, with_grant
 from ..wait_sentences import estimate, reason_of, waiting
@@ -233,7 +233,7 @@ class _AncestorNote:
 
 def ended_because(view: LeaseView) -> str:
     """Return why a lease ended; that it is not known where the pool manager does not say it."""
-    return sentence_of(view["end_reason"]) or say("run.end_unknown")
+    return sentences_of(end_of(view)) or say("run.end_unknown")
 
 
 def parked_sentence(view: LeaseView) -> str:

@@ -96,7 +96,7 @@ class ClusterService:
         self._leases: dict[str, Watched] = {}
         self._names: dict[str, str] = {}
         self.board = Board(base.notify_lease)
-        self.thread = EngineThread(base.new_thread, self._wall_ms, base.changes.publish_pool)
+        self.thread = EngineThread(base.new_thread, self._wall_ms, self._announce)
         self.listener = AgentListener(
             engine,
             self.thread,
@@ -275,14 +275,14 @@ class ClusterService:
             if self._open_fault != fault.message:
                 log.error("The pool manager cannot listen for agents: %s", fault)  # noqa: TRY400 (the sentence says it)
                 self._open_fault = fault.message
-                self._base.changes.publish_pool()
+                self._announce()
             return False
         for name, step in self.rendezvous.steps().items():
             self._base.supervisor.run_forever(name, step)
         self._is_open = True
         if self._open_fault is not None:
             self._open_fault = None
-            self._base.changes.publish_pool()
+            self._announce()
         return True
 
     async def _observe(self) -> None:
@@ -411,6 +411,13 @@ class ClusterService:
         """Ask the engine about all jobs as soon as it may be asked again."""
         self._observe_at_s = min(self._observe_at_s, self._observed_s + URGENT_S)
         self._wake_up()
+
+    def _announce(self) -> None:
+        """Announce why nothing is submitted, or that it is again: to the pool, and to the leases that wait for it."""
+        self._base.changes.publish_pool()
+        for lease in self._leases.values():
+            if lease.job.job_id is None:
+                self._base.notify_lease(lease.lease_id)
 
     def _wake_up(self) -> None:
         self._wake.set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...core.model import commands as c
 from ...core.model.lifecycle import LeaseState
-from ...errors import Conflict, InvalidRequest
+from ...errors import Conflict, EngineUnavailable, InvalidRequest, Message
 from ..protocols import CommandSink
 from .agent import source
 from .allocation import want_of
@@ -31,6 +31,7 @@ class _Submission:
     lease_id: str
     uncertain: bool  #: the engine may have the job
     absent_since_s: float | None = None  #: since when the engine does not list it, on the event loop's clock
+    fault: Message | None = None  #: why the last attempt failed
 
 
 class Submissions:
@@ -66,6 +67,10 @@ class Submissions:
     def may_exist(self, name: str) -> bool:
         """Return whether the engine may have a job of that name of which the lease does not know."""
         return name in self._tried or (name in self._due and self._due[name].uncertain)
+
+    def fault_of(self, name: str) -> Message | None:
+        """Return why the last attempt to submit a job failed, ``None`` where there was none; it is tried again."""
+        return self._due[name].fault if name in self._due else None
 
     def forget(self, name: str) -> None:
         """Forget a job that is over."""
@@ -116,6 +121,9 @@ class Submissions:
             self._rendezvous.forget(name)
             await self._commands.submit_until_durable(c.ClusterJobRefused(one.lease_id, name, refusal.message))
             return
+        except EngineUnavailable as unavailable:
+            one.fault = unavailable.message
+            raise
         await self._record(name, one.lease_id, job_id)
 
     async def _record(self, name: str, lease_id: str, job_id: str) -> None:

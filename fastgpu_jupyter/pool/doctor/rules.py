@@ -17,6 +17,9 @@ def examine(machine: MachineFacts) -> list[DoctorFinding]:
     findings = list(_system(machine.host))
     for driver in DRIVERS:
         findings += driver.doctor.findings(machine.host, machine.drivers[driver.name])
+    if machine.cluster is not None and machine.cluster.view is not None:
+        # The pool uses none of them, so that nothing is to be done about one that is not here.
+        findings = [one._replace(remedy=None) if one.state is FindingState.OFF else one for one in findings]
     if verdict(machine) is DoctorVerdict.SERVES:
         findings += [*_device_access(machine.host), *_processes(machine.host)]
     if machine.cluster is not None:

@@ -90,7 +90,10 @@ export function clusterNotes(
   const own = lease.cluster.message;
   const silent = pool === null ? null : silenceText(pool, trans, language);
   const text = own === null ? null : messageText(own, trans, language);
-  return [text, silent === text ? null : silent].filter((note): note is string => note !== null);
+  const reason = lease.cluster.reason === null ? null : messageText(lease.cluster.reason, trans, language);
+  return [text, silent].filter(
+    (note, index, notes): note is string => note !== null && note !== reason && notes.indexOf(note) === index
+  );
 }
 
 /** Return since when the cluster does not answer, and that nothing changed; null while it answers. */

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
+from fastgpu_jupyter.cli.leases import status_lines
 from fastgpu_jupyter.errors import Conflict, HostFault, InvalidRequest
+from fastgpu_jupyter.jobs.runner.foreground import ended_because
 from fastgpu_jupyter.messages import text_of
 from fastgpu_jupyter.pool.clusters.engine import AgentSpec, Want
 from fastgpu_jupyter.pool.clusters.fake import Faults
@@ -159,6 +161,7 @@ def test_lost_allocation_ends_the_lease_with_its_reason(cluster_pool: ClusterPoo
     assert value_of(ended["end_reason"]) == "allocation_lost"
     assert "NODE_FAIL" in ended["notes"][0]["text"]
     assert cluster_pool.job_of(lease)["reason"] == ended["notes"][0]
+    assert "NODE_FAIL" in ended_because(ended), "what a command says whose lease has ended"
 
 
 def test_requeued_job_ends_the_lease_with_its_reason_and_does_not_run_again(cluster_pool: ClusterPool) -> None:
@@ -181,7 +184,8 @@ def test_engine_that_does_not_answer_changes_nothing_and_shows_since_when(cluste
     assert message is not None
     assert message["code"] == "cluster.engine_silent"
     assert cluster_pool.lease(lease["id"])["state"] == "active"
-    assert cluster_pool.job_of(waiting)["state"] == "submitting"
+    job = cluster_pool.job_of(waiting)
+    assert (job["state"], job["reason"] and job["reason"]["code"]) == ("submitting", "cluster.fake_silent")
     cluster_pool.engine.faults.silent = False
     cluster_pool.wait_for(waiting, "active")
     assert cluster_pool.cluster_view()["unanswered_since"] is None
@@ -229,6 +233,9 @@ def test_pool_shows_what_the_cluster_offers(cluster_pool: ClusterPool) -> None:
     assert kinds is not None
     assert [(kind["model"], kind["per_node_max"]) for kind in kinds] == [("a100-80gb", 2), ("h100-80gb", 2)]
     assert cluster_pool.client.pool()["simulated"]
+    printed = "\n".join(status_lines(cluster_pool.client.status()))
+    assert "a100-80gb  gpu" in printed
+    assert "Devices: none" not in printed
     sizes = cluster_pool.client.sizes()
     assert [(one["model"], one["devices"]) for one in sizes["models"]] == [("a100-80gb", 2), ("h100-80gb", 2)]
     found = {option["size"]: option for option in sizes["options"]}

@@ -24,7 +24,7 @@ SILENT = {"unanswered_since": 5, "message": view_of(Message.of("cluster.engine_h
     ("changes", "state", "words", "serves"),
     [
         ({}, FindingState.OK, "GPUs of slurm 22.05.8: a100, in the partitions gpu", True),
-        (SILENT, FindingState.BROKEN, "It has not answered for 30 seconds. Running kernels go on", False),
+        (SILENT, FindingState.BROKEN, "now. The cluster has not answered for 30 seconds. Running kernels go on", False),
         ({"kinds": None}, FindingState.BROKEN, "has not said yet", True),
         ({"kinds": []}, FindingState.BROKEN, "offers you none", True),
     ],

@@ -116,6 +116,10 @@ def _shard_gres(want: Want, fraction: Fraction, kinds: Sequence[GPUKind]) -> Ite
     divided = [kind for kind in kinds if kind.shards_per_gpu]
     if not divided:
         raise InvalidRequest(Message.of("slurm.no_shards"))
+    whole = next(_models(want, kinds))  # refuses models that the cluster does not have
+    if want.models and not any(is_model(name, kind.model) for name in want.models for kind in divided):
+        there = tuple(sorted({kind.model for kind in divided if kind.model}))
+        raise InvalidRequest(Message.of("slurm.model_not_divided", model=whole.model, names=there))
     models = list(_models(want, divided))
     for kind in models:
         shards = fraction * (kind.shards_per_gpu or 0)

@@ -141,7 +141,8 @@ def _reason(cluster: ClusterService, lease: Lease, known: BoardEntry) -> Message
         return lease.end_detail
     engine = engine_name(cluster)
     if lease.cluster_job is not None and lease.cluster_job.job_id is None:
-        return Message.of("cluster.submitting", engine=engine)
+        fault = cluster.message or cluster.submissions.fault_of(lease.cluster_job.name)
+        return fault or Message.of("cluster.submitting", engine=engine)
     if known.host is not None:
         return Message.of("cluster.starting", engine=engine, host=known.host)
     return known.reason or Message.of("cluster.not_asked", engine=engine)
