@@ -229,6 +229,8 @@ VENDOR_WORDS_ALLOWED: Mapping[str, str] = {
     "kernel/memory_caps.py": r"torch\.cuda\.|cuda_initializes|initialize CUDA",
     "kernel/framework_memory.py": r"torch\.cuda\.",
     "kernel/memory_peaks.py": r"torch\.cuda\.",
+    # What a program in an engine's job sees of its devices.
+    "pool/clusters/bootstrap.py": r"CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER",
     # The names of the errors of libraries.
     "kernel/out_of_memory.py": r"CUDARuntimeError|cudaErrorMemoryAllocation|CudaAPIError|CUDA_ERROR_OUT_OF_MEMORY",
     # A folder of libraries, which are no input of a job.

@@ -141,6 +141,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "run.granted": "{model}, device {device}{memory}{cost}; lease {lease}.",
     "run.memory": ", {limit_bytes} of memory",
     "run.rate": ", {rate} per hour",
+    "run.ended_with_lease": "The command ended with its lease: {reason} Its files are kept.",
     "run.lease_ended": (
         "The lease of the command ended: {reason} The command was asked to end, and is killed after {seconds} seconds. "
         "Its files are kept."

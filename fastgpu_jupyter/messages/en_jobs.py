@@ -145,6 +145,14 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "jobs.folder_full": (
         "It was not started, because its folder cannot be written: {reason}. Free some space and run it again."
     ),
+    "jobs.not_on_host": (
+        "It did not begin, because the folder {folder} does not exist on {host}. Jobs on a cluster need a home folder "
+        "that its hosts share, and a working folder that exists there."
+    ),
+    "jobs.no_launcher": (
+        "It did not begin, because the pool manager does not say how to run a program on {host}. Restart the pool "
+        "manager with the version that is installed now: jupyter fastgpu pool restart"
+    ),
     "jobs.no_folder": (
         "It was not started, because its working folder {folder} does not exist. Run it from another one."
     ),

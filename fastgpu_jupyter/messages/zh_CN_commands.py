@@ -128,6 +128,7 @@ MESSAGES: dict[str, str] = {
     "run.granted": "{model}，设备 {device}{memory}{cost}；租约 {lease}。",
     "run.memory": "，{limit_bytes} 显存",
     "run.rate": "，每小时 {rate}",
+    "run.ended_with_lease": "命令随其租约一起结束：{reason}它的文件会保留。",
     "run.lease_ended": "命令的租约已结束：{reason}已要求命令结束，{seconds} 秒后将强制结束。它的文件会保留。",
     "run.parked": "命令的 GPU 已挂起：{reason}命令正在等待它；显存内容会保留。",
     "run.parked_at_position": (

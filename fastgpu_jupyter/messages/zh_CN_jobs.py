@@ -67,6 +67,12 @@ MESSAGES: dict[str, str] = {
         "它的租约在运行时结束，作业也随之结束：{reason}它的输出和写入的文件已保留；有空闲 GPU 时请重新运行。"
     ),
     "jobs.folder_full": "它没有启动，因为无法写入它的文件夹：{reason}。请释放一些空间后重新运行。",
+    "jobs.not_on_host": (
+        "它没有开始，因为文件夹 {folder} 在 {host} 上不存在。集群上的作业需要各主机共享的主目录，以及在那里存在的工作文件夹。"
+    ),
+    "jobs.no_launcher": (
+        "它没有开始，因为池管理器没有说明如何在 {host} 上运行程序。请用现在安装的版本重新启动池管理器：jupyter fastgpu pool restart"
+    ),
     "jobs.no_folder": "它没有启动，因为工作文件夹 {folder} 不存在。请在另一个文件夹中运行。",
     "jobs.not_found": "它没有启动，因为找不到命令 {command}。请检查名称和作业的 PATH。",
     "jobs.not_executable": "它没有启动，因为 {command} 不可执行。`chmod +x` 可允许执行。",

@@ -150,6 +150,9 @@ class DayEngine:
         status = self._known.get(job)
         return status if isinstance(status, Running) else None
 
+    def launcher(self, job: str) -> Sequence[str]:
+        raise NotImplementedError(job)  # no program runs beside an agent here
+
     def cancel(self, job: str) -> None:
         self._begin("cancel")
         found = self.cluster.jobs.get(job)

@@ -30,6 +30,7 @@ from ..lease_environment import as_descendant, with_grant
 from ..wait_sentences import estimate, reason_of, waiting
 from .guard import PASSED_ON, Guard
 from .held_lease import HeldLease, is_parked_for_good
+from .remote_work import ALLOCATION_END_S, launcher_of, may_have_lost_allocation
 from .signals import SignalInbox
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class _Foreground:
         self._quiet = quiet
         self._signals = SignalInbox()
         self._kill_at_s: float | None = None
+        self._was_signalled = False
         self._parked: tuple[str, int | None] | None = None  #: what was said of it
 
     def run(self) -> int:
@@ -156,7 +158,8 @@ class _Foreground:
         environment = as_descendant(lease.view, with_grant(lease.view, os.environ, pool_socket))
         self._signals.listen(PASSED_ON)
         marker = (variables.ANCESTOR_LEASES, lease.lease_id)
-        self._guard.start(self._argv, environment, own_session=False, marker=marker)
+        command = [*(launcher_of(lease.view) or ()), *self._argv]
+        self._guard.start(command, environment, own_session=False, marker=marker)
         lease.compute()
         _leave_streams()
         status = 0
@@ -169,6 +172,8 @@ class _Foreground:
                 status = int(message.get("ended", status))
                 if "left" in message:
                     self._say_what_was_left(message)
+                    if may_have_lost_allocation(lease.view, status):
+                        self._say_whether_it_was_lost(lease)
                     return status if status >= 0 else BY_SIGNAL - status
 
     def _next_messages(self, lease: HeldLease) -> list[dict[str, Any]]:
@@ -177,6 +182,7 @@ class _Foreground:
         channel = self._guard.channel.fileno()
         readable, _, _ = select.select([self._signals.fileno(), lease.fileno(), channel], [], [], timeout_s)
         for signum in self._signals.received():
+            self._was_signalled = True
             self._guard.signal(signum)
         for change in lease.changes():
             if not isinstance(change, FastGPUError):
@@ -202,6 +208,14 @@ class _Foreground:
         elif view["state"] == LeaseState.ACTIVE and self._parked is not None:
             self._parked = None
             self._terminal.say(say("run.resumed"))
+
+    def _say_whether_it_was_lost(self, lease: HeldLease) -> None:
+        """Say that the lease has ended, where that and no signal from here may be why the command ended."""
+        if self._was_signalled or self._kill_at_s is not None:
+            return
+        for change in lease.changes_until_end(ALLOCATION_END_S):
+            if not isinstance(change, FastGPUError) and lease.is_over:
+                self._terminal.say(say("run.ended_with_lease", reason=ended_because(change)))
 
     def _say_what_was_left(self, message: Mapping[str, int]) -> None:
         """Say that processes which the command left behind were ended: they would use a GPU without a lease."""

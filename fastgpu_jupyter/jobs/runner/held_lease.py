@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import threading
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...core.model.lifecycle import OVER, PARKED_OR_RETURNING, LeaseState
@@ -66,6 +69,13 @@ class HeldLease:
             if not isinstance(one, FastGPUError):
                 self.view = one
         return found
+
+    def changes_until_end(self, timeout_s: float) -> Iterator[LeaseView | FastGPUError]:
+        """Yield what is new until the lease has ended, or the time is over."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self.is_over and (left_s := deadline_s - time.monotonic()) > 0:
+            select.select([self], [], [], left_s)
+            yield from self.changes()
 
     def compute(self) -> None:
         """Report, now and whenever another pool manager serves, that the holder computes; a parked lease resumes."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.model.lifecycle import LeaseState
-from ...errors import CallerError, FastGPUError, Message
+from ...errors import CallerError, FastGPUError, HostFault, Message
 from ...messages import view_of
 from ...wire.job_states import JobKind, JobState
 from ...wire.spawn import ensure_pool
@@ -25,6 +25,7 @@ from .guard import Channel, Guard
 from .held_lease import HeldLease
 from .kept_worker import KeptWorker
 from .pipes import Pipes
+from .remote_work import ALLOCATION_END_S, command_here, may_have_lost_allocation
 from .reporter import REPORT_S, DispatcherReporter, lease_report
 from .result import ResultWriter
 from .work import command_of, run_message
@@ -152,14 +153,18 @@ class JobRunner:
             return failed("StoreFault", Message.of("jobs.folder_full", reason=error.strerror or str(error)))
         self._started_at = int(time.time() * 1000)
         pipes, theirs = self._pipes, self._pipes.channel_of_work
-        command = command_of(self._body, theirs.fileno())
+        command, cwd = command_of(self._body), self._body["environment"]["cwd"]
+        try:
+            argv = command_here(command, theirs.fileno(), self._lease.view, self._folder, cwd)
+        except HostFault as fault:
+            return failed("HostFault", fault.message)
         if command.has_channel:
             self._channel = Channel(pipes.channel)
             self._channel.send(run=run_message(self._start, self._folder))
         self._guard.start(
-            command.argv,
+            argv,
             self._environment(),
-            self._body["environment"]["cwd"],
+            cwd,
             own_session=True,
             descriptors={0: pipes.nothing, 1: pipes.output_writer, 2: pipes.output_writer},
             pass_descriptors=[theirs.fileno()] if command.has_channel else [],
@@ -193,6 +198,7 @@ class JobRunner:
                     self._output.drain()
                     if self._channel is not None and not self._channel.closed:
                         self._read_channel(self._channel)
+                    self._note_lost_allocation(status)
                     if self._ending.why is not None:
                         return end_by_reason(self._ending.why, self._end, status)
                     end = self._end or end_by_status(status, has_channel=self._channel is not None)
@@ -268,6 +274,13 @@ class JobRunner:
             self._ending.begin(why_of_lease(view), time.monotonic())
         stays = self._lease.stays_parked
         self._set_note("parked", Message.of("jobs.parked_for_good", lease=view["id"]) if stays else None)
+
+    def _note_lost_allocation(self, status: int) -> None:
+        """Take the end of the lease for the reason where the work ended without a word, and the lease ends, too."""
+        if self._end is None and self._ending.why is None and may_have_lost_allocation(self._lease.view, status):
+            for change in self._lease.changes_until_end(ALLOCATION_END_S):
+                if not isinstance(change, FastGPUError):
+                    self._note_lease(change)
 
     def _note_left(self, message: dict[str, Any]) -> None:
         """Note the processes that a command left behind, or that nothing can end."""

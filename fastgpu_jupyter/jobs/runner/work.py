@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ...wire.job_states import JobKind
 from .. import places
+from ..host_link import CHANNEL
 from .work_output import PROGRESS_SOCKET
 
 if TYPE_CHECKING:
@@ -24,16 +25,16 @@ class WorkCommand(NamedTuple):
     has_channel: bool
 
 
-def command_of(body: JobBody, channel: int) -> WorkCommand:
-    """Return how the work process is started; ``channel`` is the number of its descriptor."""
+def command_of(body: JobBody) -> WorkCommand:
+    """Return how the work process is started; :data:`CHANNEL` stands for the number of its descriptor."""
     kind = JobKind(body["kind"])
     if kind is JobKind.COMMAND:
         return WorkCommand(list(body["program"]["argv"]), has_channel=False)
     if kind is JobKind.FUNCTION:
         interpreter = body["environment"]["interpreter"]
-        return WorkCommand([interpreter, "-P", "-m", f"{_MODULE}.function", str(channel)], has_channel=True)
+        return WorkCommand([interpreter, "-P", "-m", f"{_MODULE}.function", CHANNEL], has_channel=True)
     # nbclient runs in the interpreter of the runner, the kernel that it starts in the interpreter of the job.
-    return WorkCommand([sys.executable, "-P", "-m", f"{_MODULE}.notebook", str(channel)], has_channel=True)
+    return WorkCommand([sys.executable, "-P", "-m", f"{_MODULE}.notebook", CHANNEL], has_channel=True)
 
 
 def run_message(start: HandOver, folder: Path) -> dict[str, Any]:

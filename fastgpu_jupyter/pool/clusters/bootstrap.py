@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
+from ...wire.locate import SOCKET_VARIABLE
+
 #: The exit status of a job whose script is not the one that was submitted.
 SCRIPT_CHANGED = 65
 #: The exit status of a job whose interpreter has no pyzmq.
@@ -30,6 +32,21 @@ spec, _, source = text.partition(b"\\n")
 sys.stdin = io.TextIOWrapper(io.BytesIO(spec), encoding="utf-8")
 exec(compile(source, "fastgpu-agent", "exec"), globals())
 """
+
+#: Becomes the command that follows it, which sees the devices of its job, as a kernel of the agent does, and no pool
+#: manager: the socket is that of another host. Slurm sets GPU_DEVICE_ORDINAL alone for a job with shards.
+WITH_DEVICES = (
+    "/bin/sh",
+    "-c",
+    f"""
+CUDA_VISIBLE_DEVICES="${{CUDA_VISIBLE_DEVICES:-$GPU_DEVICE_ORDINAL}}"
+CUDA_DEVICE_ORDER=PCI_BUS_ID
+export CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER
+unset {SOCKET_VARIABLE}
+exec "$@"
+""",
+    "sh",
+)
 
 
 def agent_input(source: str, spec: bytes) -> str:

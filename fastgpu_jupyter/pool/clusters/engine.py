@@ -125,6 +125,13 @@ class Engine(Protocol):
         It is asked once a lease, when the job's agent has reported. Raises :class:`EngineUnavailable`.
         """
 
+    def launcher(self, job: str) -> Sequence[str]:
+        """Return the beginning of a command that runs what follows it on the GPUs of a job that runs.
+
+        The program has the standard streams, the environment and the signals of the command, and ends with it. The
+        last words are :data:`~.bootstrap.WITH_DEVICES`. The engine is not asked: this is called in the event loop.
+        """
+
     def cancel(self, job: str) -> None:
         """End a job that waits or runs; harmless where it is over. Raises :class:`EngineUnavailable`."""
 

@@ -26,6 +26,7 @@ from ...errors import EngineUnavailable, InvalidRequest, Message
 from ...wire.private_files import write_private
 from ...wire.process_identity import ProcessIdentity, boot_id, start_time
 from ..devices.registry import CATALOG
+from .bootstrap import WITH_DEVICES
 from .engine import AgentSpec, Ended, GPUKind, Queued, Running, Status, Want
 from .fake_cluster import FakeCluster, FakeJob, FakeNode, job_of
 
@@ -165,6 +166,12 @@ class FakeEngine:
         status = self._status(self.cluster.jobs.get(job), {})
         return status if isinstance(status, Running) else None
 
+    def launcher(self, job: str) -> Sequence[str]:
+        """Return a command that runs a program of this host with the devices of the job."""
+        found = self.cluster.jobs.get(job)
+        given = [f"{name}={value}" for name, value in _variables(found).items()] if found else []
+        return ("env", *given, *WITH_DEVICES) if found else ("false",)
+
     @_exclusive
     def cancel(self, job: str) -> None:
         """End a job that waits or runs."""
@@ -238,15 +245,13 @@ class FakeEngine:
             stored = json.loads((self._folder / f"{job.id}.script").read_text())
             agent = AgentSpec(stored["source"], stored["spec"].encode())
         assert agent is not None
-        indices = ",".join(map(str, job.indices))
-        own = {"GPU_DEVICE_ORDINAL": indices, "SLURM_JOB_GPUS": indices, "SLURM_JOB_ID": job.id}
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
         process = subprocess.Popen(
             ["/bin/sh", "-c", _STEP, "step", sys.executable, "-P", "-c", agent.source],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**kept, **own, "SLURMD_NODENAME": job.node or ""},
+            env={**kept, **_variables(job)},
             cwd="/",
             start_new_session=True,
         )
@@ -313,3 +318,14 @@ class FakeEngine:
             for one in fields(Faults):
                 if one.name in given:
                     setattr(self.faults, one.name, given[one.name])
+
+
+def _variables(job: FakeJob) -> dict[str, str]:
+    """Return the variables of a job by which its processes know their devices."""
+    indices = ",".join(map(str, job.indices))
+    return {
+        "GPU_DEVICE_ORDINAL": indices,
+        "SLURM_JOB_GPUS": indices,
+        "SLURM_JOB_ID": job.id,
+        "SLURMD_NODENAME": job.node or "",
+    }

@@ -218,6 +218,11 @@ class ClusterService:
         """Return what is known of the job and the kernel of a lease at present."""
         return self.board.of(lease_id)
 
+    def launcher_of(self, lease_id: str) -> list[str] | None:
+        """Return the beginning of a command that runs on the GPU of a lease; ``None`` without a job."""
+        job_id = self._leases[name].job.job_id if (name := self._names.get(lease_id)) else None
+        return None if job_id is None else list(self.engine.launcher(job_id))
+
     @property
     def is_simulated(self) -> bool:
         """Return whether there are no real hosts and GPUs behind the engine."""

@@ -52,6 +52,8 @@ class LeaseClusterView(TypedDict):
     made plain, ``position`` its place in the engine's queue and ``starts_at`` the expected start, ``null`` where the
     engine does not say. ``ends_at``: when the engine ends it. ``message``: what its user should know now, such as
     that it ends soon, or since when the engine does not answer. ``kernel`` is ``null`` before its host has reported.
+    ``launcher``: the beginning of a command with which another program runs on the GPU of the lease, while that is
+    granted.
     """
 
     engine: str
@@ -70,6 +72,7 @@ class LeaseClusterView(TypedDict):
     starts_at: Count | None
     message: MessageView | None
     kernel: RemoteKernelView | None
+    launcher: list[str] | None
 
 
 class ClusterKindView(TypedDict):

@@ -1229,6 +1229,8 @@ export interface components {
          *         made plain, ``position`` its place in the engine's queue and ``starts_at`` the expected start, ``null`` where the
          *         engine does not say. ``ends_at``: when the engine ends it. ``message``: what its user should know now, such as
          *         that it ends soon, or since when the engine does not answer. ``kernel`` is ``null`` before its host has reported.
+         *         ``launcher``: the beginning of a command with which another program runs on the GPU of the lease, while that is
+         *         granted.
          */
         readonly LeaseClusterView: {
             readonly account: string;
@@ -1239,6 +1241,7 @@ export interface components {
             readonly job_id: string | null;
             readonly job_name: string;
             readonly kernel: components["schemas"]["RemoteKernelView"] | null;
+            readonly launcher: readonly string[] | null;
             readonly message: components["schemas"]["MessageView"] | null;
             readonly partition: string;
             readonly position: number | null;

@@ -572,6 +572,12 @@ export const SCHEMAS: Readonly<Record<string, ISchema>> = {
       job_id: { anyOf: [{ type: 'string' }, { type: 'null' }] },
       job_name: { type: 'string' },
       kernel: { anyOf: [{ $ref: 'RemoteKernelView' }, { type: 'null' }] },
+      launcher: {
+        anyOf: [
+          { type: 'array', items: { type: 'string' } },
+          { type: 'null' }
+        ]
+      },
       message: { anyOf: [{ $ref: 'MessageView' }, { type: 'null' }] },
       partition: { type: 'string' },
       position: {

@@ -5,18 +5,28 @@ from __future__ import annotations
 from fastgpu_jupyter.jobs.dispatcher import plan, table, transitions
 from fastgpu_jupyter.jobs.dispatcher.engine import JobEngine
 from fastgpu_jupyter.jobs.dispatcher.leases import Leases
-from fastgpu_jupyter.jobs.runner import guard
+from fastgpu_jupyter.jobs.runner import guard, remote_work
 from fastgpu_jupyter.wire import private_files
 from tests.crash import test_job_faults
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.jobs import test_dispatcher, test_running
 from tests.jobs.dispatcher import test_plan, test_transitions
-from tests.jobs.runner import test_job_runner
+from tests.jobs.runner import test_job_runner, test_remote_work
 
 J = Guarantee.JOBS
 
 MUTATIONS = (
+    Mutation(
+        "the work of a job runs on this host where that of its lease cannot be reached",
+        J,
+        (Edit(remote_work.launcher_of, "not launcher", "False"),),
+        Fails(
+            test_remote_work.test_nothing_of_a_cluster_runs_on_this_host_where_its_host_cannot_be_reached,
+            "DID NOT RAISE",
+            "Failed",
+        ),
+    ),
     Mutation(
         "a lost job is run again for ever",
         J,

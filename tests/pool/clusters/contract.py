@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +60,19 @@ class Job:
         return self._engine.statuses([self.id])[self.id]
 
 
+def _beside(engine: Engine, job_id: str) -> str:
+    """The GPUs that a program sees which the launcher of a job runs; what is written to it is what it reads."""
+    code = "import os, sys; print(os.environ['CUDA_VISIBLE_DEVICES'], sys.stdin.read())"
+    command = [*engine.launcher(job_id), sys.executable, "-c", code]
+    done = subprocess.run(command, input="given", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    devices, given = done.stdout.split()
+    assert given == "given"
+    failed = subprocess.run([*engine.launcher(job_id), "sh", "-c", "exit 4"], capture_output=True, check=False)
+    assert failed.returncode == 4
+    return devices
+
+
 class EngineContract:
     """The guarantees of every engine."""
 
@@ -89,6 +104,7 @@ class EngineContract:
         assert job.secret not in seen["arguments"] + seen["environment"]
         assert seen["gpus"]
         assert not _is_in_arguments(job.secret)
+        assert _beside(site.engine, job.id) == seen["gpus"]
         site.engine.cancel(job.id)
         wait_until(lambda: isinstance(job.status, Ended), "the job ends")
         assert site.engine.running(job.id) is None

@@ -167,6 +167,18 @@ def descends_from(pid: int, ancestor: int) -> bool:
     return False
 
 
+def of_this_job(pid: int) -> bool:
+    """Return whether a process is one of this job: of the agent, or of another step of it."""
+    if descends_from(pid, os.getpid()):
+        return True
+    job = os.environ.get("SLURM_JOB_ID")
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False  # of another user
+    return bool(job) and f"SLURM_JOB_ID={job}".encode() in variables
+
+
 def _started(pid: int) -> str | None:
     fields = _stat(pid)
     return None if fields is None or fields[1] == "Z" else fields[20]

@@ -6,12 +6,11 @@ All calls are made in one thread, because a driver may hang. What cannot be foun
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .node import descends_from
+from .node import of_this_job
 
 SAMPLE_S = 2.0
 PROCESSES_MAX = 256
@@ -67,7 +66,7 @@ class Nvml:
         ]
 
     def sample(self) -> list[dict[str, Any]]:
-        """Return the use of each device; of its processes only those that the agent's kernel is or started."""
+        """Return the use of each device; of its processes only those of this job."""
         found = []
         for handle in self._handles:
             used, total = self._memory(handle)
@@ -135,7 +134,7 @@ class Nvml:
             self._call("nvmlDeviceGetComputeRunningProcesses_v3", handle, ctypes.byref(count), processes)
         except NvmlCallFailed:
             return None
-        own = [each for each in processes[: count.value] if descends_from(each.pid, os.getpid())]
+        own = [each for each in processes[: count.value] if of_this_job(each.pid)]
         if any(each.memory == _NOT_AVAILABLE for each in own):
             return None
         return {each.pid: each.memory for each in own}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ....errors import EngineUnavailable, InvalidRequest, Message
+from ..bootstrap import WITH_DEVICES
 from ..engine import AgentSpec, Ended, GPUKind, Running, Status, Want
 from . import reasons, script
 from .commands import DEFAULT_TIMEOUTS, Commands, Ran, Timeouts
@@ -125,6 +126,12 @@ class SlurmEngine:
             return None
         self._models[job] = _model_of(shown)
         return Running(shown.get("BatchHost") or shown.get("NodeList", ""), None, self._models[job], self._isolates())
+
+    def launcher(self, job: str) -> Sequence[str]:
+        """Return the command of a step in the job, which has all that the job has."""
+        binds = "affinity" in self._settings.get("TaskPlugin", "")
+        options = (*script.STEP_OPTIONS, *(script.UNBOUND if binds else ()))
+        return self._commands.with_configuration(("srun", f"--jobid={job}", *options, *WITH_DEVICES))
 
     def cancel(self, job: str) -> None:
         """Cancel a job of this user."""

@@ -7,6 +7,7 @@ that Slurm or a shell needs are passed on.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,14 @@ class Commands:
     def __init__(self, environ: Mapping[str, str], timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
         self._environment = {name: value for name, value in environ.items() if name in _KEPT}
         self._timeouts = timeouts
+        self._found: dict[str, str] = {}  #: paths of programs, looked up once
+
+    def with_configuration(self, argv: Sequence[str]) -> Sequence[str]:
+        """Return a command that finds the same Slurm when another process runs it, whatever its environment is."""
+        if argv[0] not in self._found:
+            self._found[argv[0]] = shutil.which(argv[0], path=self._environment.get("PATH")) or argv[0]
+        given = [f"SLURM_CONF={value}"] if (value := self._environment.get("SLURM_CONF")) else []
+        return ("env", *given, self._found[argv[0]], *argv[1:])
 
     def query(self, *argv: str) -> Ran:
         """Run a command that changes nothing but what it names. Raises :class:`EngineUnavailable`."""

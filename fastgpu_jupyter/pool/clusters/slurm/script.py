@@ -12,6 +12,10 @@ from .parse import MINUTE_MS
 #: Seconds before the end of its time in which the agent gets SIGTERM; Slurm may send it up to a minute earlier.
 WARNING_S = 30
 _MIB = 1024 * 1024
+#: Options of ``srun`` for one program beside the agent, on all that the job has. It gets the first interrupt.
+STEP_OPTIONS = ("--overlap", "--nodes=1", "--ntasks=1", "--quiet", "--disable-status")
+#: The same where Slurm binds programs to processors, of which this one may use all that the job has.
+UNBOUND = ("--cpu-bind=none",)
 
 
 def resource_options(want: Want, gres: str) -> Iterator[str]:

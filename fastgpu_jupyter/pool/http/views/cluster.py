@@ -66,6 +66,7 @@ def lease_cluster_view(cluster: ClusterService, lease: Lease, at: Instant) -> Le
         "starts_at": known.starts_at_ms if waits else None,
         "message": view_of(_message(cluster, lease, known, at)),
         "kernel": None if kernel is None else _kernel(kernel),
+        "launcher": cluster.launcher_of(lease.id) if lease.state is LeaseState.ACTIVE else None,
     }
 
 
