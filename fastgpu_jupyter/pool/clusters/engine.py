@@ -116,6 +116,8 @@ class Engine(Protocol):
     def statuses(self, jobs: Sequence[str]) -> dict[str, Status]:
         """Return the status of each of ``jobs``, by one call of the engine; one that it does not know has ended.
 
+        Jobs of which nothing is known are left out.
+
         Raises :class:`EngineUnavailable`.
         """
 

@@ -22,13 +22,13 @@ from .parse import (
     NODE_FORMAT,
     PENDING_FORMAT,
     JobRow,
-    PendingRow,
     expected_start_ms,
     fields_of,
     gres_of,
     job_rows,
     node_rows,
     pending_rows,
+    positions_of,
     settings_of,
 )
 from .reasons import ScriptExit
@@ -37,8 +37,12 @@ from .reasons import ScriptExit
 POSITIONS_S = 30.0
 #: Seconds for which the list of GPUs counts, by which requests are translated.
 KINDS_S = 60.0
+#: Jobs that one question about all jobs looks up by themselves, because the list has not all of them.
+LOOKED_UP_MAX = 16
+#: What ``scontrol`` says of a job that Slurm does not know.
+_UNKNOWN = "invalid job id"
 #: What ``scancel`` says where there is nothing to cancel.
-_OVER = ("invalid job id", "already completing or completed", "job has already finished")
+_OVER = (_UNKNOWN, "already completing or completed", "job has already finished")
 _TRIAL = "#!/bin/sh\nexit 0\n"
 
 
@@ -71,8 +75,9 @@ class SlurmEngine:
         self._user = str(os.getuid())
         self._settings: dict[str, str] = {}
         self._kinds: list[GPUKind] = []
-        self._kinds_at = self._waiting_at = float("-inf")
-        self._waiting: list[PendingRow] = []
+        #: On a clock that is never set, as the ages of answers must be.
+        self._kinds_at_s = self._positions_at_s = float("-inf")
+        self._positions: dict[str, int] = {}
         self._ends: dict[str, Message] = {}  #: by job, so that each is looked up once
         self._models: dict[str, str | None] = {}  #: by running job
 
@@ -89,7 +94,7 @@ class SlurmEngine:
         """Return the GPUs by partition and type, as the nodes declare them."""
         answer = self._require(self._commands.query("sinfo", "--noheader", "--format", NODE_FORMAT))
         self._kinds = kinds_of(node_rows(answer.output), self._options.shards_per_gpu)
-        self._kinds_at = self._clock()
+        self._kinds_at_s = time.monotonic()
         return list(self._kinds)
 
     def check(self, want: Want) -> int | None:
@@ -110,13 +115,21 @@ class SlurmEngine:
         return job
 
     def statuses(self, jobs: Sequence[str]) -> dict[str, Status]:
-        """Return the status of each job, from one list of this user's jobs."""
+        """Return the status of each job, from one list of this user's jobs.
+
+        Where the list does not have a job that Slurm knows, nothing is said of it: a site may answer ``squeue`` from a
+        list that it renews now and then.
+        """
         if not jobs:
             return {}
         rows = {row.job_id: row for row in self._own_rows()}
-        found = {job: self._status(rows.get(job)) for job in jobs}
-        self._ends = {job: message for job, message in self._ends.items() if job in found}
-        self._models = {job: model for job, model in self._models.items() if job in found}
+        self._find_positions([rows[job] for job in jobs if job in rows])
+        found = {job: self._status(rows[job]) for job in jobs if job in rows}
+        absent = [job for job in jobs if job not in rows]
+        found |= {job: reasons.FORGOTTEN for job in absent[:LOOKED_UP_MAX] if not self._knows(job)}
+        asked = set(jobs)
+        self._ends = {job: message for job, message in self._ends.items() if job in asked}
+        self._models = {job: model for job, model in self._models.items() if job in asked}
         return found
 
     def running(self, job: str) -> Running | None:
@@ -151,28 +164,32 @@ class SlurmEngine:
         argv = ("squeue", "--noheader", "--user", self._user, "--states", "all", "--format", JOB_FORMAT)
         return list(job_rows(self._require(self._commands.query(*argv)).output))
 
-    def _status(self, row: JobRow | None) -> Status:
-        if row is None:
-            return reasons.FORGOTTEN
+    def _status(self, row: JobRow) -> Status:
         if row.state in reasons.WAITS:
-            return reasons.pending_status(row, self._position(row), int(self._clock() * 1000))
+            return reasons.pending_status(row, self._positions.get(row.job_id), int(self._clock() * 1000))
         if row.state in reasons.RUNS:
             return reasons.running_status(row)._replace(model=self._model(row.job_id), isolated=self._isolates())
         if row.job_id not in self._ends:
             self._ends[row.job_id] = reasons.end_message(row, self._exit_of(row), self._python)
         return Ended(self._ends[row.job_id])
 
-    def _position(self, row: JobRow) -> int | None:
-        """Return the job's place among those that wait in its partition; none where Slurm does not show them."""
-        if self._clock() - self._waiting_at > POSITIONS_S or all(one.job_id != row.job_id for one in self._waiting):
-            argv = ("squeue", "--noheader", "--states", "PENDING", "--format", PENDING_FORMAT)
-            self._waiting = list(pending_rows(self._require(self._commands.query(*argv)).output))
-            self._waiting_at = self._clock()
-        own = next((one for one in self._waiting if one.job_id == row.job_id), None)
-        if own is None:
-            return None
-        ahead = [one for one in self._waiting if one.partition == own.partition and one.priority > own.priority]
-        return 1 + len(ahead)
+    def _knows(self, job: str) -> bool:
+        """Return whether Slurm has that job of this user. Raises :class:`EngineUnavailable` where it does not say."""
+        ran = self._commands.query("scontrol", "--oneliner", "show", "job", job)
+        if ran.status and _UNKNOWN in ran.errors.lower():
+            return False
+        owner = fields_of(self._require(ran).output).get("UserId")
+        return owner is None or owner.endswith(f"({self._user})")  # of another user: the number was given again
+
+    def _find_positions(self, rows: Sequence[JobRow]) -> None:
+        """Find the places of waiting jobs among those that wait in their partitions, if they may be other ones now."""
+        waiting = [row.job_id for row in rows if row.state == "PENDING"]
+        age_s = time.monotonic() - self._positions_at_s
+        if not waiting or (age_s <= POSITIONS_S and all(job in self._positions for job in waiting)):
+            return
+        argv = ("squeue", "--noheader", "--states", "PENDING", "--format", PENDING_FORMAT)
+        self._positions = positions_of(pending_rows(self._require(self._commands.query(*argv)).output))
+        self._positions_at_s = time.monotonic()
 
     def _exit_of(self, row: JobRow) -> ScriptExit | None:
         if row.host is None or not reasons.needs_exit(row):
@@ -205,7 +222,7 @@ class SlurmEngine:
         return self._settings.get(name)
 
     def _recent_kinds(self) -> builtins.list[GPUKind]:
-        return self._kinds if self._clock() - self._kinds_at < KINDS_S else self.kinds()
+        return self._kinds if time.monotonic() - self._kinds_at_s < KINDS_S else self.kinds()
 
     def _best(self, want: Want, kinds: Sequence[GPUKind]) -> tuple[str, int | None]:
         """Return the resources that Slurm would grant first, and when. Raises the refusal of the preferred ones."""

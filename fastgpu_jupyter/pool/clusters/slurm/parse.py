@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 MINUTE_MS = 60_000
@@ -79,6 +80,18 @@ def pending_rows(text: str) -> Iterator[PendingRow]:
         columns = line.split(BAR)
         if len(columns) == 3 and columns[2].strip().isdigit():
             yield PendingRow(columns[0].strip(), columns[1].strip(), int(columns[2]))
+
+
+def positions_of(rows: Iterable[PendingRow]) -> dict[str, int]:
+    """Return the place of each job among those of its partition, from 1 on, by priority; equal ones share a place."""
+    jobs = list(rows)
+    priorities: dict[str, list[int]] = {}
+    for job in jobs:
+        priorities.setdefault(job.partition, []).append(job.priority)
+    for each in priorities.values():
+        each.sort()
+    behind = {job.job_id: bisect_right(priorities[job.partition], job.priority) for job in jobs}
+    return {job.job_id: 1 + len(priorities[job.partition]) - behind[job.job_id] for job in jobs}
 
 
 def node_rows(text: str) -> Iterator[NodeRow]:

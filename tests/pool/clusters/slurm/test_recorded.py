@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ DAY_MS = 24 * HOUR_MS
 #: Before all starts that the answers expect.
 NOW_S = 1_600_000_000.0
 PREFIX = "fgpu-0a1b2c3d-"
+#: Waiting jobs with their partitions and priorities: two are before the first one of ours, one beside it.
+PENDING = [(1, "gpu", 10), (90, "gpu", 20), (91, "gpu", 11), (92, "gpu", 10), (93, "cpu", 99), (94, "gpu", 9)]
+NO_JOB = Ran("", "slurm_load_jobs error: Invalid job id specified\n", 1)
 
 
 @pytest.fixture
@@ -31,6 +35,8 @@ def answers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         calls.append(argv)
         if argv[0] == "squeue":
             return Ran(recorded.pending if "PENDING" in argv else recorded.squeue, "", 0)
+        if argv[-1] == "999":
+            return NO_JOB
         texts = {"sinfo": recorded.sinfo, "scontrol": recorded.config if "config" in argv else recorded.job}
         return Ran(texts[argv[0]], "", 0)
 
@@ -136,6 +142,41 @@ def test_2505_is_read(answers: list[tuple[str, ...]]) -> None:
 @pytest.mark.parametrize("answers", ["23.11"], indirect=True)
 def test_isolation_is_what_slurm_says(answers: list[tuple[str, ...]]) -> None:
     assert engine()._isolates() is False
+
+
+def test_job_that_the_list_does_not_have_ends_only_where_slurm_does_not_know_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A site may put a command in the place of ``squeue`` that answers from a list of some seconds ago."""
+    shown = {
+        "1": Ran(f"JobId=1 JobName={PREFIX}l1-1 UserId=ann({os.getuid()}) JobState=RUNNING", "", 0),
+        "2": NO_JOB,
+        "3": Ran(f"JobId=3 JobName=train UserId=bob({os.getuid() + 1}) JobState=RUNNING", "", 0),
+    }
+    monkeypatch.setattr(Commands, "query", lambda _, *argv: shown.get(argv[-1], Ran("", "", 0)))
+    assert {job: type(status) for job, status in engine().statuses(["1", "2", "3"]).items()} == {"2": Ended, "3": Ended}
+    shown["1"] = Ran("", "slurm_load_jobs error: Unexpected message received\n", 1)
+    with pytest.raises(EngineUnavailable):
+        engine().statuses(["1"])
+
+
+def test_many_waiting_jobs_are_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Slurm does not say the position of some, such as those whose nodes are being started."""
+    states = ["PENDING", "CONFIGURING", "REQUEUE_HOLD", "PENDING"]
+    own = "".join(
+        f"{job}|{PREFIX}l{job}-1|{state}|n/a|N/A|N/A|1:00:00|gpu|Priority\n" for job, state in enumerate(states, 1)
+    )
+    pending = "".join(f"{job}|{partition}|{priority}\n" for job, partition, priority in PENDING)
+    calls: list[str] = []
+
+    def answer(_: Commands, *argv: str) -> Ran:
+        calls.append(argv[0])
+        return Ran(pending if "PENDING" in argv else own, "", 0)
+
+    monkeypatch.setattr(Commands, "query", answer)
+    found = engine().statuses(["1", "2", "3", "4"])
+    assert [status.position for status in found.values() if isinstance(status, Queued)] == [3, None, None, None]
+    assert calls == ["squeue", "squeue"]
 
 
 @pytest.mark.parametrize("text", ["", "slurm_load_jobs error: Unexpected message received\n"])
