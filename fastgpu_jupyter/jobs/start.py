@@ -25,6 +25,8 @@ def start_dispatcher(timeout_s: float) -> None:
 
     Raises the error for which it does not start, such as a store of a newer version.
     """
+    if variables.REMOTE in os.environ:
+        raise DispatcherUnreachable(Message.of("jobs.dispatcher_elsewhere"))
     python = os.environ.get(variables.PYTHON) or sys.executable
     try:
         done = subprocess.run(

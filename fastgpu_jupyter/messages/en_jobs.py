@@ -100,6 +100,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "Running jobs continue, and what you asked for may have been done."
     ),
     "jobs.dispatcher_ended": "The dispatcher of jobs ended before it answered. Jobs are kept; try again.",
+    "jobs.dispatcher_elsewhere": (
+        "Jobs cannot be submitted or looked at from a host of the cluster. Use the section Jobs of the FastGPU panel, "
+        "or `jupyter fastgpu job` in a terminal of JupyterLab."
+    ),
     "jobs.dispatcher_not_started": "The dispatcher of jobs could not be started: {reason} Its log is {log}.",
     "jobs.socket_of_another_user": (
         "The socket {path} belongs to a process of another user ({uid}); nothing was sent to it. Ask your "

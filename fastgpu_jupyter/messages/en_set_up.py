@@ -100,6 +100,10 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "pool.events_unreadable": "The pool manager's events could not be read: {reason}",
     "pool.not_startable": "The pool manager could not be started: {reason}.",
     "pool.not_callable": "The pool manager could not be called: {reason}.",
+    "pool.elsewhere": (
+        "The pool manager is not on this host of the cluster, and only a FastGPU kernel reaches it from here. Use a "
+        "terminal of JupyterLab."
+    ),
     "pool.not_started": (
         "The pool manager did not start: {reason} Its log is {log}; `jupyter fastgpu pool` shows it in a terminal."
     ),

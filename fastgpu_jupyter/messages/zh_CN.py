@@ -461,6 +461,7 @@ MESSAGES: dict[str, str] = {
     "pool.events_unreadable": "无法读取资源池管理器的事件：{reason}",
     "pool.not_startable": "无法启动资源池管理器：{reason}。",
     "pool.not_callable": "无法调用资源池管理器：{reason}。",
+    "pool.elsewhere": "资源池管理器不在集群的这台主机上，只有 FastGPU 内核能从这里连接到它。请使用 JupyterLab 的终端。",
     "pool.not_started": "资源池管理器未能启动：{reason}其日志为 {log}；在终端中运行 `jupyter fastgpu pool` 可查看。",
     "pool.ended_at_start": "资源池管理器未能启动：它以状态 {status} 结束。其日志为 {log}；在终端中运行 `jupyter fastgpu pool` 可查看。",
     "server.too_many_streams": "此 Jupyter 服务器已有 {count} 个打开的 FastGPU 事件流。请关闭浏览器标签页，或提高 FastGPUExtension.event_streams_max。",

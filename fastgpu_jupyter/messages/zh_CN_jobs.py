@@ -46,6 +46,9 @@ MESSAGES: dict[str, str] = {
     "jobs.no_dispatcher": "{path} 处没有作业调度程序响应（{reason}）。",
     "jobs.dispatcher_silent": "作业调度程序已 {seconds} 秒没有响应：它已停止，或机器负载过高。正在运行的作业会继续，您请求的操作可能已经完成。",
     "jobs.dispatcher_ended": "作业调度程序在响应前结束。作业已保留；请重试。",
+    "jobs.dispatcher_elsewhere": (
+        "无法从集群的主机提交或查看作业。请使用 FastGPU 面板的“作业”部分，或在 JupyterLab 的终端中使用 `jupyter fastgpu job`。"
+    ),
     "jobs.dispatcher_not_started": "无法启动作业调度程序：{reason}其日志为 {log}。",
     "jobs.socket_of_another_user": "套接字 {path} 属于另一用户（{uid}）的进程；未向其发送任何内容。请联系管理员。",
     "jobs.other_version": "作业调度程序的版本是 FastGPU {version}，此版本无法理解。未作任何更改。请使用该版本，或等待其作业结束。",
@@ -71,7 +74,7 @@ MESSAGES: dict[str, str] = {
         "它没有开始，因为文件夹 {folder} 在 {host} 上不存在。集群上的作业需要各主机共享的主目录，以及在那里存在的工作文件夹。"
     ),
     "jobs.no_launcher": (
-        "它没有开始，因为池管理器没有说明如何在 {host} 上运行程序。请用现在安装的版本重新启动池管理器：jupyter fastgpu pool restart"
+        "它没有开始，因为资源池管理器没有说明如何在 {host} 上运行程序。请用现在安装的版本重新启动资源池管理器：jupyter fastgpu pool restart"
     ),
     "jobs.no_folder": "它没有启动，因为工作文件夹 {folder} 不存在。请在另一个文件夹中运行。",
     "jobs.not_found": "它没有启动，因为找不到命令 {command}。请检查名称和作业的 PATH。",

@@ -100,6 +100,7 @@ class RemoteKernel:
             variables.VERSION: version.stated(),
             variables.GRANTED: json.dumps(view["environment"]),
             variables.HIDDEN: json.dumps(view["hidden_environment"]),
+            variables.REMOTE: "1",
             variables.CLUSTER: "keep" if records is not None and records.keep_ms else "end",
         }
 

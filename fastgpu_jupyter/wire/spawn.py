@@ -62,6 +62,8 @@ def ensure_pool(timeout_s: float = 15.0) -> PoolClient:
 
 
 def _start(timeout_s: float) -> None:
+    if variables.REMOTE in os.environ:
+        raise PoolUnreachable(Message.of("pool.elsewhere"))
     environment = variables.without_lease(os.environ)
     for name in (PARENT_VARIABLE, SOCKET_VARIABLE):
         environment.pop(name, None)

@@ -28,6 +28,8 @@ KEEP, ORPHAN_AFTER_S, KEPT = "FASTGPU_KEEP", "FASTGPU_ORPHAN_AFTER_S", "FASTGPU_
 #: The kernel runs on a host of a cluster, where neither its server nor its pool manager is: ``keep`` if it outlives its
 #: server, else ``end``.
 CLUSTER = "FASTGPU_CLUSTER"
+#: A process on a host of a cluster: its pool manager and its dispatcher are on another one, and it starts neither.
+REMOTE = "FASTGPU_REMOTE"
 #: The descriptor on which a standby kernel waits until it becomes a kernel (:mod:`.standby_link`); it removes it.
 STANDBY = "FASTGPU_STANDBY"
 #: JSON of the modules that a standby kernel imports ahead, and of the variables that they must not read; it removes it.

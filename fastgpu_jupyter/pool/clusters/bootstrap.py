@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from ...wire.locate import SOCKET_VARIABLE
+from ...wire.variables import REMOTE
 
 #: The exit status of a job whose script is not the one that was submitted.
 SCRIPT_CHANGED = 65
@@ -41,7 +42,8 @@ WITH_DEVICES = (
     f"""
 CUDA_VISIBLE_DEVICES="${{CUDA_VISIBLE_DEVICES:-$GPU_DEVICE_ORDINAL}}"
 CUDA_DEVICE_ORDER=PCI_BUS_ID
-export CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER
+{REMOTE}=1
+export CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER {REMOTE}
 unset {SOCKET_VARIABLE}
 exec "$@"
 """,

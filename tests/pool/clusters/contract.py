@@ -62,12 +62,12 @@ class Job:
 
 def _beside(engine: Engine, job_id: str) -> str:
     """The GPUs that a program sees which the launcher of a job runs; what is written to it is what it reads."""
-    code = "import os, sys; print(os.environ['CUDA_VISIBLE_DEVICES'], sys.stdin.read())"
+    code = "import os, sys; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['FASTGPU_REMOTE'], sys.stdin.read())"
     command = [*engine.launcher(job_id), sys.executable, "-c", code]
     done = subprocess.run(command, input="given", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    devices, given = done.stdout.split()
-    assert given == "given"
+    devices, remote, given = done.stdout.split()
+    assert (remote, given) == ("1", "given")
     failed = subprocess.run([*engine.launcher(job_id), "sh", "-c", "exit 4"], capture_output=True, check=False)
     assert failed.returncode == 4
     return devices
