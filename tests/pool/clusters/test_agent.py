@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from fastgpu_jupyter.errors import Conflict, HostFault, NotFound
 from fastgpu_jupyter.pool.clusters import rendezvous
@@ -24,7 +25,7 @@ from tests.nvml.machine import FakeMachine
 from tests.nvml.stub import Stub
 from tests.pool.clusters.agents import KEY, NAME, SMALL_KERNEL, Cluster, cluster_in, facts_of
 from tests.pool.clusters.bad_network import BadNetwork
-from tests.waiting import async_wait_until, wait_until
+from tests.waiting import DEADLINE_S, async_wait_until, wait_until
 
 pytestmark = pytest.mark.slow
 #: Starts over a network that cuts connections.
@@ -285,8 +286,11 @@ def test_rendezvous_refuses_unknown_and_used_tokens(tmp_path: Path) -> None:
     async def story(cluster: Cluster) -> None:
         served: Rendezvous = cluster.rendezvous
         spec = served.expect(NAME)
-        first = cluster.run_agent(spec)
+        first = cluster.run_agent(spec, {"SLURM_JOB_ID": "17"})
         await cluster.heard(lambda: cluster.events.hellos, "the agent is there")
+        assert [served.is_connected(NAME, job_id) for job_id in (None, "17", "18")] == [True, True, False]
+        await asyncio.to_thread(say_bye, json.loads(spec))
+        assert cluster.events.byes == [], "no other one speaks for the agent"
         second = cluster.run_agent(spec)
         assert await exit_status(second) == 1
         assert served.dropped["reused_token"] >= 1
@@ -296,11 +300,24 @@ def test_rendezvous_refuses_unknown_and_used_tokens(tmp_path: Path) -> None:
         assert await exit_status(first) == 1
         void = cluster.run_agent(spec)
         assert await exit_status(void) == 1
-        assert served.dropped["unknown_token"] >= 3
+        assert served.dropped["unknown_token"] >= 3, "it is refused in the handshake"
         with pytest.raises(NotFound):
             await served.signal(NAME, signal.SIGINT)
 
     play(tmp_path, story)
+
+
+def say_bye(spec: dict[str, Any]) -> None:
+    """Say with the token of an agent that it ends, and return when that was answered."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger = 0
+        dealer.curve_secretkey = secret = str(spec["token"]).encode()
+        dealer.curve_publickey, dealer.curve_serverkey = zmq.curve_public(secret), str(spec["server_key"]).encode()
+        dealer.connect(f"tcp://{spec['addresses'][0]}")
+        for operation in ("bye", "beat"):
+            message = {"op": operation, "instance": "x", "reason": "lost", "kernel": None}
+            dealer.send_multipart([json.dumps(message).encode(), b""])
+        assert dealer.poll(int(1000 * DEADLINE_S)), "it is answered"
 
 
 def test_agent_reports_devices_and_their_use(

@@ -55,7 +55,7 @@ from fastgpu_jupyter.wire.client import PoolClient
 client, token = PoolClient(os.environ["S"]), open(os.environ["T"]).read()
 print(client.lease("LEASE", token=token)["state"])
 try:
-    client.lease("another", token=token)
+    client.lease("OTHER", token=token)
 except FastGPUError as error:
     print(type(error).__name__)
 """
@@ -68,6 +68,7 @@ def _note(printed: list[str], message: dict[str, Any]) -> None:
 
 def test_lease_is_granted_by_its_agent_and_runs_kernels(cluster_pool: ClusterPool) -> None:
     client, token = cluster_pool.client, new_token()
+    other = client.request("h100", token=new_token())
     lease = client.request("a100", token=token, options={"cluster": {"time_limit_ms": 600_000}})
     assert lease["state"] == "waiting"
     assert lease["queue"] is not None
@@ -88,7 +89,8 @@ def test_lease_is_granted_by_its_agent_and_runs_kernels(cluster_pool: ClusterPoo
         client.start_kernel(lease["id"], token, KERNEL, {}, key="another")
     printed = result_of(first, "import os; print(os.getpid(), os.environ['A'], os.environ['CUDA_VISIBLE_DEVICES'])")
     assert printed.split() == [str(first["pid"]), "b", "0"]
-    assert result_of(first, ASK_THE_POOL.replace("LEASE", lease["id"])).split() == ["active", "Forbidden"]
+    ask = ASK_THE_POOL.replace("LEASE", lease["id"]).replace("OTHER", other["id"])
+    assert result_of(first, ask).split() == ["active", "Forbidden"]
     kernel = cluster_pool.job_of(lease)["kernel"]
     assert kernel is not None
     assert (kernel["state"], kernel["pid"], kernel["generation"]) == ("running", first["pid"], first["generation"])
@@ -109,10 +111,12 @@ def test_lease_is_granted_by_its_agent_and_runs_kernels(cluster_pool: ClusterPoo
         )
     assert "no such module" in text_of(failure.value)
     # The end, the bill, and nothing that is left.
+    client.release(other["id"])
     client.release(lease["id"], token)
     ended = cluster_pool.wait_for(lease, "ended")
     assert value_of(ended["end_reason"]) == "released"
     assert ended["money"]["cost_micro"] == ended["usage"]["active_ms"] * 2_500_000 // 3_600_000
+    cluster_pool.wait_for(other, "ended")
     assert cluster_pool.engine.list("") == {}
     assert list((cluster_pool.folder / "cluster").glob("*.agent")) == []
 
