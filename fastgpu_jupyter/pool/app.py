@@ -27,6 +27,7 @@ from ..messages.help import CommandApp
 from ..messages.language import ENGLISH
 from ..text import printable
 from ..wire.detach import detach
+from ..wire.host_identity import slurm_job_has_gpus
 from ..wire.locate import SYSTEM_SOCKET, user_socket, user_state_dir
 from ..wire.spawn import ALREADY_RUNNING
 from ..wire.variables import without_lease
@@ -339,8 +340,11 @@ class FastGPUPool(ClusterSettings, CommandApp):
         return select_driver(settings.devices.simulate, options)
 
     def _set_up_cluster(self, state_dir: Path) -> ClusterSetUp | None:
-        """Return the engine of this pool; ``None`` where it leases local devices, which imports nothing of engines."""
-        if not self.cluster:
+        """Return the engine of this pool; ``None`` where it leases local devices, which imports nothing of engines.
+
+        In a job that has GPUs those are leased, also where all other pools of its user lease those of the cluster.
+        """
+        if not self.cluster or slurm_job_has_gpus():
             return None
         from .clusters.set_up import ClusterSetUp
 

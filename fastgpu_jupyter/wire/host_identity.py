@@ -29,12 +29,19 @@ BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 PID_NAMESPACE_FILE = Path("/proc/self/ns/pid")
 #: The inode of the PID namespace of a system that is no container (``PROC_PID_INIT_INO`` of Linux).
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
+#: The variables in which Slurm names the GPUs of a job, and those of which it has shards.
+_GPUS_OF_JOB = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def slurm_job() -> str | None:
     """Return the id of the Slurm job in which this process runs, ``None`` outside of one."""
     return os.environ.get("SLURM_JOB_ID") or None
+
+
+def slurm_job_has_gpus() -> bool:
+    """Return whether this process runs in a Slurm job that has GPUs, or shards of one, on this host."""
+    return slurm_job() is not None and any(os.environ.get(name) for name in _GPUS_OF_JOB)
 
 
 @cache

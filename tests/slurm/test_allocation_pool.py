@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,9 @@ def test_two_jobs_of_a_user_on_a_host_have_pools_of_their_own_gpus(
 ) -> None:
     use_machine("2xH100-80GB")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    config = Path(os.environ["JUPYTER_CONFIG_DIR"]) / "jupyter_fastgpu_config.py"
+    with config.open("a") as file:  # as on a cluster whose other users of JupyterLab are on a login node
+        file.write('\nc.FastGPUPool.cluster = "slurm"\n')
     script = f"#!/bin/sh\nexec {sys.executable} - {tmp_path} <<'END'\n{PROGRAM}END\n"
     options = ("--parsable", "--gres=gpu:a100:1", f"--output={tmp_path}/job-%j.log", "--chdir=/")
     jobs = [slurm.run("sbatch", *options, stdin=script).strip() for _ in range(2)]

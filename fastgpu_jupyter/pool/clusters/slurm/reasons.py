@@ -271,8 +271,10 @@ def _ran_ms(row: JobRow) -> int:
 
 
 def running_status(row: JobRow) -> Running:
-    """Return where a job runs, and until when."""
-    return Running(row.host or "", row.ends_at_ms, suspended=row.state in _SUSPENDED)
+    """Return where a job runs, and until when, which is not known of one that is being ended."""
+    # The end of such a job is the present, which is no time limit to warn of.
+    ends_at_ms = None if row.state == "COMPLETING" else row.ends_at_ms
+    return Running(row.host or "", ends_at_ms, suspended=row.state in _SUSPENDED)
 
 
 def _facts(row: JobRow, python: str = "") -> Subject:

@@ -41,7 +41,7 @@ def pool_view(
         or (cluster is not None and cluster.is_simulated),
         "currency": currency,
         "started_at": started_at,
-        "message": view_of(Message.of_optional(fault) or message or _job_message()),
+        "message": view_of(Message.of_optional(fault) or message or (_job_message() if cluster is None else None)),
         "accepting": fault is None,
         "counters_silent_since": silent_since,
         "carried_over": view_of(Message.of("pool.carried_over", settings=carried_over)) if carried_over else None,

@@ -36,6 +36,7 @@ RECORDED = {
             "8102|fgpu-0a1b2c3d-l1-1|PENDING|n/a|1606752000|1606838400|1:00:00|gpu|Resources\n"
             "8103|fgpu-0a1b2c3d-l2-1|PENDING|n/a|N/A|N/A|1:00:00|v100|QOSMaxGRESPerUser\n"
             "8090|fgpu-0a1b2c3d-l3-1|TIMEOUT|node07|1606700000|1606703600|1:00:00|gpu|TimeLimit\n"
+            "8092|fgpu-0a1b2c3d-l5-1|COMPLETING|node07|1606700000|1606700401|1:00:00|gpu|None\n"
             "8091|fgpu-0a1b2c3d-l4-1|OUT_OF_MEMORY|node07|1606700000|1606700400|1:00:00|gpu|OutOfMemory\n"
         ),
         pending="8102|gpu|1100\n8001|gpu|4500\n8041_[8-40%4]|gpu|1100\n8103|v100|900\n",

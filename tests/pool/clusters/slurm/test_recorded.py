@@ -70,12 +70,14 @@ def test_2011_is_read(answers: list[tuple[str, ...]]) -> None:
         GPUKind("v100", "v100", 8, 3, None, (), DAY_MS),
     ]
     assert (slurm.version(), slurm.controller()) == ("20.11.8", "10.1.0.1")
-    found = slurm.statuses(["8102", "8103", "8090", "8091"])
+    found = slurm.statuses(["8102", "8103", "8090", "8091", "8092"])
     assert found["8102"] == Queued(found["8102"].reason, 2, 1_606_752_000_000)  # type: ignore[union-attr]
     assert isinstance(found["8103"], Queued), "a limit that other jobs use up ends"
     assert "QOSMaxGRESPerUser" in sentence(found["8103"])
     assert sentence(found["8090"]) == "The time limit of the job is over. Its variables are lost; files stay."
     assert sentence(found["8091"]).startswith("The job used more memory of the host")
+    assert isinstance(ending := found["8092"], Running)
+    assert ending.ends_at_ms is None, "a job that is cancelled has no time limit to warn of"
     assert slurm.check(Want(2)) == 1_606_752_000_000
     assert gres(answers) == ["--gres=gpu:2"], "the nodes have no types"
 
