@@ -190,6 +190,17 @@ def test_answer_that_fails_is_unknown(text: str, monkeypatch: pytest.MonkeyPatch
         engine().list(PREFIX)
 
 
+@pytest.mark.parametrize(
+    "text", ["Unable to contact slurm controller (connect failure)", "Socket timed out on send/recv"]
+)
+def test_submission_that_did_not_reach_slurm_is_no_refusal(text: str, tmp_path: Path) -> None:
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f"#!/bin/sh\necho 'sbatch: error: Batch job submission failed: {text}' >&2; exit 1\n")
+    sbatch.chmod(0o755)
+    with pytest.raises(EngineUnavailable):
+        Commands({"PATH": str(tmp_path)}).submit((), "#!/bin/sh\n")
+
+
 def test_answer_of_a_filter_that_prints_more_has_the_job_on_its_last_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
