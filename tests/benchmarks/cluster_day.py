@@ -82,7 +82,7 @@ HELLO_S = 1.5
 SILENT_FROM_S, SILENT_S = 12 * 3600.0, 600.0
 #: Bounds of ``--check``.
 CALL_S_MIN, NOTICED_S_MAX = 1.99, 16.0
-_LOST, _GONE = Ended(Message.of_text("NODE_FAIL")), Ended(Message.of_text("unknown"))
+_GONE = Ended(Message.of_text("unknown"))
 _WAITS = Queued(Message.of_text("Resources"))
 
 
@@ -187,9 +187,13 @@ class DayEngine:
             self.advance()
         return job is not None
 
+    def forget(self, job_id: str) -> None:
+        """Know nothing of a job any more."""
+        del self._known[job_id]
+
     def _end(self, job: FakeJob, at_ms: int, state: str) -> None:
-        self.cluster.end(job, state)
-        self._known[job.id] = _LOST
+        self.cluster.end(job, state, at_ms)
+        self._known[job.id] = Ended(Message.of_text(state), at_ms)
         self.ended_ms[job.name] = at_ms
         self.cluster.forget(256)
 
@@ -243,6 +247,7 @@ class Day:
         self.by_ledger: Counter[str] = Counter()  #: cost of each lease, from the events alone
         self.by_clock: Counter[str] = Counter()  #: the same, from a clock beside the pool
         self._active: dict[str, tuple[int, int]] = {}  #: since when leases are active, and their rates
+        self._draining: dict[str, tuple[int, int, int]] = {}  #: since when, rate, until when (wall clock)
         self.final: dict[str, int] = {}  #: cost of leases that have ended, as the pool says
         self.noticed_s: list[float] = []
         self.noticed_silent_s: list[float] = []
@@ -314,10 +319,13 @@ class Day:
             case e.LeaseRequested():
                 self.waiting_max = max(self.waiting_max, len(state.cluster_waiting))
             case e.LeaseDraining(lease_id=lease_id):
-                since_ms, rate = self._active.pop(lease_id)
-                self.by_clock[lease_id] += rate * (at.ms - since_ms)
+                self._draining[lease_id] = *self._active.pop(lease_id), at.wall_ms
             case e.LeaseEnded(lease_id=lease_id):
                 lease = state.leases[lease_id]
+                if lease_id in self._draining:  # billed until its job ended, whenever that was noticed
+                    since_ms, rate, until_ms = self._draining.pop(lease_id)
+                    until_ms = min(until_ms, self.engine.ended_ms[job_name(POOL_ID, lease_id)])
+                    self.by_clock[lease_id] += rate * max(0, until_ms - WALL_MS - since_ms)
                 self.final[lease_id] = meter.cost_numerator(lease, at.ms)
                 assert lease.end_reason is not None
                 self.ends[lease.end_reason.value] += 1
@@ -358,11 +366,11 @@ class Day:
     def _called(self) -> None:
         """Kill the pool manager in this call of the engine, or while one is on its way, sometimes."""
         if self.random.random() < self.kill_odds:
-            self.loop.call_soon(self._kill)  # before the answer arrives
+            self.loop.call_soon(self.kill)  # before the answer arrives
         if self.random.random() < self.kill_odds:
-            self.loop.call_later(self.random.uniform(0, 4), self._kill)
+            self.loop.call_later(self.random.uniform(0, 4), self.kill)
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """Lose all that the pool manager had in memory, and start one that recovers from the journal alone."""
         self.kills += 1
         for task in self.tasks:
@@ -378,7 +386,8 @@ class Day:
         for job in self.engine.cluster.running.values():  # agents reconnect
             self.loop.call_later(self.random.uniform(0, 30), self._say_hello, job)
 
-    def _ask(self, number: int) -> None:
+    def ask(self, number: int) -> None:
+        """Let a notebook request GPUs."""
         lease_id = f"{number:016x}"
         name = job_name(POOL_ID, lease_id)
         gpus = self.random.choices([1, 2, 8], [70, 20, 10])[0]
@@ -413,7 +422,7 @@ class Day:
         finally:
             asyncio._set_running_loop(None)
         for number, at_s in enumerate(self.arrivals_s()):
-            self.loop.call_later(at_s, self._ask, number)
+            self.loop.call_later(at_s, self.ask, number)
         silent_from_s = SILENT_FROM_S * self.scale
         self.loop.call_later(silent_from_s, self.engine.set_silent, 1)
         self.loop.call_later(silent_from_s + SILENT_S * self.scale, self.engine.set_silent, 0)

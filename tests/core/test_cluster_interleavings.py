@@ -23,6 +23,7 @@ from tests.core.world import World, holder
 
 _SAYS = Message.of_text("by the engine")
 _KEEP_MS = 5_000
+_BEFORE_MS = 50  #: less than between two steps
 _W, _A, _D, _E = LeaseState.WAITING, LeaseState.ACTIVE, LeaseState.DRAINING, LeaseState.ENDED
 _NAME = "fgpu-01234567-far-1"
 
@@ -42,6 +43,9 @@ STEPS: dict[str, Callable[[World, int], c.Command]] = {
     "hello": lambda _, step: c.ClusterGranted("far", _NAME, _ALLOCATION),
     "time set": lambda _, step: c.ClusterTimeSet("far", _NAME, step),
     "job ended": lambda _, step: c.ClusterJobEnded("far", _NAME, _SAYS),
+    "job ended before": lambda world, _: c.ClusterJobEnded("far", _NAME, _SAYS, world.at.wall_ms - _BEFORE_MS),
+    "job ended at its start": lambda world, _: c.ClusterJobEnded("far", _NAME, _SAYS, 1),
+    "job ends later": lambda world, _: c.ClusterJobEnded("far", _NAME, _SAYS, world.at.wall_ms + 3_600_000),
     "old job ended": lambda _, step: c.ClusterJobEnded("far", "fgpu-01234567-far-0", _SAYS),
     "released": lambda _, step: c.ReleaseLease("far"),
     "holder ended": lambda world, step: c.HolderEnded("far", _far(world).holder),
@@ -52,6 +56,7 @@ STEPS: dict[str, Callable[[World, int], c.Command]] = {
     "machine restarted": lambda _, step: c.StartPool(f"after-{step}", 0),
     "drained here": lambda world, step: c.DrainSucceeded("far", world.state.generations),
 }
+_ENDS = ("job ended before", "job ended at its start", "job ends later")
 #: The state after a step, where it is another one than before; orphaned leases end by time.
 MOVES = {
     (_W, "refused"): _E, (_W, "hello"): _A, (_W, "job ended"): _E, (_W, "released"): _E, (_W, "holder ended"): _E,
@@ -85,13 +90,17 @@ def _take(path: _Path, step: str, number: int, keep_ms: int) -> None:
     passed_ms = _KEEP_MS if step == "kept for long" else 101 + 7 * number
     path.world.now_ms += passed_ms
     path.expected_ms += passed_ms * (before is _A)
+    if before is _A and step == "job ended before":
+        path.expected_ms -= _BEFORE_MS
+    if before in (_A, _D) and step == "job ended at its start":
+        path.expected_ms = 0
     known = lease.cluster_job.job_id if lease.cluster_job else None
     try:
         path.world.do(STEPS[step](path.world, number))
     except Conflict:
         second = step.startswith("submitted") and before is not _E and known is not None
         assert second or (step == "adopted" and before in (_D, _E)), (path.steps, step)
-    after = MOVES.get((before, step), before)
+    after = MOVES.get((before, "job ended" if step in _ENDS else step), before)
     if before is _A and step in ("holder ended", "machine restarted") and not keep_ms:
         after = _D
     if before is _A and step == "kept for long" and orphaned:

@@ -197,7 +197,7 @@ def _serve_by_engine(world: World) -> None:
     world.do(c.ClusterJobRefused("refused", world.job("refused"), Message.of_text("PartitionTimeLimit")))
     world.granted("lost", milli=250, enforcement=Enforcement.NONE, ends_at_ms=world.at.wall_ms)
     world.pass_time(60_000)
-    world.do(c.ClusterJobEnded("lost", world.job("lost"), Message.of_text("NODE_FAIL")))
+    world.do(c.ClusterJobEnded("lost", world.job("lost"), Message.of_text("NODE_FAIL"), world.at.wall_ms - 20_000))
     world.do(c.HolderEnded("served", world.state.leases["served"].holder))
     world.do(c.BindHolder("served", holder(5000)))
     world.do(c.HolderEnded("served", holder(5000)))

@@ -23,6 +23,7 @@ from pathlib import Path
 from unittest import mock
 
 from fastgpu_jupyter.core.accounting import ledger, meter
+from fastgpu_jupyter.core.accounting.segment import Segment
 from fastgpu_jupyter.core.model.entities import (
     IdlePolicy,
     IdleTimes,
@@ -333,7 +334,7 @@ class Simulation(HostEvents):
             apply_all(state, events, at)
             for lease in state.leases.values():
                 billed[lease.id] = lease
-        segments: dict[str, list[ledger.Segment]] = {}
+        segments: dict[str, list[Segment]] = {}
         for segment in ledger.segments(records, state.last):
             segments.setdefault(segment.lease_id, []).append(segment)
         for lease_id, lease in billed.items():

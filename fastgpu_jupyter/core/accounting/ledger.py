@@ -19,39 +19,12 @@ from ..model import events as e
 from ..model.entities import NO_MONTH, Instant, LeaseRequest, LogicalGPU, Month, Reservation
 from ..model.events import Event
 from . import calendar, reservation_coverage
+from .last_segments import Activity, LastSegments, new_activity
 from .reservation_coverage import DeviceModel
+from .segment import Segment
 
 NEVER = Instant(0, 0)
 Records = Iterable[tuple[Instant, Iterable[Event]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A lease was active from ``start`` to ``end``."""
-
-    tenant: str
-    month: int  #: number of the month that it is counted to
-    lease_id: str
-    notebook: str | None
-    size: str
-    device_ids: tuple[str, ...]
-    rate_micro_per_hour: int  #: what is paid by use
-    covered_milli: int  #: what reservations pay, in thousandths of devices
-    start: Instant
-    end: Instant
-    busy_ms: int = 0  #: for which a cell of the lease's kernel ran
-    idle_ms: int = 0  #: for which none ran; what is left of the duration is unknown
-    job: str | None = None  #: the shown name of the job that it was for
-
-    @property
-    def duration_ms(self) -> int:
-        """How long; on the clock that never jumps."""
-        return self.end.ms - self.start.ms
-
-    @property
-    def numerator(self) -> int:
-        """What it cost, in micro-units x milliseconds per hour."""
-        return self.rate_micro_per_hour * self.duration_ms
 
 
 @dataclass(slots=True)
@@ -65,6 +38,7 @@ class _Open:
     rate_micro_per_hour: int = 0
     covered_milli: int = 0
     busy: bool | None = None  #: whether a cell runs; ``None``: unknown
+    activity: Activity = field(default_factory=new_activity)  #: of a lease of an engine
     counted_until_ms: int = 0  #: up to here the open segment's time is in one of the next two
     busy_ms: int = 0
     idle_ms: int = 0
@@ -93,6 +67,7 @@ class Ledger:
     _active: dict[str, dict[str, None]] = field(default_factory=dict)  #: by tenant
     _kinds: dict[str, DeviceModel] = field(default_factory=dict)
     _missing: dict[str, None] = field(default_factory=dict)  #: devices
+    _last: LastSegments = field(default_factory=LastSegments)
 
     def take(self, at: Instant, events: Iterable[Event]) -> Iterator[Segment]:
         """The segments that end with what happened at ``at``."""
@@ -106,6 +81,7 @@ class Ledger:
         if self.month.begins_wall_ms <= at.wall_ms < self.month.ends_wall_ms:
             return
         for month, turned in calendar.turns(self.month, self.last, at):
+            yield from self._last.take_all()  # what was billed in a month that is over stands
             for lease in self._open():
                 yield from self._cut(lease, turned)
             self.month = month
@@ -113,6 +89,7 @@ class Ledger:
     def cut(self, until: Instant) -> Iterator[Segment]:
         """The segments that are open, up to ``until``."""
         yield from self.turn(until)
+        yield from self._last.take_all()
         for lease in self._open():
             yield from self._cut(lease, until)
 
@@ -208,12 +185,20 @@ class Ledger:
             case e.LeaseResized() | e.LeaseTransferred():
                 yield from self._change(self._leases[event.lease_id], event, at)
             case e.LeaseDraining(lease_id=lease_id) | e.LeaseEnded(lease_id=lease_id):
-                if lease_id in self._leases:
-                    yield from self._stop(self._leases.pop(lease_id), at)
+                yield from self._read_end(lease_id, event, at)
             case e.ReservationMade() | e.ReservationBegan() | e.ReservationEnded():
                 known = self.reservations.get(event.reservation_id)
                 one = self.reservations[event.reservation_id] = reservation_coverage.after(known, event, at)
                 yield from self._cover(one.tenant, at)
+
+    def _read_end(self, lease_id: str, event: e.LeaseDraining | e.LeaseEnded, at: Instant) -> Iterator[Segment]:
+        lease = self._leases.pop(lease_id, None)
+        if lease is not None:
+            closed = self._stop(lease, at)
+            kept = lease.request.cluster is not None
+            yield from self._last.keep(lease_id, closed, lease.activity) if kept else closed
+        if isinstance(event, e.LeaseEnded):
+            yield from self._last.take(lease_id, event.billed_until_ms)
 
     def _read_holder(self, event: e.LeaseActivityReported | e.HolderBound | e.LeaseRenamed, at: Instant) -> None:
         lease = self._leases.get(event.lease_id)
@@ -227,6 +212,8 @@ class Ledger:
         lease.count_activity(at.ms)
         # A new holder has not said yet what it does.
         lease.busy = event.busy if isinstance(event, e.LeaseActivityReported) else None
+        if lease.request.cluster is not None:
+            lease.activity.append((at.ms, lease.busy))
 
     def _read_device(
         self, event: e.DeviceAppeared | e.DeviceMissing | e.DeviceVanished, at: Instant

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ...units import MS_PER_HOUR
 from ..model import events as e
-from ..model.entities import Instant, Lease, Reservation, State, Tenant
+from ..model.entities import ClosedSegment, Instant, Lease, Reservation, State, Tenant
 from ..model.lifecycle import HOLDING_CAPACITY, RELEASING_CAPACITY
 from . import calendar, reservation_coverage
 from .reservation_coverage import DeviceModel, Usage
@@ -20,7 +20,7 @@ from .reservation_coverage import DeviceModel, Usage
 
 def open_segment(state: State, lease: Lease, now_ms: int) -> None:
     """The logical GPU is the lease's, and its tenant pays for it, from here; not while a device of it is missing."""
-    gpu, lease.metered_ms = lease.logical_gpu, now_ms
+    gpu, lease.metered_ms, lease.last_segment = lease.logical_gpu, now_ms, None
     if gpu is not None and any(state.devices[name].missing for name in gpu.local_device_ids):
         return
     lease.active_since_ms = now_ms
@@ -36,12 +36,34 @@ def close_segment(state: State, lease: Lease, now_ms: int) -> None:
     """The logical GPU is no longer the lease's; nothing where no segment is open."""
     if lease.active_since_ms is None:
         return
+    from_ms, rate = lease.metered_ms, lease.billed_micro_per_hour
     _bill(state, lease, 0, 0, now_ms)
+    lease.last_segment = None if lease.cluster_job is None else ClosedSegment(from_ms, rate)
     lease.active_since_ms = None
     tenant = state.tenants[lease.tenant]
     del tenant.active[lease.id]
     if tenant.reserved_milli:
         recut(state, lease.tenant, now_ms)
+
+
+def shorten(state: State, lease: Lease, until_ms: int) -> None:
+    """Take back what was billed after ``until_ms`` in the last segment of a lease that is not active any more.
+
+    What was billed in an earlier month, or to an earlier tenant, stands.
+    """
+    segment = lease.last_segment
+    if segment is None:
+        return
+    too_long_ms = lease.metered_ms - max(until_ms, segment.from_ms)
+    lease.last_segment = None
+    if too_long_ms <= 0:
+        return
+    numerator = segment.rate_micro_per_hour * too_long_ms
+    lease.metered_ms -= too_long_ms
+    lease.active_ms -= too_long_ms
+    lease.cost_numerator -= numerator
+    if numerator:
+        state.tenants[lease.tenant].spent[state.month.number] -= numerator
 
 
 def recut(state: State, name: str, now_ms: int) -> None:
@@ -53,13 +75,9 @@ def recut(state: State, name: str, now_ms: int) -> None:
     milli = {use.lease_id: use.milli for use in uses}
     for lease in active:
         rate = lease.logical_gpu.rate_micro_per_hour if lease.logical_gpu else 0
-        _bill(
-            state,
-            lease,
-            covered[lease.id],
-            reservation_coverage.billed(rate, milli[lease.id], covered[lease.id]),
-            now_ms,
-        )
+        billed = reservation_coverage.billed(rate, milli[lease.id], covered[lease.id])
+        if (covered[lease.id], billed) != (lease.covered_milli, lease.billed_micro_per_hour):
+            _bill(state, lease, covered[lease.id], billed, now_ms)
 
 
 def usages_of(state: State, leases: Iterable[Lease]) -> list[Usage]:
@@ -131,6 +149,8 @@ def turn_month(state: State, at: Instant) -> None:
     for month, turned in calendar.turns(state.month, state.last, at):
         for tenant in state.tenants.values():
             _settle(state, tenant, turned.ms)
+        for lease in state.leases.values():
+            _close_month(lease, turned.ms)
         state.month = month
     for tenant in state.tenants.values():
         tenant.budget_percent = 0
@@ -140,15 +160,27 @@ def turn_month(state: State, at: Instant) -> None:
             del state.reservations[one.id]
 
 
+def _close_month(lease: Lease, turned_ms: int) -> None:
+    """Let nothing that a lease was billed in the month that ends be taken back."""
+    lease.last_segment = None
+    if lease.active_since_ms is not None and lease.cluster_job is not None:
+        _count(lease, turned_ms)
+
+
 def _bill(state: State, lease: Lease, covered_milli: int, rate_micro_per_hour: int, now_ms: int) -> None:
     """From here on the active lease costs that."""
     tenant = state.tenants[lease.tenant]
     _settle(state, tenant, now_ms)
+    _count(lease, now_ms)
+    tenant.billed_micro_per_hour += rate_micro_per_hour - lease.billed_micro_per_hour
+    lease.billed_micro_per_hour, lease.covered_milli = rate_micro_per_hour, covered_milli
+
+
+def _count(lease: Lease, now_ms: int) -> None:
+    """Count the open segment up to here."""
     lease.cost_numerator = cost_numerator(lease, now_ms)
     lease.active_ms = active_ms(lease, now_ms)
     lease.metered_ms = max(now_ms, lease.metered_ms)
-    tenant.billed_micro_per_hour += rate_micro_per_hour - lease.billed_micro_per_hour
-    lease.billed_micro_per_hour, lease.covered_milli = rate_micro_per_hour, covered_milli
 
 
 def _settle(state: State, tenant: Tenant, now_ms: int) -> None:

@@ -19,6 +19,7 @@ from ..model import events as e
 from ..model.entities import ClusterAllocation, EndReason, Instant, Lease, LogicalGPU, Mechanism, State
 from ..model.events import Event
 from ..model.lifecycle import LeaseState
+from . import cluster_bill
 from .transition import advance
 
 #: Thousandths of one device.
@@ -100,13 +101,14 @@ def time_set(state: State, command: c.ClusterTimeSet, at: Instant) -> list[Event
 
 
 def job_ended(state: State, command: c.ClusterJobEnded, at: Instant) -> list[Event]:
-    """End a lease whose job is over; one that drains keeps the reason for which it does."""
+    """End a lease whose job is over, and bill it until then; one that drains keeps the reason for which it does."""
     lease = _find(state, command.lease_id, command.name)
     if lease is None or lease.state not in _HAS_JOB:
         return []
+    until_ms = cluster_bill.billed_until_ms(state, lease, command.ended_at_ms, at)
     if lease.state is LeaseState.DRAINING and lease.end_reason is not None:
-        return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail)]
-    ended = e.LeaseEnded(lease.id, EndReason.ALLOCATION_LOST, command.detail)
+        return [e.LeaseEnded(lease.id, lease.end_reason, lease.end_detail, billed_until_ms=until_ms)]
+    ended = e.LeaseEnded(lease.id, EndReason.ALLOCATION_LOST, command.detail, billed_until_ms=until_ms)
     if lease.state is LeaseState.WAITING:
         return [ended]
     return [e.LeaseDraining(lease.id, EndReason.ALLOCATION_LOST, command.detail), ended]

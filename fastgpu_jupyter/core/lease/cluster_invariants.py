@@ -45,5 +45,7 @@ def _of_lease(lease: Lease) -> Iterator[str]:
         yield f"{lease.id}: is {lease.state.value}, which no lease of an engine is"
     if lease.state in HOLDING_CAPACITY and (lease.logical_gpu is None or lease.logical_gpu.cluster is None):
         yield f"{lease.id}: is {lease.state.value} without an allocation of the engine"
+    if lease.last_segment is not None and lease.state is not LeaseState.DRAINING:
+        yield f"{lease.id}: its bill may be shortened while it is {lease.state.value}"
     if lease.orphaned_since_ms is not None and lease.state is not LeaseState.ACTIVE:
         yield f"{lease.id}: is kept without a holder while it is {lease.state.value}"

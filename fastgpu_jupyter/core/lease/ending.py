@@ -8,7 +8,7 @@ from ..model import events as e
 from ..model.entities import EndReason, Instant, Lease, State
 from ..model.events import Event
 from ..model.lifecycle import OVER, WITHOUT_CAPACITY, LeaseState
-from . import allocation, cluster, idle, parking, request, unaccounted_memory
+from . import allocation, cluster, cluster_bill, idle, parking, request, unaccounted_memory
 from .lookup import find_granted, find_lease
 from .transition import advance
 
@@ -71,6 +71,9 @@ def apply_ended(state: State, event: e.LeaseEnded, at: Instant) -> None:
         lease.scrub, lease.scrub_bytes, lease.scrub_detail = event.scrub, event.scrub_bytes, event.scrub_detail
     request.leave_queue(state, lease, at)
     idle.note_end(state, lease)
+    if event.billed_until_ms is not None:
+        cluster_bill.apply_end(state, lease, event.billed_until_ms)
+    lease.last_segment = None
     if state.budgeted:
         state.budgeted.pop(lease.id, None)
     state.ended[lease.id] = None

@@ -30,6 +30,7 @@ def start_pool(state: State, command: c.StartPool, at: Instant) -> list[Event]:
 
 def apply_started(state: State, event: e.PoolStarted, at: Instant) -> None:
     """Record the boot of the machine, and the clock that goes on from there."""
+    state.before_start, state.started = state.last, at
     state.boot_id, state.clock_epoch_ms = event.boot_id, event.clock_epoch_ms
     presence.restart_countdown(state, at)
     idle.note_start(state, at)

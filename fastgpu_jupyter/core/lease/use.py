@@ -49,6 +49,19 @@ def apply_recorded(state: State, event: e.LeaseUseRecorded, at: Instant) -> None
         del notebook.days[min(notebook.days)]
 
 
+def take_back(state: State, lease: Lease) -> None:
+    """Take back, from the newest days on, what was recorded of the lease and is not billed."""
+    active_ms = max(0, lease.recorded_active_ms - lease.active_ms)
+    cost_numerator = max(0, lease.recorded_cost_numerator - lease.cost_numerator)
+    lease.recorded_active_ms -= active_ms
+    lease.recorded_cost_numerator -= cost_numerator
+    notebook = state.notebooks.get(lease.tenant, {}).get(lease.request.notebook or "")
+    for _, day in sorted(notebook.days.items(), reverse=True) if notebook is not None else ():
+        taken_ms, taken = min(active_ms, day.active_ms), min(cost_numerator, day.cost_numerator)
+        day.active_ms, day.cost_numerator = day.active_ms - taken_ms, day.cost_numerator - taken
+        active_ms, cost_numerator = active_ms - taken_ms, cost_numerator - taken
+
+
 def use_of(event: e.LeaseUseRecorded) -> MeasuredUse:
     """Return the measurements of a record."""
     return MeasuredUse(*(getattr(event, name) for name in MeasuredUse._fields))

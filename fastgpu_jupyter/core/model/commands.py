@@ -483,6 +483,7 @@ class ClusterJobEnded:
     lease_id: str
     name: str
     detail: Message
+    ended_at_ms: int | None = None  #: when it ended, on the wall clock; ``None``: not known
 
 
 @dataclass(frozen=True, slots=True)

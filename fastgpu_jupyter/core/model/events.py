@@ -536,6 +536,8 @@ class LeaseEnded:
     scrub: ScrubOutcome | None = None  #: ``None``: it had no device, or that was recorded when it was parked
     scrub_bytes: int | None = None  #: see ``ScrubResult``
     scrub_detail: Message | None = None
+    #: Until when it is billed where that is before it was over, on the clock that bills: an engine's job had ended.
+    billed_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

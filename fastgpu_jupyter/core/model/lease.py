@@ -250,6 +250,13 @@ class Image:
     device_ids: tuple[str, ...] = ()  #: where it was; a driver needs this to bring it back elsewhere
 
 
+class ClosedSegment(NamedTuple):
+    """What of a usage segment that is closed can still be taken back; its end is ``Lease.metered_ms``."""
+
+    from_ms: int
+    rate_micro_per_hour: int
+
+
 @dataclass(slots=True)
 class Lease:
     """A right to a logical GPU, from its request to its end."""
@@ -317,6 +324,8 @@ class Lease:
     migration_requested: bool = False  #: it goes to another device with the next restart of its kernel
     cluster_job: ClusterJob | None = None  #: set exactly where an engine is to serve it
     orphaned_since_ms: int | None = None  #: since when it is kept without a holder
+    #: Of an engine's lease that drains: its job may have ended before that was known. ``None``: nothing is taken back.
+    last_segment: ClosedSegment | None = None
 
     @property
     def has_image(self) -> bool:

@@ -73,6 +73,8 @@ class State:
     boot_id: str = ""
     clock_epoch_ms: int = 0  #: boot clock minus ``Instant.ms``
     last: Instant = EPOCH  #: of the newest event
+    started: Instant = EPOCH  #: when the pool manager was started last
+    before_start: Instant = EPOCH  #: of the newest event before
     changes: dict[str, int] = field(default_factory=dict)  #: by tenant, those of ``changes_day``
     changes_day: int = 0  #: number of the day (UTC)
     notebooks: dict[str, dict[str, NotebookUse]] = field(default_factory=dict)  #: by tenant and notebook, newest last

@@ -66,7 +66,7 @@ class AgentListener:
             self.unknown.add(name)
             self._requests.look()
             return
-        self._board.set(lease.lease_id, agent_host=hello.host, agent_silent=False, late=False)
+        self._board.set(lease.lease_id, agent_host=hello.host, agent_silent=False, late=False, heard_ms=self._wall_ms())
         if hello.connection is not None:
             self.connections[lease.lease_id] = hello.connection.info()
         self._note_kernel(lease.lease_id, hello.kernel)
@@ -79,7 +79,8 @@ class AgentListener:
         lease = self._leases.get(name)
         if lease is None:
             return
-        self._board.set(lease.lease_id, agent_silent=False, usage=_usage(beat.devices, want_of(lease.request)))
+        usage = _usage(beat.devices, want_of(lease.request))
+        self._board.set(lease.lease_id, agent_silent=False, usage=usage, heard_ms=self._wall_ms())
         self._note_kernel(lease.lease_id, beat.kernel)
 
     def on_exit(self, name: str, code: int, _output: str) -> None:
@@ -97,7 +98,7 @@ class AgentListener:
         """Ask the engine: the agent has given its allocation back, or lost it."""
         log.info("The agent of %s ends: %s.", name, reason)
         if (lease := self._leases.get(name)) is not None:
-            self._board.set(lease.lease_id, usage=None)
+            self._board.set(lease.lease_id, usage=None, heard_ms=self._wall_ms())
             if reason == LOST:  # the engine would take the job for running until its time is over
                 self._requests.cancel(name, lease.job.job_id)
         self._requests.look()

@@ -45,6 +45,7 @@ class BoardEntry:
     late: bool = False  #: its agent should have reported by now
     ends_soon: bool = False
     usage: RemoteUsage | None = None
+    heard_ms: int | None = None  #: when its agent was heard last, or its job first seen to run, on the wall clock
 
     @property
     def host(self) -> str | None:
@@ -112,10 +113,10 @@ class Board:
         return self._known.get(lease_id, NOTHING)
 
     def set(self, lease_id: str, **changes: object) -> None:
-        """Change what is known of a lease, and notify unless only its usage is another one."""
+        """Change what is known of a lease, and notify unless only its usage is, or it was heard."""
         before = self.of(lease_id)
         after = self._known[lease_id] = replace(before, **changes)  # type: ignore[arg-type]
-        if replace(after, usage=before.usage) != before:
+        if replace(after, usage=before.usage, heard_ms=before.heard_ms) != before:
             self._notify(lease_id)
 
     def forget(self, lease_id: str) -> None:

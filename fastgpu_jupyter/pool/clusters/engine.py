@@ -63,6 +63,7 @@ class Ended(NamedTuple):
     """The job is over, or the engine does not know it any more."""
 
     reason: Message
+    at_ms: int | None = None  #: when it ended, on the wall clock of the engine; ``None``: the engine does not know
 
 
 Status = Queued | Infeasible | Running | Ended

@@ -37,8 +37,9 @@ PARTITION = "gpu"
 TIME_LIMIT_MS, TIME_LIMIT_MS_MAX = 3_600_000, 28_800_000
 #: How long the processes of a job that is ended may take, before they are killed.
 KILL_WAIT_MS = 5_000
-#: The parent of an agent, which outlives the pool manager: an agent ends with the process that it runs under.
-_STEP = 'exec 3<&0; trap : TERM; "$@" <&3 3<&- & while kill -0 $! 2>/dev/null; do wait $!; done'
+#: The parent of an agent, which outlives the pool manager: an agent ends with the process that it runs under. A file
+#: tells when that was.
+_STEP = 'exec 3<&0; trap : TERM; "$@" <&3 3<&- & while kill -0 $! 2>/dev/null; do wait $!; done; : >"$0"'
 #: Jobs that are over and still known, as with Slurm's MinJobAge.
 KNOWN_OVER_MAX = 256
 
@@ -219,14 +220,14 @@ class FakeEngine:
         """Note the end of a job's process, and end a job at its time limit or with its node."""
         if job.name in self.faults.lose:
             self._signal(job, signal.SIGKILL)
-            self.cluster.end(job, "NODE_FAIL")
+            self.cluster.end(job, "NODE_FAIL", now_ms)
         elif job.name in self.faults.requeue:
             self._signal(job, signal.SIGTERM)
             if (own := self._processes.pop(job.id, None)) is not None:
                 own.wait()
             self.cluster.requeue(job)
         elif job.pid is not None and self._has_ended(job):
-            self.cluster.end(job, job.killed_as if job.kill_ms is not None else "COMPLETED")
+            self.cluster.end(job, job.killed_as if job.kill_ms is not None else "COMPLETED", self._end_ms(job, now_ms))
         elif job.kill_ms is None and job.ends_ms is not None and now_ms >= job.ends_ms:
             self._end(job, "TIMEOUT")
         elif job.kill_ms is not None and now_ms >= job.kill_ms:
@@ -234,7 +235,7 @@ class FakeEngine:
 
     def _end(self, job: FakeJob, state: str) -> None:
         if job.pid is None:
-            self.cluster.end(job, state)
+            self.cluster.end(job, state, self._clock_ms())
         elif job.kill_ms is None:
             job.kill_ms, job.killed_as = self._clock_ms() + KILL_WAIT_MS, state
             self._signal(job, signal.SIGTERM)
@@ -247,7 +248,7 @@ class FakeEngine:
         assert agent is not None
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _STEP, "step", sys.executable, "-P", "-c", agent.source],
+            ["/bin/sh", "-c", _STEP, str(self._end_file(job)), sys.executable, "-P", "-c", agent.source],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -269,6 +270,16 @@ class FakeEngine:
             return job.pid is None
         return ProcessIdentity(boot_id(), job.pid, job.start_time).has_ended()
 
+    def _end_file(self, job: FakeJob) -> Path:
+        return Path("/dev/null") if self._folder is None else self._folder / f"{job.id}.end"
+
+    def _end_ms(self, job: FakeJob, now_ms: int) -> int:
+        """Return when the processes of a job ended; ``now_ms`` where that was not noted."""
+        try:
+            return now_ms if self._folder is None else self._end_file(job).stat().st_mtime_ns // 1_000_000
+        except OSError:
+            return now_ms
+
     def _signal(self, job: FakeJob, number: int) -> None:
         if job.pid is not None and not self._has_ended(job):
             with suppress(ProcessLookupError):
@@ -280,7 +291,7 @@ class FakeEngine:
         if job is None:
             return Ended(Message.of("cluster.fake_forgotten"))
         if job.ended is not None:
-            return Ended(Message.of("cluster.fake_ended", state=job.ended))
+            return Ended(Message.of("cluster.fake_ended", state=job.ended), job.ended_ms)
         if job.node is not None:
             return Running(job.node, job.ends_ms, self.cluster.nodes[job.node].model, isolated=False)
         reason = Message.of("cluster.fake_held") if self.faults.hold else Message.of("cluster.fake_full")

@@ -25,6 +25,7 @@ class FakeJob:
     indices: list[int] = field(default_factory=list)
     started_ms: int | None = None
     ended: str | None = None  #: the final state, in the words of Slurm
+    ended_ms: int | None = None
     kill_ms: int | None = None  #: when its processes are killed that should have ended
     killed_as: str = "CANCELLED"  #: the final state of a job that is being ended
     pid: int | None = None
@@ -109,10 +110,10 @@ class FakeCluster:
             self._begin(job)
             yield job
 
-    def end(self, job: FakeJob, state: str) -> None:
+    def end(self, job: FakeJob, state: str, now_ms: int) -> None:
         """End a job, and free what it has."""
         if job.ended is None:
-            job.ended = state
+            job.ended, job.ended_ms = state, now_ms
             self.over[job.id] = None
             if self.ids.get(job.name) == job.id:
                 del self.ids[job.name]

@@ -17,8 +17,8 @@ def command_of(lease: Watched, status: Status) -> c.Command | None:
     """Return the command that reports ``status`` of the job of a lease, ``None`` where the lease stays as it is."""
     lease_id, name = lease.lease_id, lease.job.name
     match status:
-        case Ended(reason):
-            return c.ClusterJobEnded(lease_id, name, reason)
+        case Ended(reason, at_ms):
+            return c.ClusterJobEnded(lease_id, name, reason, at_ms)
         case Infeasible(reason) if lease.state is LeaseState.WAITING:
             return c.ClusterJobRefused(lease_id, name, reason)
         case Running(ends_at_ms=ends_at_ms) if lease.state is LeaseState.ACTIVE:

@@ -139,6 +139,7 @@ class ClusterService:
         self._wake = asyncio.Event()
         self._is_open = False
         self._open_fault: Message | None = None
+        self._before_start_ms = 0  #: when the pool manager before this one recorded something last, on the wall clock
         self._recovered = False  #: whether effects are of this process from now on
         self._observed_s = self._observe_at_s = self._reconcile_at_s = 0.0
 
@@ -155,6 +156,7 @@ class ClusterService:
 
     def update(self, state: State, lease_ids: Iterable[str]) -> None:
         """Take over the leases ``lease_ids`` of ``state``, which changed."""
+        self._before_start_ms = state.before_start.wall_ms
         for lease_id in lease_ids:
             name, watched = self._names.get(lease_id), Watched.of(state.leases.get(lease_id))
             if watched is None:
@@ -333,7 +335,7 @@ class ClusterService:
             return
         if lease is not None:
             self._note(lease, status)
-            if (command := command_of(lease, status)) is not None:
+            if (command := command_of(lease, self._dated(lease, status))) is not None:
                 await self._base.commands.submit_until_durable(command)
             if (loss := self._loss_of(lease, status)) is not None:
                 await self._end(lease, loss)
@@ -347,6 +349,8 @@ class ClusterService:
         running_since_s = (known.running_since_s or now_s) if isinstance(status, Running) else None
         waits_s = now_s - running_since_s if running_since_s and known.agent_host is None else 0.0
         ends_at_ms = status.ends_at_ms if isinstance(status, Running) else None
+        if isinstance(status, Running) and known.heard_ms is None:
+            self.board.set(lease.lease_id, heard_ms=self._wall_ms())
         self.board.set(
             lease.lease_id,
             status=status,
@@ -354,6 +358,17 @@ class ClusterService:
             late=lease.state is LeaseState.WAITING and waits_s >= self._times.late_s,
             ends_soon=ends_at_ms is not None and ends_at_ms - self._wall_ms() <= WARN_MS,
         )
+
+    def _dated(self, lease: Watched, status: Status) -> Status:
+        """Return the end of a job with the last time at which it was known to live, where the engine does not say it.
+
+        Nothing is billed after that. A job of which nothing was heard since this pool manager was started lived when
+        the one before recorded something last.
+        """
+        if not isinstance(status, Ended) or status.at_ms is not None:
+            return status
+        heard_ms = self.board.of(lease.lease_id).heard_ms
+        return status._replace(at_ms=self._before_start_ms if heard_ms is None else heard_ms)
 
     def _loss_of(self, lease: Watched, status: Status) -> Message | None:
         """Return why a lease must end although its job is not over, ``None`` where it need not."""
@@ -369,7 +384,7 @@ class ClusterService:
 
     async def _end(self, lease: Watched, reason: Message) -> None:
         """End a lease, and its job."""
-        ended = command_of(lease, Ended(reason))
+        ended = command_of(lease, self._dated(lease, Ended(reason)))
         assert ended is not None
         await self._base.commands.submit_until_durable(ended)
         self._cancel(lease.job.name, lease.job.job_id)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from ...core.accounting import calendar, ledger
-from ...core.accounting.ledger import Segment, Statement, StatementLine
+from ...core.accounting.ledger import Statement, StatementLine
+from ...core.accounting.segment import Segment
 from ...core.model.entities import Instant, Month
 from ...errors import InvalidRequest, Message
 from ...wire.schemas import StatementLineView, StatementView

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fastgpu_jupyter.core.accounting import calendar, ledger, meter, reservation_coverage
 from fastgpu_jupyter.core.accounting.reservation_coverage import DeviceModel, Usage
+from fastgpu_jupyter.core.accounting.segment import Segment
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import (
@@ -142,7 +143,7 @@ def test_what_is_metered_is_what_is_billed_at_any_moment_of_any_history(seed: in
     by_lease: Counter[str] = Counter()
     by_month: Counter[tuple[str, int]] = Counter()
 
-    def count(found: Iterator[ledger.Segment], leases: Counter[str], spent: Counter[tuple[str, int]]) -> None:
+    def count(found: Iterator[Segment], leases: Counter[str], spent: Counter[tuple[str, int]]) -> None:
         for segment in found:
             leases[segment.lease_id] += segment.numerator
             spent[segment.tenant, segment.month] += segment.numerator

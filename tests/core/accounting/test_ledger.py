@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fastgpu_jupyter.core.accounting import calendar, ledger, meter
-from fastgpu_jupyter.core.accounting.ledger import Segment
+from fastgpu_jupyter.core.accounting.segment import Segment
 from fastgpu_jupyter.core.lease.invariants import violations
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model.entities import Instant, Lease, LeaseRequest, Plan, Policy

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastgpu_jupyter.core.accounting import ledger, meter
+from fastgpu_jupyter.core.accounting import calendar, ledger, meter
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import effects as fx
 from fastgpu_jupyter.core.model import events as e
@@ -25,6 +25,7 @@ from fastgpu_jupyter.core.model.entities import (
 )
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.core.model.size import SizeUnit
+from fastgpu_jupyter.core.model.use import MeasuredUse
 from fastgpu_jupyter.core.placement import parkability
 from fastgpu_jupyter.core.scheduling.queue_report import QueueReport
 from fastgpu_jupyter.core.sizing.advice import advise
@@ -86,6 +87,77 @@ def test_bill_begins_with_the_allocation_and_ends_with_the_job_to_the_millisecon
     assert lease.cost_numerator == 90_001 * 3_600_000
     (segment,) = ledger.segments(world.history, world.at)
     assert (segment.duration_ms, segment.numerator) == (90_001, lease.cost_numerator)
+
+
+@pytest.mark.parametrize(
+    ("ended_at_ms", "billed_ms"),
+    [(-40_000, 50_000), (0, 90_000), (None, 90_000), (3_600_000, 90_000), (-90_001, 0), (-(10**12), 0)],
+)
+@pytest.mark.parametrize("released", [False, True])
+def test_bill_ends_when_the_job_did_whatever_the_clock_of_the_engine_says(
+    ended_at_ms: int | None, billed_ms: int, released: bool
+) -> None:
+    """``ended_at_ms`` is how much later, by the engine's clock, than when the lease was over here."""
+    world = World()
+    world.do(c.SetBudget("ann", 10**9))
+    lease = _active(world)
+    world.pass_time(90_000)
+    ended_ms = None if ended_at_ms is None else world.at.wall_ms + ended_at_ms
+    world.do(c.RecordUse("far", MeasuredUse(known_ms=90_000)))
+    if released:  # meanwhile, and it is not billed while the engine is silent
+        world.do(c.ReleaseLease("far"))
+        world.pass_time(600_000)
+    world.do(c.ClusterJobEnded("far", world.job("far"), _LOST, ended_ms))
+    world.pass_time(5_000)
+    assert lease.state is LeaseState.ENDED
+    assert meter.active_ms(lease, world.now_ms) == billed_ms
+    assert lease.cost_numerator == billed_ms * 3_600_000
+    assert sum(one.numerator for one in ledger.segments(world.history, world.at)) == lease.cost_numerator
+    assert meter.spent_micro(world.state, "ann", world.at) == billed_ms
+    (day,) = world.state.notebooks["ann"]["far.ipynb"].days.values()
+    assert (day.active_ms, day.cost_numerator) == (billed_ms, billed_ms * 3_600_000)
+
+
+def test_job_that_ended_in_a_month_that_is_over_is_billed_to_its_end() -> None:
+    world = World()
+    lease = _active(world)
+    month = world.state.month
+    world.wall_offset_ms += month.ends_wall_ms - world.at.wall_ms - 60_000
+    world.do(c.ReportActivity("far", busy=True))
+    begun_ms = world.now_ms
+    world.pass_time(60_000)  # the month ends
+    world.pass_time(600_000)
+    world.do(c.ClusterJobEnded("far", world.job("far"), _LOST, world.at.wall_ms - 630_000))
+    assert meter.active_ms(lease, world.now_ms) == begun_ms - 1000 + 60_000
+    (before,) = ledger.statements(world.history, month, world.at)
+    assert before.total_micro == meter.cost_micro(lease, world.now_ms)
+    assert ledger.statements(world.history, calendar.after(month, 1), world.at) == []
+    assert meter.spent_micro(world.state, "ann", world.at) == 0
+
+
+@pytest.mark.parametrize(("ended_ms", "billed_ms"), [(0, 90_000), (-30_000, 60_000), (7_205_000, 95_000)])
+def test_time_in_which_the_machine_was_down_does_not_move_the_end_of_a_job(ended_ms: int, billed_ms: int) -> None:
+    """``ended_ms`` is when it did after the machine had gone down, by the wall clock; it came up after two hours."""
+    world = World()
+    lease = _active(world, keep_ms=3_600_000)
+    world.pass_time(90_000)
+    world.wall_offset_ms += 7_200_000  # its clock that bills stood still, the wall clock did not
+    world.do(c.StartPool("boot-2", 5))
+    world.pass_time(10_000)
+    world.do(c.ClusterJobEnded("far", world.job("far"), _LOST, world.at.wall_ms - 7_210_000 + ended_ms))
+    assert meter.active_ms(lease, world.now_ms) == billed_ms
+
+
+def test_statement_says_what_ran_until_the_job_ended() -> None:
+    world = World()
+    _active(world)
+    for busy, for_ms in ((False, 10_000), (True, 50_000), (False, 5_000), (None, 1_000)):
+        if busy is not None:
+            world.do(c.ReportActivity("far", busy=busy))
+        world.now_ms += for_ms
+    world.do(c.ClusterJobEnded("far", world.job("far"), _LOST, world.at.wall_ms - 36_000))  # 30 s of the cell had run
+    (segment,) = ledger.segments(world.history, world.at)
+    assert (segment.duration_ms, segment.idle_ms, segment.busy_ms) == (30_000, 10_000, 20_000)
 
 
 def test_released_lease_drains_until_the_engine_says_that_the_job_is_over() -> None:

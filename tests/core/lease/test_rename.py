@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastgpu_jupyter.core.accounting import ledger
+from fastgpu_jupyter.core.accounting.segment import Segment
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.errors import Conflict
 from tests.core.world import World, spec
@@ -13,7 +14,7 @@ from tests.core.world import World, spec
 def notebooks(world: World) -> list[str | None]:
     """The notebooks in the statement of the month, by time."""
     (statement,) = ledger.statements(world.history, world.state.month, world.at)
-    return [line.item.of.notebook for line in statement.lines if isinstance(line.item.of, ledger.Segment)]
+    return [line.item.of.notebook for line in statement.lines if isinstance(line.item.of, Segment)]
 
 
 def test_rename_reaches_the_lease_and_the_open_line_of_the_bill() -> None:

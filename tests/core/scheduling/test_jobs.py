@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fastgpu_jupyter.core.accounting import ledger
+from fastgpu_jupyter.core.accounting.segment import Segment
 from fastgpu_jupyter.core.lease import idle
 from fastgpu_jupyter.core.model import commands as c
 from fastgpu_jupyter.core.model import events as e
@@ -241,7 +242,7 @@ def test_statement_names_jobs_and_sums_to_the_micro_unit() -> None:
     world.now_ms += 111
     end(world, "job-1")
     (statement,) = ledger.statements(world.history, world.state.month, world.at)
-    named = {(of.lease_id, of.job) for line in statement.lines if isinstance(of := line.item.of, ledger.Segment)}
+    named = {(of.lease_id, of.job) for line in statement.lines if isinstance(of := line.item.of, Segment)}
     assert named == {("job-1", "job 1 · train"), ("notebook", None)}
     assert sum(line.amount_micro for line in statement.lines) == statement.total_micro
     exact = sum(lease.cost_numerator for lease in world.state.leases.values())

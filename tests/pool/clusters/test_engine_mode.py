@@ -94,7 +94,7 @@ def test_engine_thread_gives_up_a_call_that_hangs_and_makes_no_other_beside_it(m
         (watched(LeaseState.WAITING), Infeasible(REASON), c.ClusterJobRefused("l", "fgpu-1-l-1", REASON)),
         (watched(LeaseState.ACTIVE), Infeasible(REASON), None),
         (watched(LeaseState.ACTIVE), Ended(REASON), c.ClusterJobEnded("l", "fgpu-1-l-1", REASON)),
-        (watched(LeaseState.DRAINING), Ended(REASON), c.ClusterJobEnded("l", "fgpu-1-l-1", REASON)),
+        (watched(LeaseState.DRAINING), Ended(REASON, 9), c.ClusterJobEnded("l", "fgpu-1-l-1", REASON, 9)),
         (watched(LeaseState.ACTIVE), Running("n1", 60_000), c.ClusterTimeSet("l", "fgpu-1-l-1", 60_000)),
         (watched(LeaseState.ACTIVE, 90_000), Running("n1", 60_000), None),
         (watched(LeaseState.ACTIVE, 90_001), Running("n1", 60_000), c.ClusterTimeSet("l", "fgpu-1-l-1", 60_000)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,21 @@ def test_killed_pool_manager_finds_kernel_again_and_starts_none_twice(
     pid = wait_until(again, lambda: f"the kernel is there: {pool.log[-2000:]}")
     assert kernels_of(isolated) == [pid], "a kernel was started twice"
     assert client.lease(lease_id)["state"] == "active"
+    # Its job ends while no pool manager is there, and is billed until then.
+    pool.kill()
+    for process in jobs_of(isolated):
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    wait_until(lambda: not jobs_of(isolated), "the job has ended")
+    (end,) = isolated.rglob("*.end")
+    ended_ms = end.stat().st_mtime_ns // 1_000_000
+    pool.start(CLUSTER)
+    wait_until(lambda: client.lease(lease_id)["state"] == "ended", "its end is noticed")
+    ended = client.lease(lease_id)
+    granted_at, noticed_at = ended["times"]["granted_at"], ended["times"]["ended_at"]
+    assert granted_at is not None
+    assert noticed_at is not None
+    assert noticed_at - ended_ms > 200
+    assert abs(granted_at + ended["usage"]["active_ms"] - ended_ms) < 50, "as far as the clocks agree"
+    (statement,) = client.statements(time.strftime("%Y-%m", time.gmtime()))
+    assert sum(line["active_ms"] for line in statement["lines"]) == ended["usage"]["active_ms"]

@@ -171,7 +171,7 @@ class SlurmEngine:
             return reasons.running_status(row)._replace(model=self._model(row.job_id), isolated=self._isolates())
         if row.job_id not in self._ends:
             self._ends[row.job_id] = reasons.end_message(row, self._exit_of(row), self._python)
-        return Ended(self._ends[row.job_id])
+        return Ended(self._ends[row.job_id], row.ends_at_ms)
 
     def _knows(self, job: str) -> bool:
         """Return whether Slurm has that job of this user. Raises :class:`EngineUnavailable` where it does not say."""
