@@ -15,6 +15,11 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     ),
     "slurm.silent": "{command} did not answer within {timeout_ms} and was ended. Requests and leases stay as they are.",
     "slurm.too_much": "{command} printed more than can be read. Requests and leases stay as they are.",
+    "slurm.killed": "{command} was ended by signal {signum}. Requests and leases stay as they are.",
+    "slurm.no_job_id": (
+        "sbatch accepted a job and did not say its number ({text}). The job is looked for by its name; nothing is "
+        "submitted again meanwhile."
+    ),
     "slurm.unreached": "Slurm does not answer ({text}). Requests and leases stay as they are.",
     "slurm.not_cancelled": "Slurm did not cancel job {job} ({text}). It is tried again.",
     # -- why a job waits ---------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ MESSAGES: dict[str, str] = {
     "slurm.no_command": "无法运行 Slurm 的命令 {command}（{reason}）。池管理器的 PATH 中需要有 sbatch、squeue、scancel、sinfo 和 scontrol；请安装 Slurm 的客户端命令，或在有这些命令的地方启动池管理器。",
     "slurm.silent": "{command} 在 {timeout_ms} 内没有回答，已被终止。申请和租约保持不变。",
     "slurm.too_much": "{command} 输出的内容过多，无法读取。申请和租约保持不变。",
+    "slurm.killed": "{command} 被信号 {signum} 终止。请求和租约保持不变。",
+    "slurm.no_job_id": "sbatch 接受了一个作业，但没有给出其编号（{text}）。将按名称查找该作业；在此期间不会再次提交。",
     "slurm.unreached": "Slurm 没有回答（{text}）。申请和租约保持不变。",
     "slurm.not_cancelled": "Slurm 没有取消作业 {job}（{text}）。将会重试。",
     "slurm.not_considered": "Slurm 已收到作业，尚未考虑它。",

@@ -11,9 +11,12 @@ import msgspec
 Short = Annotated[str, msgspec.Meta(max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 #: The id of a job gets into commands of the engine: none is an option.
-JobId = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")]
+JobId = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?\Z")]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+#: Sums of all of a message fit into what the interface can say.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+ExitCode = Annotated[int, msgspec.Meta(ge=-256, le=2**32)]
 DEVICES_MAX = 64
 PORT_NAMES = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
@@ -26,8 +29,8 @@ class KernelState(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     generation: Count  #: 1 for the first kernel of the agent, one more for each restart
     state: KernelPhase
     pid: Count  #: on the node
-    exit_code: int | None  #: negative for a signal, as in :mod:`subprocess`
-    age_s: float  #: by the node's own clock
+    exit_code: ExitCode | None  #: negative for a signal, as in :mod:`subprocess`
+    age_s: Seconds  #: by the node's own clock
     output: Text = ""  #: the end of its standard output and error, once it has ended
 
 
@@ -48,11 +51,11 @@ class KernelConnection(msgspec.Struct, frozen=True, omit_defaults=True):
     key: Short
     signature_scheme: Short
     kernel_name: Short
-    shell_port: int
-    iopub_port: int
-    stdin_port: int
-    control_port: int
-    hb_port: int
+    shell_port: Port
+    iopub_port: Port
+    stdin_port: Port
+    control_port: Port
+    hb_port: Port
     curve_publickey: Short = ""
     curve_secretkey: Short = ""
 

@@ -340,6 +340,10 @@ class Rendezvous:
                 self._handle(frames)
             except (msgspec.MsgspecError, UnicodeDecodeError, IndexError, zmq.ZMQError):
                 self.dropped["malformed"] += 1
+            except OSError as error:  # other agents must be heard; this one says it again
+                if not self.dropped["not_stored"]:
+                    log.error("An agent that reports for the first time cannot be noted: %s", error)  # noqa: TRY400
+                self.dropped["not_stored"] += 1
         await asyncio.sleep(0)
 
     async def watch(self) -> None:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...core.model import effects as fx
 from ...core.model.cluster import job_prefix
@@ -204,7 +204,7 @@ class ClusterService:
         check = asyncio.ensure_future(self.thread.call(self.engine.check, want_of(request)))
         done, _ = await asyncio.wait({check}, timeout=CHECK_S)
         if not done:
-            check.add_done_callback(_take_error)
+            check.cancel()  # it must not take the turn of other calls
         elif not isinstance(check.exception(), HostFault):
             check.result()
 
@@ -456,9 +456,3 @@ class ClusterService:
 
     def _wall_ms(self) -> int:
         return self._base.state.now().wall_ms
-
-
-def _take_error(call: asyncio.Future[Any]) -> None:
-    """Take the error of a call for which nothing waits any more."""
-    if not call.cancelled():
-        call.exception()

@@ -127,6 +127,20 @@ MUTATIONS = (
         Fails(test_engine_calls.test_engine_that_hangs_is_called_once, "do not wait behind one that hangs"),
     ),
     Mutation(
+        "a request that was not checked in time keeps its turn",
+        Guarantee.AVAILABILITY,
+        (Edit(ClusterService.check, "check.cancel()", "pass"),),
+        Fails(
+            test_engine_calls.test_request_that_is_not_checked_in_time_leaves_no_call_behind, "others had their turn"
+        ),
+    ),
+    Mutation(
+        "a job in a state that is not known is over",
+        Guarantee.VISIBILITY,
+        (Edit(SlurmEngine._status, "row.state not in reasons.ENDS", "False"),),
+        Fails(test_recorded.test_state_that_is_not_known_is_no_end, "Ended"),
+    ),
+    Mutation(
         "a list that Slurm did not give is empty",
         Guarantee.VISIBILITY,
         (Edit(SlurmEngine._require, "raise EngineUnavailable(...)", "pass"),),

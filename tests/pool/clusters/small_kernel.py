@@ -16,7 +16,15 @@ from pathlib import Path
 
 connection_file, facts, *modes = sys.argv[1:]
 interrupts: list[int] = []
-signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
+
+
+def interrupt(*_: object) -> None:
+    """Note the interrupt at once: it may come before this program waits for it."""
+    interrupts.append(1)
+    note()
+
+
+signal.signal(signal.SIGINT, interrupt)
 if "deaf" in modes:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if "talk" in modes:
@@ -60,4 +68,3 @@ if "slow" not in modes:
     Path(connection_file).write_text(json.dumps({**connection, **ports}))
 while True:
     signal.pause()
-    note()

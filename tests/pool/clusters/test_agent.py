@@ -177,8 +177,10 @@ def test_agent_failed_start_shows_output(tmp_path: Path) -> None:
         assert failed.value.message.code == "cluster.kernel_silent"
         output = str(failed.value.message.params["output"])
         assert (len(output), output.endswith("last words\n")) == (2000, True)
-        wait_for_end(facts_of(cluster)["pid"])
+        silent = facts_of(cluster)["pid"]
+        # The next start waits for the end of that one.
         assert (await cluster.start(argv=SMALL_KERNEL)).connection["shell_port"] > 0
+        assert not alive(silent)
 
     play(tmp_path, story)
 

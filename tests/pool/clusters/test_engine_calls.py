@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 from unittest import mock
 
+import msgspec
 import pytest
 
 from fastgpu_jupyter.core.model import commands as c
@@ -15,7 +17,7 @@ from fastgpu_jupyter.core.model.cluster import ClusterJob
 from fastgpu_jupyter.core.model.entities import ClusterRequest, LeaseRequest
 from fastgpu_jupyter.core.model.lifecycle import LeaseState
 from fastgpu_jupyter.errors import EngineUnavailable, Message
-from fastgpu_jupyter.pool.clusters.agent_messages import AgentBye, AgentHello
+from fastgpu_jupyter.pool.clusters.agent_messages import AgentBeat, AgentBye, AgentHello
 from fastgpu_jupyter.pool.clusters.agents import AgentListener, AgentRequests
 from fastgpu_jupyter.pool.clusters.allocation import Allocations
 from fastgpu_jupyter.pool.clusters.board import Board, Watched
@@ -24,6 +26,7 @@ from fastgpu_jupyter.pool.clusters.engine import Running
 from fastgpu_jupyter.pool.clusters.engine_thread import ANSWER_S, EngineThread
 from fastgpu_jupyter.pool.clusters.submissions import SETTLE_S, Submissions
 from fastgpu_jupyter.pool.devices.registry import CATALOG
+from tests.benchmarks.cluster_day import Day
 from tests.sim.simulated_loop import SimulatedLoop, SimulatedThread, SimulatedTime
 
 NAME = "fgpu-01234567-far-1"
@@ -216,6 +219,42 @@ def test_engine_that_hangs_is_called_once() -> None:
         assert stub.thread.unanswered_since is None
 
     play(story)
+
+
+def test_request_that_is_not_checked_in_time_leaves_no_call_behind() -> None:
+    day = Day(nodes=1, notebooks=1, hours=1.0, seed=1)
+    asyncio._set_running_loop(day.loop)
+    try:
+        day._set_up()
+        request = LeaseRequest("h100", None, None, "far.ipynb", cluster=ClusterRequest())
+        with mock.patch.object(SimulatedThread, "delay_s", staticmethod(lambda _: 2.0)):
+            checks = [day.loop.create_task(day.service.check(request)) for _ in range(20)]
+            day.loop.run(3600.0, 10**6)
+    finally:
+        asyncio._set_running_loop(None)
+    assert all(check.done() for check in checks)
+    assert day.service.thread.calls["check"] <= 3, "others had their turn"
+    day.loop.crash()
+    day.folder.cleanup()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"age_s": 1e308}, {"age_s": -1.0}, {"exit_code": 2**62}, {"pid": 2**60}, {"generation": -1}]
+)
+def test_numbers_of_an_agent_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    state = {"generation": 1, "state": "ended", "pid": 1, "exit_code": -9, "age_s": 1.0}
+    beats = [json.dumps({"instance": "x", "kernel": each}) for each in (state, {**state, **wrong})]
+    assert msgspec.json.decode(beats[0], type=AgentBeat).kernel is not None
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(beats[1], type=AgentBeat)
+
+
+@pytest.mark.parametrize("wrong", ["--state=RUNNING", "1 2", "-u", "1\n"])
+def test_job_id_of_an_agent_is_no_option_of_a_command(wrong: str) -> None:
+    said = msgspec.to_builtins(hello())
+    assert msgspec.convert(said, AgentHello, strict=False).job_id == "17"
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({**said, "job_id": wrong}, AgentHello, strict=False)
 
 
 def hello(job_id: str = "17") -> AgentHello:

@@ -271,11 +271,12 @@ class Agent:
 
     def _command_start(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Start a kernel; the answer comes when it has its ports."""
-        kernel = self._kernel
         if self._start is not None:
             raise CommandRefused("starting")
+        self._look_at_kernel()  # it may have ended since the last look
+        kernel = self._kernel
         if kernel is not None and kernel.exit_code is None:
-            if message.get("restart"):
+            if message.get("restart") or kernel.ending:
                 kernel.end()
             elif kernel.running and kernel.connection["key"] == message["key"]:
                 return self._started()  # the pool manager was started again, and asks again

@@ -15,7 +15,7 @@ from ....errors import EngineUnavailable, InvalidRequest, Message
 from ..bootstrap import WITH_DEVICES
 from ..engine import AgentSpec, Ended, GPUKind, Running, Status, Want
 from . import reasons, script
-from .commands import DEFAULT_TIMEOUTS, Commands, Ran, Timeouts
+from .commands import DEFAULT_TIMEOUTS, TEXT_MAX, Commands, Ran, Timeouts
 from .devices import gres_choices, kinds_of
 from .parse import (
     JOB_FORMAT,
@@ -30,6 +30,7 @@ from .parse import (
     pending_rows,
     positions_of,
     settings_of,
+    submitted_job,
 )
 from .reasons import ScriptExit
 
@@ -109,9 +110,10 @@ class SlurmEngine:
         gres = choices[0] if len(choices) == 1 else self._best(want, self._recent_kinds())[0]
         options = (*script.job_options(name), *script.resource_options(want, gres))
         ran = self._commands.submit(options, script.job_script(agent, name, self._python))
-        job, _, _ = ran.output.strip().rpartition("\n")[2].partition(";")  # a cluster's name may follow
-        if ran.status or not job.isdigit():
+        if ran.status:
             raise reasons.refusal(ran.said or ran.output.strip(), want, gres)
+        if (job := submitted_job(ran.output)) is None:
+            raise EngineUnavailable(Message.of("slurm.no_job_id", text=ran.output.strip()[:TEXT_MAX] or "-"))
         return job
 
     def statuses(self, jobs: Sequence[str]) -> dict[str, Status]:
@@ -124,7 +126,8 @@ class SlurmEngine:
             return {}
         rows = {row.job_id: row for row in self._own_rows()}
         self._find_positions([rows[job] for job in jobs if job in rows])
-        found = {job: self._status(rows[job]) for job in jobs if job in rows}
+        said = ((job, self._status(rows[job])) for job in jobs if job in rows)
+        found = {job: status for job, status in said if status is not None}
         absent = [job for job in jobs if job not in rows]
         found |= {job: reasons.FORGOTTEN for job in absent[:LOOKED_UP_MAX] if not self._knows(job)}
         asked = set(jobs)
@@ -154,8 +157,7 @@ class SlurmEngine:
 
     def list(self, prefix: str) -> dict[str, str]:
         """Return the ids of this user's jobs that are not over, by name."""
-        alive = reasons.WAITS | reasons.RUNS
-        rows = [row for row in self._own_rows() if row.name.startswith(prefix) and row.state in alive]
+        rows = [row for row in self._own_rows() if row.name.startswith(prefix) and row.state not in reasons.ENDS]
         return {row.name: row.job_id for row in sorted(rows, key=lambda row: (len(row.job_id), row.job_id))}
 
     # -- status -------------------------------------------------------------------------------------------------------
@@ -164,11 +166,13 @@ class SlurmEngine:
         argv = ("squeue", "--noheader", "--user", self._user, "--states", "all", "--format", JOB_FORMAT)
         return list(job_rows(self._require(self._commands.query(*argv)).output))
 
-    def _status(self, row: JobRow) -> Status:
+    def _status(self, row: JobRow) -> Status | None:
         if row.state in reasons.WAITS:
             return reasons.pending_status(row, self._positions.get(row.job_id), int(self._clock() * 1000))
         if row.state in reasons.RUNS:
             return reasons.running_status(row)._replace(model=self._model(row.job_id), isolated=self._isolates())
+        if row.state not in reasons.ENDS:
+            return None
         if row.job_id not in self._ends:
             self._ends[row.job_id] = reasons.end_message(row, self._exit_of(row), self._python)
         return Ended(self._ends[row.job_id], row.ends_at_ms)

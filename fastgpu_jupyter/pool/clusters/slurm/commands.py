@@ -27,7 +27,7 @@ _TIMES = {"SLURM_TIME_FORMAT": "%s"}
 #: Characters of an answer that are read; a list of a user's own jobs, or of partitions, has far fewer.
 ANSWER_CHARS_MAX = 16 * 1024 * 1024
 #: Characters that are shown of what a command says of its failure.
-_TEXT_MAX = 500
+TEXT_MAX = 500
 #: Words of a command that says that it did not reach Slurm, in lower case; nothing is known of its request then.
 _UNREACHED = (
     "unable to contact slurm controller",
@@ -61,7 +61,7 @@ class Ran(NamedTuple):
     def said(self) -> str:
         """Why it failed, on one line, without the name of the command before it."""
         lines = [line.strip() for line in self.errors.splitlines() if line.strip()]
-        return "; ".join(dict.fromkeys(map(_without_command, lines)))[:_TEXT_MAX]
+        return "; ".join(dict.fromkeys(map(_without_command, lines)))[:TEXT_MAX]
 
 
 class Timeouts(NamedTuple):
@@ -129,6 +129,8 @@ class Commands:
             _end(process)
         if len(output) > ANSWER_CHARS_MAX:
             raise EngineUnavailable(Message.of("slurm.too_much", command=argv[0]))
+        if process.returncode < 0:  # it may have done all, or nothing
+            raise EngineUnavailable(Message.of("slurm.killed", command=argv[0], signum=-process.returncode))
         ran = Ran(output, errors, process.returncode)
         if process.returncode and any(words in errors.lower() for words in _UNREACHED):
             raise EngineUnavailable(Message.of("slurm.unreached", text=ran.said))

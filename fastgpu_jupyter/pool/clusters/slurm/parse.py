@@ -130,6 +130,12 @@ def duration_ms(text: str) -> int | None:
     return (((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000
 
 
+def submitted_job(text: str) -> str | None:
+    """Return the id in what ``sbatch --parsable`` printed; a site may print more before and after it."""
+    found = re.findall(r"^(\d+)(?:;\S*)?[ \t]*$", text, re.ASCII | re.MULTILINE)  # a cluster's name may follow
+    return str(found[-1]) if found else None
+
+
 def expected_start_ms(text: str) -> int | None:
     """Return the start in what ``sbatch --test-only`` printed, ``None`` where it names none."""
     match = re.search(r"\bto start at (\d+)\b", text)

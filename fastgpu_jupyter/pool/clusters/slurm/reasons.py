@@ -170,6 +170,9 @@ _ENDED: Mapping[str, Sentence] = {
     "PREEMPTED": lambda _: Message.of("slurm.preempted"),
     "OUT_OF_MEMORY": lambda _: Message.of("slurm.out_of_memory"),
 }
+#: States in which a job is over. Of a state that is in none of these sets nothing is known: ``squeue`` prints ``?`` for
+#: one that its version does not have.
+ENDS = frozenset({*_ENDED, "FAILED"})
 #: What an exit status of the job's script means.
 _STATUSES: Mapping[int, Sentence] = {
     SCRIPT_CHANGED: lambda facts: Message.of("slurm.script_changed", host=facts.host),

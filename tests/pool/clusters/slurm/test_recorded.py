@@ -192,11 +192,31 @@ def test_answer_that_fails_is_unknown(text: str, monkeypatch: pytest.MonkeyPatch
         engine().list(PREFIX)
 
 
-def test_answer_of_a_filter_that_prints_more_has_the_job_on_its_last_line(
+def test_answer_of_a_filter_that_prints_more_has_the_job_on_a_line_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fastgpu_jupyter.pool.clusters.engine import AgentSpec
 
     monkeypatch.setattr(Commands, "query", lambda _, *argv: Ran(RECORDED["25.05"].sinfo, "", 0))
-    monkeypatch.setattr(Commands, "submit", lambda *_: Ran("Your project has 12 hours left.\n4711;cluster1\n", "", 0))
-    assert engine().submit(Want(1, ("h200",)), AgentSpec("", b"{}"), "fgpu-0-a-1") == "4711"
+    said = ["Your project has 12 hours left.\n4711;cluster1\nGood luck.\n", "4712\n", "It is accepted.\n"]
+    monkeypatch.setattr(Commands, "submit", lambda *_: Ran(said.pop(0), "", 0))
+
+    def submit() -> str:
+        return engine().submit(Want(1, ("h200",)), AgentSpec("", b"{}"), "fgpu-0-a-1")
+
+    assert [submit(), submit()] == ["4711", "4712"]
+    with pytest.raises(EngineUnavailable):  # not a refusal: the job is there
+        submit()
+
+
+def test_state_that_is_not_known_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = f"1|{PREFIX}l1-1|?|n1|1600000000|N/A|1:00:00|gpu|None\n"
+    monkeypatch.setattr(Commands, "query", lambda _, *argv: Ran(row, "", 0))
+    assert engine().statuses(["1"]) == {}
+    assert engine().list(PREFIX) == {f"{PREFIX}l1-1": "1"}, "it is not submitted again"
+
+
+def test_command_that_was_killed_is_no_refusal() -> None:
+    with pytest.raises(EngineUnavailable) as error:
+        Commands(os.environ).query("sh", "-c", "kill -KILL $$")
+    assert render(error.value.message).startswith("sh was ended by signal 9.")
