@@ -254,6 +254,7 @@ export function onCluster(changes: Changes<LeaseView>): LeaseView {
       starts_at: null,
       message: null,
       kernel: null,
+      launcher: null,
       ...cluster
     }
   });

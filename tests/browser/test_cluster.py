@@ -117,6 +117,8 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     page.keyboard.press("Enter")
     user.wait_until_idle()
     expect(user.run("x = 1; x + 1")).to_contain_text("2")
+    toolbar = user.notebook().locator(".fg-Toolbar-button")
+    expect(toolbar).to_contain_text("position 1")  # of the request beside the kernel that runs here
     site()
     expect(bar.get_by_role("status").first).to_have_text("The GPU is ready: h100-80gb, on n2.")
     expect(bar).to_contain_text("variables of the kernel that runs here are lost")

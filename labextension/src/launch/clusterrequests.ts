@@ -11,6 +11,7 @@ import { UUID } from '@lumino/coreutils';
 
 import type { IntentBody, LeaseView, RequestedView } from '../generated/api';
 import { OVER } from '../generated/lifecycle';
+import { isOfNotebook } from '../leases/lease';
 import type { ILeaseManager } from '../tokens';
 import { parametersOf } from './choice';
 import type { INotebook, IPlan } from './starter';
@@ -257,7 +258,7 @@ export class ClusterRequests {
         !['starting', 'running'].includes(cluster.kernel?.state ?? '') &&
         ['waiting', 'preparing', 'active'].includes(state) &&
         holder.kernel_id !== null &&
-        isOf(holder.notebook, notebook.path) &&
+        isOfNotebook(holder.notebook, notebook.path) &&
         notebook.session?.kernel?.id !== holder.kernel_id &&
         !runs(holder.kernel_id)
     );
@@ -301,11 +302,6 @@ function isSame(request: IOwnRequest, { kernel, choice }: IPlan): boolean {
 /** Return whether the user has ended a lease, so that there is nothing to say about it. */
 export function isByUser(lease: LeaseView): boolean {
   return lease.end_reason?.code === 'end.released' || lease.end_reason?.code === 'end.cancelled';
-}
-
-/** Return whether a lease has the name of a notebook; the server writes its path from the root of the file system. */
-function isOf(name: string | null, path: string): boolean {
-  return name === path || (name !== null && name.endsWith(`/${path}`));
 }
 
 export namespace ClusterRequests {

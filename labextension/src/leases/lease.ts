@@ -117,6 +117,26 @@ export function isPinned(lease: LeaseView): boolean {
   return lease.parking.retention === 'hold';
 }
 
+/** Return whether a lease has the name of a notebook; the server writes its path from the root of the file system. */
+export function isOfNotebook(name: string | null, path: string): boolean {
+  return name === path || (name !== null && name.endsWith(`/${path}`));
+}
+
+/**
+ * Return the lease to show for a notebook: that of its kernel, or the request that waits on a cluster for its next
+ * kernel while the one that it has runs without a GPU.
+ */
+export function leaseOfNotebook(
+  leases: ReadonlyArray<LeaseView>,
+  kernelId: string | null,
+  path: string
+): LeaseView | null {
+  const own = leaseOfKernel(leases, kernelId);
+  const isRequest = ({ cluster, holder, state }: LeaseView) =>
+    (cluster ?? null) !== null && state === 'waiting' && isOfNotebook(holder.notebook, path);
+  return own !== null && isOpen(own) ? own : (leases.find(isRequest) ?? own);
+}
+
 /** Return the open lease of a kernel, or else the one requested last; null if it has none. */
 export function leaseOfKernel(
   leases: ReadonlyArray<LeaseView>,

@@ -10,7 +10,7 @@ import type { Widget } from '@lumino/widgets';
 import { CommandIDs } from '../commands';
 import type { IControlsHost, IControlsProps } from '../controls/leasecontrols';
 import { isGated } from '../leases/kernelspec';
-import { leaseOfKernel } from '../leases/lease';
+import { leaseOfNotebook } from '../leases/lease';
 import { LeaseAPI } from '../leases/restapi';
 import { PageSource } from '../leases/source';
 import { baseName } from '../texts/format';
@@ -49,7 +49,8 @@ export const toolbarPlugin: JupyterFrontEndPlugin<void> = {
     const close = () => open?.popover.dismiss();
 
     const controls = (panel: INotebook, kernelId: string): IControlsProps => {
-      const find = (leases: Parameters<typeof leaseOfKernel>[0]) => leaseOfKernel(leases, kernelId);
+      const find = (leases: Parameters<typeof leaseOfNotebook>[0]) =>
+        leaseOfNotebook(leases, kernelId, panel.sessionContext.path);
       const source = new PageSource({
         manager,
         api,

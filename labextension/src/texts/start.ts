@@ -111,7 +111,7 @@ export function noticeTexts(
       return notice.raised.length > 1
         ? {
             text: trans.__(
-              'This notebook asks for more than your defaults: size, priority, budget or a GPU that is kept while idle. Starting with your defaults.'
+              'This notebook asks for more than your defaults in several options. Starting with your defaults.'
             ),
             action: trans.__('Review…')
           }

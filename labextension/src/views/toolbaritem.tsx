@@ -13,7 +13,7 @@ import * as React from 'react';
 import { Sparkline } from '../controls/components';
 import { StateShape } from '../controls/statemark';
 import type { ITextContext } from '../controls/textcontext';
-import { isOpen, leaseOfKernel } from '../leases/lease';
+import { isOpen, leaseOfNotebook } from '../leases/lease';
 import { toolbarTexts } from '../texts/toolbar';
 import type { ILeaseManager } from '../tokens';
 
@@ -71,11 +71,11 @@ export class ToolbarItem extends ReactWidget {
   }
 
   protected override render(): React.JSX.Element | null {
-    const { manager, trans, language } = this._options;
+    const { manager, sessionContext, trans, language } = this._options;
     if (this.isHidden) {
       return null;
     }
-    const lease = leaseOfKernel(manager.state.leases, this.kernelId);
+    const lease = leaseOfNotebook(manager.state.leases, this.kernelId, sessionContext.path);
     const texts = toolbarTexts(lease, manager.connection.kind, manager.now(), trans, language);
     const isActive = lease !== null && lease.state === 'active';
     const samples = lease === null ? [] : (manager.state.samples.of(lease.id));
@@ -120,8 +120,8 @@ export class ToolbarItem extends ReactWidget {
   }
 
   private _onChanged(): void {
-    const { manager, trans, language } = this._options;
-    const lease = leaseOfKernel(manager.state.leases, this.kernelId);
+    const { manager, sessionContext, trans, language } = this._options;
+    const lease = leaseOfNotebook(manager.state.leases, this.kernelId, sessionContext.path);
     // Without a pool, which a server without FastGPU never has, there is nothing to show.
     const isUseful =
       this.kernelId !== null &&

@@ -4,9 +4,10 @@ import test from 'node:test';
 import {
   isGranting,
   isParkedOrReturning,
-  leaseOfKernel
+  leaseOfKernel,
+  leaseOfNotebook
 } from '../../src/leases/lease';
-import { device, lease, parkedFor } from '../samples';
+import { device, lease, onCluster, parkedFor } from '../samples';
 
 test('isParkedOrReturning: from parking until active again', () => {
   const isParked = (changes: Parameters<typeof lease>[0]) => isParkedOrReturning(lease(changes));
@@ -35,4 +36,15 @@ test('isGranting: false for unhealthy and drained devices', () => {
   assert.ok(!isGranting(device({ drained: true })));
   assert.ok(!isGranting(device({ health: { state: 'suspect' } })));
   assert.ok(!isGranting(device({ health: { state: 'missing' } })));
+});
+
+test('leaseOfNotebook: the lease of its kernel, or else its request that waits on a cluster', () => {
+  const asked = { state: 'waiting', holder: { kernel_id: 'k2', notebook: '/home/a/b.ipynb' } } as const;
+  const request = onCluster({ ...asked, id: 'waiting' });
+  const own = lease({ id: 'own' });
+  const over = lease({ id: 'over', state: 'ended' });
+  assert.equal(leaseOfNotebook([request, own], 'k1', 'a/b.ipynb')?.id, 'own');
+  assert.equal(leaseOfNotebook([request, over], 'k1', 'a/b.ipynb')?.id, 'waiting');
+  assert.equal(leaseOfNotebook([request, over], 'k1', 'b/b.ipynb')?.id, 'over');
+  assert.equal(leaseOfNotebook([lease(asked)], 'k1', 'a/b.ipynb'), null, 'a local request is of its own kernel');
 });
