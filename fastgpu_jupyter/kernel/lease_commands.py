@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.model.lifecycle import PARKED_OR_PARKING
-from ..errors import Conflict, Message, NotFound
+from ..errors import Conflict, Message, NotFound, PoolUnreachable
 from . import successor
 from .gate import Gate
 
@@ -33,7 +33,7 @@ class LeaseCommands:
         """Release the lease or leave the queue; cells run without a GPU from now on."""
         gate = self._gate
         if gate.cluster and gate.lease_id is not None:
-            raise Conflict(Message.of("cluster.release_ends_kernel"))
+            raise Conflict(Message.of("magic.cluster_release"))
         view = gate.view
         with gate.releasing():
             try:
@@ -47,11 +47,13 @@ class LeaseCommands:
     def request(self, size: str | None = None, options: LeaseOptions | None = None) -> LeaseView:
         """Request a GPU of ``size``, or of the last size; a waiting request keeps its age.
 
-        ``options`` are those of a new lease. On a cluster the lease is for the kernel that follows this one.
-        Raises :class:`Conflict` while the kernel has a GPU, and where ``options``
-        are given for a lease that waits or is parked.
+        ``options`` are those of a new lease. Where a cluster grants it, it is for the kernel that follows this one.
+        Raises :class:`Conflict` while the kernel has a GPU, on a host of a cluster, and where ``options`` are given for
+        a lease that waits or is parked.
         """
         gate = self._gate
+        if gate.cluster:
+            raise Conflict(Message.of("magic.cluster_request"))
         old, live = gate.view, gate.lease_id is not None
         if live and gate.open:
             raise Conflict(Message.of("magic.has_gpu"))
@@ -81,6 +83,7 @@ class LeaseCommands:
 
     def park(self) -> LeaseView:
         """Move the kernel's GPU memory to host memory and free the GPU until the next cell."""
+        self._require_parkable()
         activity, token = self._gate.activity, self._gate.pool.token
 
         def park(client: PoolClient, lease_id: str) -> LeaseView:
@@ -98,6 +101,7 @@ class LeaseCommands:
 
     def pin(self, *, pinned: bool) -> LeaseView:
         """Set the retention: ``hold`` where ``pinned``, else ``yield``."""
+        self._require_parkable()
         return self._change(lambda client, lease_id: client.pin(lease_id, pinned=pinned))
 
     def snooze(self, for_ms: int) -> LeaseView:
@@ -112,6 +116,18 @@ class LeaseCommands:
     def cpu_meanwhile(self, *, on: bool) -> LeaseView:
         """Let cells run without a GPU until the waiting lease is granted, or let them wait."""
         return self._change(lambda client, lease_id: client.cpu_meanwhile(lease_id, on=on))
+
+    def requests_for_successor(self) -> bool:
+        """Return whether a request would be for the kernel that follows this one; false where no pool serves."""
+        try:
+            return successor.is_needed(self._gate.pool.quick())
+        except PoolUnreachable:
+            return False
+
+    def _require_parkable(self) -> None:
+        """Raise :class:`Conflict` on a host of a cluster, whose leases are neither parked nor kept from it."""
+        if self._gate.cluster:
+            raise Conflict(Message.of("cluster.cannot_park"))
 
     def _change(self, change: Callable[[PoolClient, str], LeaseView]) -> LeaseView:
         lease_id = self._required()

@@ -19,11 +19,20 @@ from ..wire.lease_view import explanation_of, is_simulated, position_of, time_le
 from .wait_display import is_parked
 
 if TYPE_CHECKING:
-    from ..wire.schemas import DeviceView, LeaseView, QueueEntryView, SizeOption, SizeOptions, StatusView
+    from ..wire.schemas import (
+        DeviceView,
+        LeaseView,
+        PoolClusterView,
+        QueueEntryView,
+        SizeOption,
+        SizeOptions,
+        StatusView,
+    )
 
 #: The labels of the rows of :func:`summary`.
 SUMMARY = (
     "label.state", "label.ended", "label.position_in_queue", "label.why", "label.parked", "label.size", "label.gpu",
+    "label.host",
     "label.memory", "label.utilization", "label.limit_enforced", "label.new_size", "label.fault", "label.cost",
 )  # fmt: skip
 
@@ -80,14 +89,18 @@ def status(view: StatusView) -> Rendered:
     """Return the devices, leases and queue of the pool as tables."""
     pool = view["pool"]
     title = say("title.pool_simulated") if pool["simulated"] else say("title.pool")
+    cluster = pool.get("cluster")
     head = (
         say("label.gpu"), say("label.model"), say("label.health"), say("label.leased_memory"), say("label.utilization")
     )  # fmt: skip
-    parts = [grid(title, head, [_device(one) for one in view["devices"]])]
+    devices = (
+        grid(title, head, [_device(one) for one in view["devices"]]) if cluster is None else _kinds(title, cluster)
+    )
+    parts = [devices]
     live = [one for one in view["leases"] if one["state"] != "ended"]
     if live:
         rows = [
-            (one["holder"]["notebook"] or "-", _state(one), one["request"]["size"], _device_name(one), _cost(one))
+            (one["holder"]["notebook"] or "-", _state(one), one["request"]["size"], _place(one), _cost(one))
             for one in live
         ]
         head = say("label.notebook"), say("label.state"), say("label.size"), say("label.gpu"), say("label.cost")
@@ -95,8 +108,8 @@ def status(view: StatusView) -> Rendered:
     if view["queue"]:
         columns = say("label.position"), say("label.notebook"), say("label.size"), say("label.reason")
         parts.append(grid(say("title.queue"), columns, [_queue_row(one) for one in view["queue"]]))
-    if pool["message"]:
-        parts.append(sentence(sentence_of(pool["message"]) or ""))
+    messages = [pool["message"], None if cluster is None else cluster["message"]]
+    parts += [sentence(text) for text in map(sentence_of, messages) if text]
     return Rendered("\n\n".join(part.text for part in parts), "".join(part.html for part in parts))
 
 
@@ -268,6 +281,20 @@ def _device(view: DeviceView) -> tuple[str, ...]:
         say("value.memory_of", used_bytes=leased, whole=format_memory(memory["total_bytes"])),
         _percent(view["usage"]["utilization_percent"]),
     )
+
+
+def _kinds(title: str, cluster: PoolClusterView) -> Rendered:
+    """Return what a cluster offers as a table; which of it is free only the cluster knows."""
+    kinds = cluster["kinds"]
+    rows = [(f"{one['nodes'] * one['per_node_max']}x{one['model']}", one["partition"]) for one in kinds or ()]
+    return grid(title, (say("label.gpu"), say("label.partition")), rows or [(say("value.unknown"),) * 2])
+
+
+def _place(view: LeaseView) -> str:
+    """Return the GPU of a lease, and its host where that is another one."""
+    cluster = view.get("cluster")
+    host = None if cluster is None else cluster["host"]
+    return _device_name(view) if host is None else f"{_device_name(view)}, {host}"
 
 
 def _percent(used: int | None) -> str:

@@ -6,11 +6,8 @@ the page offers the move when the lease is granted. Until then this process hold
 
 from __future__ import annotations
 
-import os
 import uuid
 from typing import TYPE_CHECKING
-
-from ..wire.variables import CLUSTER
 
 if TYPE_CHECKING:
     from ..wire.client import LeaseOptions, PoolClient
@@ -18,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def is_needed(client: PoolClient) -> bool:
-    """Return whether a cluster grants the leases of the pool, and this kernel runs elsewhere."""
-    return CLUSTER not in os.environ and client.pool().get("cluster") is not None
+    """Return whether a cluster grants the leases of the pool."""
+    return client.pool().get("cluster") is not None
 
 
 def request(client: PoolClient, size: str, notebook: str | None, options: LeaseOptions | None) -> LeaseView:

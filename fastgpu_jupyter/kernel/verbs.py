@@ -91,7 +91,7 @@ def request(context: Context, words: list[str]) -> Rendered:
     from ..wire.options import read_words
     from . import render
 
-    if not context.gated:
+    if not context.gated and not context.commands.requests_for_successor():
         return render.sentence(say("magic.no_gate"))
     wanted = read_words(words)
     view = context.commands.request(wanted.size, wanted.options)
@@ -129,8 +129,10 @@ def sizes(context: Context, words: list[str]) -> Rendered:
     if words not in ([], ["memory"]):
         raise UsageError(say("magic.sizes_options"))
     client, gate = context.gate.pool.connect(), context.gate
-    found = client.sizes(gate.lease_id, {"unit": "memory" if words else "share"})
-    return render.sizes(found, client.pool()["currency"])
+    # A lease on a cluster keeps its size: what can be chosen is that of another request.
+    found = client.sizes(None if gate.cluster else gate.lease_id, {"unit": "memory" if words else "share"})
+    shown = render.sizes(found, client.pool()["currency"])
+    return render.with_hint(shown, say("magic.cluster_sizes")) if gate.cluster else shown
 
 
 def migrate(context: Context, _words: list[str]) -> Rendered:

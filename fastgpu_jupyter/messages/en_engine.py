@@ -99,10 +99,6 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "This kernel ran in the job of its lease, which has ended. Nothing was requested. Restart the kernel to "
         "request another GPU; its variables are lost."
     ),
-    "cluster.release_ends_kernel": (
-        "This kernel runs in the job of its lease on the cluster, and would end with it. Nothing was released. Shut "
-        "the kernel down to give the GPU back."
-    ),
     "cluster.kernel_is_local": (
         "The GPUs of this pool are on a cluster now, and this kernel runs on this machine. Nothing was requested. "
         "Restart the kernel to run it on the cluster; its variables are lost."

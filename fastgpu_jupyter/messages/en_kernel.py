@@ -44,6 +44,18 @@ MESSAGES: dict[str, str | dict[str, str]] = {
         "This kernel already has a GPU. `%fastgpu resize` changes its size. To get another one, run `%fastgpu release` "
         "first; memory that this process allocated is given back when the kernel restarts."
     ),
+    "magic.cluster_request": (
+        "This kernel runs where its GPU is, and can have no other one. Nothing was requested. To have another GPU, use "
+        "“Choose size…” in the menu Kernel: this kernel goes on until that GPU is granted and you move to it."
+    ),
+    "magic.cluster_sizes": (
+        "The lease of this kernel keeps its size; these are the sizes of other requests. “Choose size…” in the menu "
+        "Kernel requests one, for a new kernel."
+    ),
+    "magic.cluster_release": (
+        "This kernel runs in the job of its lease on the cluster, and would end with it. Nothing was released. Shut "
+        "the kernel down to give the GPU back."
+    ),
     "magic.options_fixed": (
         "This kernel already requested a GPU, and the options of a request cannot be changed. Run `%fastgpu release` "
         "first; that gives up the position in the queue."

@@ -73,9 +73,6 @@ MESSAGES: dict[str, str] = {
     "cluster.lease_needs_restart": (
         "此内核曾在其租约的作业中运行，该租约已结束。没有提出任何请求。请重启内核以申请另一个 GPU；其变量将丢失。"
     ),
-    "cluster.release_ends_kernel": (
-        "此内核在集群上其租约的作业中运行，会随之结束。没有释放任何东西。要归还 GPU，请关闭内核。"
-    ),
     "cluster.kernel_is_local": (
         "此资源池的 GPU 现在位于集群上，而此内核在本机运行。没有提出任何请求。请重启内核，使其在集群上运行；其变量将丢失。"
     ),

@@ -23,6 +23,15 @@ MESSAGES: dict[str, str] = {
         "此内核结束时请求也随之结束。"
     ),
     "magic.has_gpu": "此内核已有 GPU。`%fastgpu resize` 可更改其规格。要换用另一个 GPU，请先运行 `%fastgpu release`；此进程已分配的显存在内核重启时归还。",
+    "magic.cluster_request": (
+        "此内核在其 GPU 所在的主机上运行，无法使用其他 GPU。没有提出任何请求。如需其他 GPU，请使用“内核”菜单中的“选择规格…”：在分配到该 GPU 并由您迁移之前，此内核继续运行。"
+    ),
+    "magic.cluster_sizes": (
+        "此内核的租约保持其规格；以下是其他请求可用的规格。“内核”菜单中的“选择规格…”可为新内核请求其中之一。"
+    ),
+    "magic.cluster_release": (
+        "此内核在集群上其租约的作业中运行，会随之结束。没有释放任何东西。要归还 GPU，请关闭内核。"
+    ),
     "magic.options_fixed": "此内核已申请 GPU，申请的选项不能更改。请先运行 `%fastgpu release`，但会失去排队位置。",
     "magic.size_missing": "请给出新的规格，例如 `%fastgpu resize half` 或 `%fastgpu resize 24GiB`。",
     "magic.waits_to_resume": "正在等待恢复：{explanation}",

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from fastgpu_jupyter.wire.locate import user_state_dir
+from tests.browser.axe import violations
 from tests.browser.conftest import LabProcess
 from tests.browser.lab_page import KERNEL, LabPage
 from tests.slurm.cluster import SlurmCluster
@@ -40,6 +41,9 @@ class ClusterPage(LabPage):
                 field.select_option(value)
             else:
                 field.fill(value)
+        models = dialog.get_by_label("Model").locator("option")
+        expect(models.filter(has_text=" on the cluster")).to_have_count(2)
+        assert violations(self.page, ".fg-ChooseSizeDialog") == []
         self.shot("form")
         dialog.get_by_role("button", name="Start and wait").click()
 
@@ -78,6 +82,8 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     bar = user.bar()
     expect(bar.get_by_role("status").first).to_have_text("Waiting for h100-80gb on the simulated cluster: position 1.")
     expect(bar).to_contain_text("starts no job, as it was set")
+    expect(user.panel()).to_contain_text("Requests wait in the queue of the simulated cluster. Yours are above")
+    assert violations(page, ".fg-ClusterBar", "#fastgpu-panel") == []
     user.shot("waiting")
     (waiting,) = lab.pool.leases()
     assert waiting["cluster"] is not None
@@ -106,6 +112,7 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     site(hold=True, silent=True)
     expect(bar).to_contain_text(re.compile("(has not answered|not answer)"))
     user.theme("JupyterLab Dark")
+    assert violations(page, ".fg-ClusterBar") == []
     page.set_viewport_size({"width": 560, "height": 700})
     user.shot("silent")
     page.set_viewport_size({"width": 1280, "height": 800})
@@ -129,6 +136,10 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     user.wait_until_idle()
     expect(user.run("import os; os.environ['CUDA_VISIBLE_DEVICES'], 'x' in globals()")).to_contain_text("('0', False)")
 
+    # Widgets work in a notebook that had no kernel at first, and over the connection of the node.
+    expect(user.run("from fastgpu_jupyter import GPUWidget; GPUWidget()")).to_contain_text("On a cluster a GPU can be")
+    expect(user.run("%fastgpu request a100-80gb")).to_contain_text("Nothing was requested.")
+
     # What a cluster cannot do is not offered, with the reason.
     page.locator(".fg-Toolbar-button").click()
     popover = page.locator(".fg-Popover")
@@ -137,10 +148,12 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     expect(popover).to_contain_text("can be neither parked nor resized")
     expect(popover.get_by_role("button", name=re.compile("^(Park|Pin|Resize)"))).to_have_count(0)
     expect(popover.get_by_role("slider")).to_have_count(0)
+    assert violations(page, ".fg-Popover", ".fg-Toolbar") == []
     user.shot("popover")
     page.keyboard.press("Escape")
     expect(user.panel()).to_contain_text("on n2")
     expect(user.section("devices")).to_contain_text("h100-80gb in partition gpu")
+    assert violations(page, "#fastgpu-panel") == []
     user.shot("panel")
 
     active = next(one["cluster"] for one in lab.pool.leases() if one["state"] == "active")

@@ -76,6 +76,6 @@ def test_calls_of_a_kernel_on_a_cluster_prove_the_right_to_its_lease(tmp_path: P
 def test_release_in_a_kernel_on_a_cluster_is_refused_because_it_would_end() -> None:
     pool: Any = FakePool(active_view())
     gate = Gate("lease-1", "active", None, {}, lambda: pool, cluster="end")
-    with pytest.raises(Conflict, match=r"cluster\.release_ends_kernel"):
+    with pytest.raises(Conflict, match=r"magic\.cluster_release"):
         LeaseCommands(gate).release()
     assert pool.calls == []

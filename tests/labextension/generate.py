@@ -18,7 +18,7 @@ from fastgpu_jupyter.wire import version
 from fastgpu_jupyter.wire.job_states import ENDED, JobState
 from fastgpu_jupyter.wire.openapi import jupyter_document, text
 from fastgpu_jupyter.wire.schemas.common import INTEGER_MAX
-from tests.labextension.strings import NOT_IN_BROWSER, bundle, escaped
+from tests.labextension.strings import bundle, escaped, is_in_browser
 
 LABEXTENSION = Path(__file__).resolve().parent.parent.parent / "labextension"
 OUTPUT = LABEXTENSION / "src/generated"
@@ -98,9 +98,7 @@ def job_states() -> str:
 
 def messages() -> str:
     """Return the English sentences of all messages that leases, devices, the queue and the pool can have."""
-    shown = {
-        code: _escaped(MESSAGES[code]) for code in sorted(MESSAGES) if code.partition(".")[0] not in NOT_IN_BROWSER
-    }
+    shown = {code: _escaped(MESSAGES[code]) for code in sorted(MESSAGES) if is_in_browser(code)}
     return (
         _HEADER.format(source="fastgpu_jupyter/messages")
         + "import type { MessageTemplate } from '../texts/message';\n\n"

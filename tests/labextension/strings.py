@@ -33,6 +33,14 @@ NOT_IN_BROWSER = frozenset({
     "device_access", "doctor", "doctor_state", "fsck", "help", "kept", "mig_mode", "pool_process", "pool_start", "standby",
     "kept_state", "preload", "requested", "wait",
 })  # fmt: skip
+#: Of a subject that leases have, too: errors of what starts kernels on a cluster, which the server sends as text.
+ERRORS_OF_CLUSTER = frozenset({
+    "cluster.agent_busy", "cluster.agent_unclear", "cluster.files_too_large", "cluster.kernel_is_local",
+    "cluster.kernel_not_encrypting", "cluster.kernel_not_started", "cluster.kernel_runs", "cluster.kernel_silent",
+    "cluster.lease_needs_restart", "cluster.no_kernel", "cluster.no_kernel_here", "cluster.not_granted_at_position",
+    "cluster.not_granted_in_time", "cluster.pool_is_local", "cluster.start_too_large", "cluster.system_pool",
+    "cluster.unknown_engine",
+})  # fmt: skip
 #: The module that translates the templates of ``fastgpu_jupyter/messages``, which are not literals there.
 OF_MESSAGES = "texts/message.ts"
 
@@ -53,6 +61,11 @@ class Translatable(NamedTuple):
     def key(self) -> str:
         """How the source of translations names it."""
         return f"{self.context} | {self.text}" if self.context else self.text
+
+
+def is_in_browser(code: str) -> bool:
+    """Return whether the browser renders the message of a code."""
+    return code.partition(".")[0] not in NOT_IN_BROWSER and code not in ERRORS_OF_CLUSTER
 
 
 def sources() -> Iterator[Path]:
@@ -151,7 +164,7 @@ def bundle() -> str:
     chinese = catalogue("zh_CN")
     for code, template in sorted(catalogue().items()):
         translated = chinese.get(code)
-        if translated is None or code.partition(".")[0] in NOT_IN_BROWSER:
+        if translated is None or not is_in_browser(code):
             continue
         # JupyterLab takes a list of one text for a singular, and a longer one for a plural.
         assert isinstance(translated, str)  # Chinese has one form

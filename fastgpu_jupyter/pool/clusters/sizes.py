@@ -16,7 +16,7 @@ from .engine import GPUKind
 def size_choices(
     kinds: Sequence[GPUKind], allocations: Allocations, model: Size, closed: Message | None, reason: Message
 ) -> SizeChoices:
-    """Return the sizes of the kinds that ``model`` matches. What of them is free only the engine knows.
+    """Return the sizes of the kinds that ``model`` matches, and all models. What is free only the engine knows.
 
     ``closed``: why no request is accepted at present. ``reason``: who decides when one starts. A model of which no
     memory is known is left out.
@@ -25,11 +25,13 @@ def size_choices(
     choices: dict[Size, SizeChoice] = {}
     for kind in kinds:
         memory_bytes = kind.memory_bytes or allocations.least_memory_of(kind.model)
-        if memory_bytes is None or not model.matches(kind.model, memory_bytes):
+        if memory_bytes is None:
             continue
         before = models.get(kind.model)
         devices = kind.per_node_max * kind.nodes + (before.devices if before else 0)
         models[kind.model] = ModelCount(kind.model, memory_bytes, devices)
+        if not model.matches(kind.model, memory_bytes):
+            continue
         for size in _sizes_of(kind):
             want = want_of_size(size)
             numerator, denominator = part_of(want)

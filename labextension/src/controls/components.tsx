@@ -49,12 +49,16 @@ export function Meter(props: {
       <div
         className="fg-Meter"
         data-level={level}
-        role="meter"
-        aria-label={label}
-        aria-valuemin={0}
-        aria-valuemax={100}
-        aria-valuenow={value === null ? undefined : Math.round(percent)}
-        aria-valuetext={text}
+        {...(value === null
+          ? { role: 'img', 'aria-label': `${label}: ${text}` } // a meter must have a value
+          : {
+              role: 'meter',
+              'aria-label': label,
+              'aria-valuemin': 0,
+              'aria-valuemax': 100,
+              'aria-valuenow': Math.round(percent),
+              'aria-valuetext': text
+            })}
       >
         <div className="fg-Meter-fill" style={{ width: `${percent}%` }} />
       </div>

@@ -32,7 +32,6 @@ export function NotifyButton({ notify, trans }: INotifyButtonProps): React.JSX.E
     <button
       type="button"
       className="fg-Button"
-      aria-pressed={notify.isChosen}
       onClick={() => notify.choose(!notify.isChosen)}
     >
       {notify.isChosen ? trans.__('Do not notify me') : trans.__('Notify me')}

@@ -7,7 +7,7 @@
 import * as React from 'react';
 
 import { formatMemory } from '../texts/format';
-import { effectName, formatRate, stepText } from '../texts/size';
+import { effectName, formatRate, stepNames, stepText } from '../texts/size';
 import type { SizeOption } from '../generated/api';
 import type { SizeEffect } from './source';
 import type { ITextContext } from './textcontext';
@@ -63,6 +63,7 @@ export function SizeSlider(
   const index = Math.max(0, found);
   const last = options.length - 1;
   const appliedIndex = options.findIndex(option => option.size === applied);
+  const names = stepNames(options, trans);
   const isDense = options.length > LABELS_MAX;
   const effects = [...new Set(options.map(option => option.effect))];
   const left = (step: number) => ({ left: `${(100 * (step + 0.5)) / options.length}%` });
@@ -107,7 +108,7 @@ export function SizeSlider(
           >
             {hasLabel(step) ? (
               <>
-                <span className="fg-Slider-size">{option.size}</span>
+                <span className="fg-Slider-size">{names[step]}</span>
                 <span>{formatMemory(option.memory_bytes, language)}</span>
                 <span>
                   {option.rate_micro === null

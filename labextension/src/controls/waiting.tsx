@@ -126,7 +126,6 @@ export function WaitingActions(props: IWaitingProps): React.JSX.Element {
           type="button"
           className="fg-Button"
           disabled={!live}
-          aria-pressed={meanwhile}
           title={trans.__('Cells run without a GPU until the grant; the request keeps its position.')}
           onClick={() => void acting.act('cpu_meanwhile', { on: !meanwhile })}
         >

@@ -39,6 +39,10 @@ export class NotebookDocument implements INotebook {
     return this._metadata?.getMetadata(this._key);
   }
 
+  get ready(): Promise<void> {
+    return this.context.sessionContext.ready;
+  }
+
   get session(): Session.ISessionConnection | null {
     return this.context.sessionContext.session;
   }

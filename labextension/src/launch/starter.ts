@@ -31,6 +31,8 @@ export interface INotebook {
   readonly sessionPath: string;
   /** The part of the document's metadata that FastGPU wrote; undefined if there is none. */
   readonly remembered: unknown;
+  /** Fulfilled when the document has had a session. */
+  readonly ready: Promise<void>;
   /** The session of the document; null if it has none. */
   readonly session: Session.ISessionConnection | null;
   /** Give the document a kernel of a kernelspec, as the user does in the dialog of kernels. */
@@ -127,9 +129,15 @@ export class KernelStarter {
       const post = () => startNew({ ...create, kernel }, connect);
       return how === 'sessions' ? post() : this._withKernel(id, plan, post);
     };
-    return plan.isRemote
-      ? ((await this._startRemote(plan, start)) ?? NO_SESSION)
-      : this._start(plan, start, () => startNew(create, connect));
+    if (!plan.isRemote) {
+      return this._start(plan, start, () => startNew(create, connect));
+    }
+    const session = await this._startRemote(plan, start);
+    if (session === null) {
+      // Until then JupyterLab would take the document for ready without a session: ipywidgets gives up on such a one.
+      await notebook.ready;
+    }
+    return session ?? NO_SESSION;
   }
 
   private async _changeKernel(

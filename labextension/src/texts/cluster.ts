@@ -6,7 +6,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { LeaseView, PoolView } from '../generated/api';
+import type { LeaseView, PoolClusterView, PoolView } from '../generated/api';
 import type { ClusterLease } from '../leases/lease';
 import { isOnCluster } from '../leases/lease';
 import { countdown, formatDuration, formatTime } from './format';
@@ -14,6 +14,11 @@ import { messageText } from './message';
 
 /** The end of an allocation is announced so long ahead. */
 export const ENDS_SOON_MS = 300_000;
+
+/** The codes of messages whose sentences change with the time, or say what is around them, too. */
+const ENDS_SOON = 'cluster.ends_soon';
+const ENGINE_SILENT = 'cluster.engine_silent';
+const ENGINE_HANGS = 'cluster.engine_hangs';
 
 /** Return the name of a cluster's scheduler, as its users know it. */
 export function engineName(engine: string, trans: TranslationBundle): string {
@@ -74,7 +79,7 @@ export function clusterReason(lease: ClusterLease, trans: TranslationBundle, lan
   }
   return state === 'submitting'
     ? trans.__('The job is being submitted to %1.', engineName(engine, trans))
-    : trans.__('%1 has not said why it waits.', engineName(engine, trans));
+    : sentence(trans.__('%1 has not said why it waits.', engineName(engine, trans)));
 }
 
 /** Return what the user of a lease on a cluster should know now: it ends soon, or the cluster does not answer. */
@@ -87,28 +92,72 @@ export function clusterNotes(
   if (!isOnCluster(lease)) {
     return [];
   }
-  const own = lease.cluster.message;
-  const silent = pool === null ? null : silenceText(pool, trans, language);
-  const text = own === null ? null : messageText(own, trans, language);
+  const { message } = lease.cluster;
   const reason = lease.cluster.reason === null ? null : messageText(lease.cluster.reason, trans, language);
-  return [text, silent].filter(
-    (note, index, notes): note is string => note !== null && note !== reason && notes.indexOf(note) === index
-  );
+  const silent = pool === null ? null : silenceText(pool, trans, language, reason);
+  const own =
+    message === null || message.code === ENGINE_SILENT // the same as `silenceText`, counted in seconds
+      ? null
+      : (endsAtText(lease, trans, language) ?? messageText(message, trans, language));
+  return [own, silent].filter((note): note is string => note !== null && note !== reason);
 }
 
-/** Return since when the cluster does not answer, and that nothing changed; null while it answers. */
-export function silenceText(pool: PoolView, trans: TranslationBundle, language: string): string | null {
+/**
+ * Return when the cluster ends the allocation of a lease that ends soon; null for any other.
+ *
+ * It names the time of day: a note that counts down would be read again and again by a screen reader.
+ */
+export function endsAtText(lease: LeaseView, trans: TranslationBundle, language: string): string | null {
+  const { message, ends_at, engine } = lease.cluster ?? { message: null, ends_at: null, engine: '' };
+  return message?.code === ENDS_SOON && ends_at !== null
+    ? sentence(
+        trans.__(
+          '%1 ends it at %2, by its time limit. Save what you need.',
+          engineName(engine, trans),
+          formatTime(ends_at, language)
+        )
+      )
+    : null;
+}
+
+/**
+ * Return since when the cluster does not answer, that nothing changed, and why; null while it answers.
+ *
+ * @param said - What is said beside it, so that a reason that is the same is left out.
+ */
+export function silenceText(
+  pool: PoolView,
+  trans: TranslationBundle,
+  language: string,
+  said: string | null = null
+): string | null {
   const cluster = pool.cluster ?? null;
   if (cluster === null || cluster.unanswered_since === null) {
     return null;
   }
-  return cluster.message !== null
-    ? messageText(cluster.message, trans, language)
-    : trans.__(
-        '%1 has not answered since %2. Nothing has changed: requests keep their places, and kernels that run go on.',
-        engineName(cluster.engine, trans),
-        formatTime(cluster.unanswered_since, language)
-      );
+  const { message } = cluster;
+  const reason = message === null || message.code === ENGINE_HANGS ? '' : messageText(message, trans, language);
+  const text = trans.__(
+    '%1 has not answered since %2. Nothing has changed: requests keep their places, and kernels that run go on.',
+    engineName(cluster.engine, trans),
+    formatTime(cluster.unanswered_since, language)
+  );
+  return sentence(reason === said ? text : `${text} ${reason}`.trim());
+}
+
+/** Return where the requests of a cluster wait: the queue of the pool is not theirs. */
+export function queueText({ engine }: PoolClusterView, waiting: number, trans: TranslationBundle): string {
+  const name = engineName(engine, trans);
+  return sentence(
+    waiting === 0
+      ? trans.__('Requests wait in the queue of %1; none of yours is waiting.', name)
+      : trans.__('Requests wait in the queue of %1. Yours are above, with their positions as far as it says them.', name)
+  );
+}
+
+/** Return a text that begins with a capital letter, where its language has any. */
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** Return why the size and the place of a lease on a cluster cannot be changed. */

@@ -85,6 +85,19 @@ export function stepText(option: SizeOption, trans: TranslationBundle, language:
   ].join(', ');
 }
 
+/** A size by its number of devices, its model and a part of it. */
+const SIZE = /^(?:(\d+)x)?([^:]+)(?::(.+))?$/;
+
+/** Return the labels of the steps: their sizes; without the model where all name the same one, as its name is long. */
+export function stepNames(options: ReadonlyArray<SizeOption>, trans: TranslationBundle): ReadonlyArray<string> {
+  const parts = options.map(({ size }) => SIZE.exec(size));
+  const [first] = parts;
+  if (options.length < 2 || parts.some(part => part === null || part[2] !== first?.[2])) {
+    return options.map(({ size }) => size);
+  }
+  return parts.map(part => part?.[3] ?? trans._n('%1 GPU', '%1 GPUs', Number(part?.[1] ?? 1)));
+}
+
 /** Return what a size is: `half · 40 GiB · 1.25 USD/h`. */
 export function optionText(
   option: SizeOption,

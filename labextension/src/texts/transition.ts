@@ -4,6 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { LeaseView, MessageView } from '../generated/api';
 import type { ILeaseTransition } from '../leases/transitions';
+import { endsAtText } from './cluster';
 import { endReason, notebookName, parkedNote } from './lease';
 import { messageText } from './message';
 import { toastName } from './toast';
@@ -31,7 +32,7 @@ export function transitionText(
     return trans.__('“%1”: %2', name, parkedNote(lease, trans, language));
   }
   const message = MESSAGES[kind](lease);
-  const text = message === null ? '' : messageText(message, trans, language);
+  const text = message === null ? '' : ((kind === 'ending' ? endsAtText(lease, trans, language) : null) ?? messageText(message, trans, language));
   // The budget of a tenant concerns more than one notebook, and its message names the tenant.
   const isOfTenant = kind === 'budget' && message?.params.tenant !== undefined;
   return isOfTenant ? text : trans.__('“%1”: %2', name, text);

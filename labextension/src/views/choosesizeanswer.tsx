@@ -68,7 +68,7 @@ export function Answer(
                 ? trans.__('checking…')
                 : isAny
                   ? trans.__('Any model that the cluster has.')
-                  : startText(option, trans)}
+                  : startText(option, props)}
             </strong>{' '}
             {kind === 'wait' &&
               (props.isCluster
@@ -114,7 +114,7 @@ export function Answer(
 }
 
 /** Return when a size starts, as a sentence. */
-function startText(option: SizeOption | null, trans: ITextContext['trans']): string {
+function startText(option: SizeOption | null, { trans, language }: ITextContext): string {
   if (option === null) {
     return trans.__('Its start is unknown.');
   }
@@ -126,7 +126,8 @@ function startText(option: SizeOption | null, trans: ITextContext['trans']): str
       return trans.__('Starts after idle leases are parked.');
     case 'queued':
       if (option.position === null) {
-        return trans.__('Waits in the queue.');
+        // A cluster decides; what of it is free is not known.
+        return option.reason === null ? trans.__('Waits in the queue.') : messageText(option.reason, trans, language);
       }
       return wait === null
         ? trans.__('Position %1.', option.position)

@@ -152,7 +152,7 @@ function Bar({ content, trans }: {
           </p>
         )}
       </div>
-      <div className="fg-Buttons" role="group" aria-label={trans.__('While it waits')}>
+      <div className="fg-Buttons" role="group" aria-label={heading}>
         {actions.map(action => (
           <button
             key={action.id}

@@ -24,7 +24,8 @@ import {
   shortModel
 } from '../texts/format';
 import { notebookName } from '../texts/lease';
-import { SimulatedTag } from './devices';
+import { ClusterKinds, SimulatedTag } from './devices';
+import { ClusterLeases } from './clusterleases';
 import { PoolHistory } from './poolhistory';
 import { SCROLL_CLASS, VirtualList } from './virtuallist';
 
@@ -58,6 +59,7 @@ export function Dashboard(props: IDashboardProps): React.JSX.Element {
   const { devices, pool } = state;
   const isStale = connection.kind === 'unreachable';
   const totals = totalsOf(devices);
+  const cluster = pool?.cluster ?? null;
   return (
     <div className={`fg-Dashboard-body ${SCROLL_CLASS}`} data-stale={isStale}>
       <div role="status">
@@ -71,6 +73,15 @@ export function Dashboard(props: IDashboardProps): React.JSX.Element {
       </div>
       {pool === null ? (
         !isStale && <p className="fg-Empty">{trans.__('Connecting to the pool manager…')}</p>
+      ) : cluster !== null ? (
+        <section aria-label={trans.__('Devices')}>
+          <div className="fg-Dashboard-head">
+            <h2>{trans.__('Devices')}</h2>
+            {pool.simulated && <SimulatedTag trans={trans} />}
+          </div>
+          <ClusterKinds cluster={cluster} trans={trans} />
+          <ClusterLeases {...props} />
+        </section>
       ) : (
         <>
           <section aria-label={trans.__('Devices')}>

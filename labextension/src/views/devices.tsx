@@ -263,7 +263,7 @@ function sortedByOwner(allocations: ReadonlyArray<AllocationView>): ReadonlyArra
 }
 
 /** What a cluster offers; which of it is free only the cluster knows. */
-function ClusterKinds({ cluster, trans }: {
+export function ClusterKinds({ cluster, trans }: {
   readonly cluster: PoolClusterView;
   readonly trans: ITextContext['trans'];
 }): React.JSX.Element {

@@ -178,7 +178,7 @@ export function LeaseBody(
             disabled={!live || isReleasing}
             aria-label={
               leavesQueue
-                ? trans.__('Remove %1 from the queue', name)
+                ? trans.__('Cancel request of %1', name)
                 : trans.__('Release the GPU of %1', name)
             }
             onClick={() => props.onRelease(lease)}

@@ -187,8 +187,10 @@ export class FastGPUPanel extends SidePanel {
 
   private _renderSection(name: SectionName): React.JSX.Element | null {
     const { manager, trans } = this._options;
-    // A list without anything in it to focus is scrolled by the keyboard itself.
-    const focusable = name === 'queue' && manager.state.queue.length > 0;
+    // What has nothing in it to focus is scrolled by the keyboard itself.
+    const { pool, queue } = manager.state;
+    const isOnCluster = (pool?.cluster ?? null) !== null;
+    const focusable = (name === 'queue' && (queue.length > 0 || isOnCluster)) || (name === 'devices' && isOnCluster);
     return (
       <div
         className={SCROLL_CLASS}

@@ -116,7 +116,7 @@ export function SectionContent(props: ISectionProps): React.JSX.Element | null {
         />
       );
     case 'queue':
-      return <QueueSection {...props} queue={state.queue} now={now} />;
+      return <QueueSection {...props} queue={state.queue} leases={state.leases} now={now} />;
     case 'devices':
       return <DevicesSection {...props} devices={state.devices} live={live} now={now} />;
   }
@@ -140,7 +140,9 @@ export function sectionNotes({
   trans,
   language
 }: Pick<ISectionProps, 'manager' | 'spending' | 'trans' | 'language'>): Record<SectionName, string> {
-  const { leases, queue, devices, jobs } = manager.state;
+  const { leases, queue, devices, jobs, pool } = manager.state;
+  // Of a cluster's queue and devices the pool does not know all.
+  const isOfPool = (pool?.cluster ?? null) === null;
   const number = (value: number) => formatNumber(value, 0, 0, language);
   return {
     leases: number(leases.filter(({ state }) => state !== 'ended').length),
@@ -149,7 +151,7 @@ export function sectionNotes({
         ? ''
         : trans.__('%1 today', amountText(view.today_micro, view.currency, trans, language)),
     jobs: jobs.isKnown ? jobsNote(countJobs(jobs.jobs), trans, language) : '',
-    queue: number(queue.length),
-    devices: number(devices.length)
+    queue: isOfPool || queue.length > 0 ? number(queue.length) : '',
+    devices: isOfPool ? number(devices.length) : ''
   };
 }

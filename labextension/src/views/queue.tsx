@@ -4,8 +4,9 @@
 
 import * as React from 'react';
 
+import type { LeaseView, PoolView, QueueEntryView } from '../generated/api';
+import { queueText } from '../texts/cluster';
 import { formatDuration, formatMemory } from '../texts/format';
-import type { QueueEntryView } from '../generated/api';
 import { estimateText, notebookName } from '../texts/lease';
 import { messageText } from '../texts/message';
 import type { ITextContext } from '../controls/textcontext';
@@ -20,11 +21,20 @@ const REQUEST_HEIGHT = 72;
 
 /** The content of the section *Queue*. */
 export function QueueSection(
-  props: ITextContext & { readonly queue: ReadonlyArray<QueueEntryView>; readonly now: number }
+  props: ITextContext & {
+    readonly queue: ReadonlyArray<QueueEntryView>;
+    readonly leases: ReadonlyArray<LeaseView>;
+    readonly pool: PoolView;
+    readonly now: number;
+  }
 ): React.JSX.Element {
-  const { queue, trans } = props;
+  const { queue, leases, pool, trans } = props;
+  const cluster = pool.cluster ?? null;
+  const waiting = leases.filter(({ state }) => state === 'waiting').length;
   return queue.length === 0 ? (
-    <p className="fg-Empty">{trans.__('No requests are waiting.')}</p>
+    <p className="fg-Empty">
+      {cluster === null ? trans.__('No requests are waiting.') : queueText(cluster, waiting, trans)}
+    </p>
   ) : (
     <VirtualList
       label={trans.__('Queue')}

@@ -8,7 +8,8 @@ import type { LeaseView } from '../../src/generated/api';
 import { defaultsOf } from '../../src/launch/choice';
 import { ClusterRequests } from '../../src/launch/clusterrequests';
 import type { INotebook, IPlan } from '../../src/launch/starter';
-import { clusterFacts, clusterPlace, clusterReason, silenceText } from '../../src/texts/cluster';
+import { clusterFacts, clusterNotes, clusterPlace, clusterReason, queueText, silenceText } from '../../src/texts/cluster';
+import { stepNames } from '../../src/texts/size';
 import { lossTexts, requestTexts } from '../../src/texts/clusterrequest';
 import type { ILeaseManager } from '../../src/tokens';
 import { onCluster, lease, message, pool } from '../samples';
@@ -83,6 +84,7 @@ class Page {
     sessionName: 'a.ipynb',
     sessionPath: 'work/a.ipynb',
     remembered: undefined,
+    ready: Promise.resolve(),
     get session() {
       return page.session;
     },
@@ -215,4 +217,34 @@ test('silenceText: says since when the cluster does not answer, and nothing whil
     /^Slurm has not answered since .*\. Nothing has changed/
   );
   assert.equal(lease({}).cluster, null);
+});
+
+test('clusterNotes: the end as a time of day, the silence of the cluster once, and nothing that counts seconds', () => {
+  const cluster = {
+    engine: 'slurm', version: null, simulated: false, unanswered_since: NOW, message: message('Its controller is down.'),
+    kinds: null, partitions: [], time_limit_default_ms: null
+  };
+  const soon = { code: 'cluster.ends_soon', params: {}, text: 'Slurm ends it in 4 min 57 s.' };
+  const ending = onCluster({ state: 'active', cluster: { ends_at: NOW + 240_000, message: soon } });
+  const notes = clusterNotes(ending, { ...pool, cluster }, trans, 'en');
+  assert.equal(notes.length, 2);
+  assert.match(notes[0], /^Slurm ends it at \d+:\d\d:\d\d.*, by its time limit\. Save what you need\.$/);
+  assert.match(notes[1], /^Slurm has not answered since .* Its controller is down\.$/);
+  const silent = { code: 'cluster.engine_silent', params: {}, text: 'Slurm has not answered for 3 s.' };
+  const lost = onCluster({ state: 'active', cluster: { message: silent } });
+  assert.deepEqual(clusterNotes(lost, { ...pool, cluster }, trans, 'en'), [notes[1]]);
+  assert.deepEqual(clusterNotes(lost, null, trans, 'en'), []);
+});
+
+test('queueText: says whose queue it is, and where the positions are', () => {
+  const { engine } = onCluster({}).cluster!;
+  assert.match(queueText({ engine } as never, 0, trans), /queue of Slurm; none of yours/);
+  assert.match(queueText({ engine } as never, 1, trans), /queue of Slurm\. Yours are above/);
+});
+
+test('stepNames: without the model where all steps have the same one', () => {
+  const names = (...sizes: string[]) => stepNames(sizes.map(size => ({ size }) as never), trans);
+  assert.deepEqual(names('h100:1/4', 'h100:1/2', 'h100', '2xh100'), ['1/4', '1/2', '1 GPU', '2 GPUs']);
+  assert.deepEqual(names('a100', 'h100'), ['a100', 'h100']);
+  assert.deepEqual(names('quarter', 'half', 'full'), ['quarter', 'half', 'full']);
 });

@@ -27,6 +27,7 @@ class Page {
       sessionName: 'a.ipynb',
       sessionPath: 'sub/a.ipynb',
       remembered,
+      ready: Promise.resolve(),
       session: null,
       changeKernel: () => Promise.resolve(null),
       keepKernel: () => Promise.resolve(),
@@ -249,7 +250,15 @@ test('KernelStarter: on a cluster the lease comes before the kernel', async () =
   const page = new Page();
   page.isRemote = true;
   // Without a grant JupyterLab gets a session that it did not ask for, and ends it.
-  const none = await page.open();
+  let hasSession = (): void => undefined;
+  const ready = new Promise<void>(resolve => (hasSession = resolve));
+  Object.defineProperty(page.notebook, 'ready', { value: ready });
+  let isOpen = false;
+  const opened = page.open().finally(() => (isOpen = true));
+  await new Promise(resolve => setImmediate(resolve));
+  assert.equal(isOpen, false); // until another kernel has started, or ipywidgets would give the notebook up
+  hasSession();
+  const none = await opened;
   await none.shutdown();
   none.dispose();
   assert.notEqual(none.path, 'sub/7f0c2a64-placeholder');
