@@ -14,11 +14,13 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -215,6 +217,21 @@ class SlurmCluster:
     def kill_node(self, node: str) -> None:
         """End the daemon of a node at once; its jobs run on until the controller finds it missing."""
         self._kill(f"{self.prefix}{node}")
+
+    def silence_node(self, node: str) -> None:
+        """Stop the daemon of a node, which does not answer from now on; its jobs run on."""
+        self._services[f"{self.prefix}{node}"].process.send_signal(signal.SIGSTOP)
+
+    def wake_node(self, node: str) -> None:
+        """Let the daemon of a node go on."""
+        self._services[f"{self.prefix}{node}"].process.send_signal(signal.SIGCONT)
+
+    def wait_until_saved(self) -> None:
+        """Wait until the controller has saved the jobs as they are now, which it does some seconds after a change."""
+        changed_s = time.time()
+        for job in self._look("squeue", "-h", "-o", "%A").split():
+            self.run("scontrol", "update", f"JobId={job}", "Comment=saved")
+        wait_until(lambda: (self.folder / "state/job_state").stat().st_mtime > changed_s, self.logs)
 
     def is_up(self) -> bool:
         """Whether the controller answers."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from fastgpu_jupyter.pool.clusters.engine import AgentSpec, Ended, GPUKind, Infe
 from fastgpu_jupyter.pool.clusters.slurm.adapter import SlurmEngine, SlurmOptions
 from fastgpu_jupyter.pool.clusters.slurm.commands import Timeouts
 from tests.pool.clusters.contract import PROGRAM
-from tests.slurm.cluster import SlurmCluster, has_shards, slurm_version
+from tests.slurm.cluster import SlurmCluster, free_ports, has_shards, slurm_version
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -300,22 +302,23 @@ class no_room:  # noqa: N801 (used as a function)
 # -- Slurm does not answer --------------------------------------------------------------------------------------------
 
 
-def test_controller_that_is_down_is_unknown_and_ends_nothing(
-    engine: SlurmEngine, submit: Submit, slurm: SlurmCluster
-) -> None:
-    job = submit(a100())
-    until_running(engine, job)
-    slurm.stop_controller()
-    try:
-        for call in (lambda: status(engine, job), lambda: submit(a100(), "fgpu-0-b-1")):
-            with pytest.raises(EngineUnavailable) as error:
-                call()
-            assert render(error.value.message).startswith("Slurm does not answer (")
-    finally:
-        slurm.start_controller()
-    wait_until(slurm.is_up, slurm.logs)
-    until_running(engine, job)
-    assert engine.list("fgpu-") == {"fgpu-0-a-1": job}
+def test_controller_that_cannot_be_reached_is_unknown_and_refuses_nothing(slurm: SlurmCluster, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    conf = tmp_path / "slurm.conf"
+    conf.write_text(re.sub(r"(?m)^SlurmctldPort=.*", f"SlurmctldPort={port}", slurm.conf.read_text()))
+    environ = {**os.environ, **slurm.environment, "SLURM_CONF": str(conf)}
+    calls: list[Callable[[SlurmEngine], object]] = [
+        lambda engine: status(engine, "1"),
+        lambda engine: engine.list("fgpu-"),
+        lambda engine: engine.cancel("1"),
+        lambda engine: engine.check(a100()),
+        lambda engine: engine._commands.submit((), "#!/bin/sh\n"),
+    ]
+    with ThreadPoolExecutor(len(calls)) as threads:  # each waits for seconds
+        errors = list(map(Future.exception, [threads.submit(call, SlurmEngine(environ=environ)) for call in calls]))
+    for error in errors:
+        assert isinstance(error, EngineUnavailable), error
+        assert render(error.message).startswith("Slurm does not answer (")
 
 
 @pytest.fixture

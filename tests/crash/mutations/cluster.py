@@ -7,12 +7,14 @@ from fastgpu_jupyter.core.lease import cluster, cluster_bill, ending, holder, re
 from fastgpu_jupyter.core.model import effects
 from fastgpu_jupyter.pool.clusters import reconcile
 from fastgpu_jupyter.pool.clusters.service import ClusterService
+from fastgpu_jupyter.pool.clusters.slurm.commands import Commands
 from fastgpu_jupyter.pool.clusters.submissions import Submissions
 from tests.core import test_cluster_histories, test_cluster_interleavings
 from tests.core.lease import test_cluster
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.pool.clusters import test_day
+from tests.pool.clusters.slurm import test_assembled
 
 _HISTORIES = test_cluster_histories.test_history_with_an_engine_leaves_no_lease_without_job_and_no_second_unbilled
 _KILLS = test_day.test_pool_manager_that_is_killed_at_any_call_of_the_engine_submits_once_and_loses_nothing
@@ -174,5 +176,11 @@ MUTATIONS = (
             test_cluster.test_request_for_an_engine_waits_outside_of_the_queue_and_asks_for_no_local_device,
             "the queue does not hold exactly",
         ),
+    ),
+    Mutation(
+        "a request is refused because Slurm does not answer",
+        Guarantee.AVAILABILITY,
+        (Edit(Commands._run, "raise EngineUnavailable(...)", "pass"),),
+        Fails(test_assembled.test_submission_that_did_not_reach_slurm_is_no_refusal, "DID NOT RAISE", error="Failed"),
     ),
 )

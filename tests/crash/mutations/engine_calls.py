@@ -14,7 +14,7 @@ from tests.core.lease import test_cluster
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
 from tests.pool.clusters import test_engine_calls, test_service
-from tests.pool.clusters.slurm import test_recorded
+from tests.pool.clusters.slurm import test_assembled
 
 _RELEASED = test_engine_calls.test_agent_is_released_before_its_job_is_cancelled_and_not_for_another_job_with_its_name
 
@@ -138,18 +138,18 @@ MUTATIONS = (
         "a job in a state that is not known is over",
         Guarantee.VISIBILITY,
         (Edit(SlurmEngine._status, "row.state not in reasons.ENDS", "False"),),
-        Fails(test_recorded.test_state_that_is_not_known_is_no_end, "Ended"),
+        Fails(test_assembled.test_state_that_is_not_known_is_no_end, "Ended"),
     ),
     Mutation(
         "a list that Slurm did not give is empty",
         Guarantee.VISIBILITY,
         (Edit(SlurmEngine._require, "raise EngineUnavailable(...)", "pass"),),
-        Fails(test_recorded.test_answer_that_fails_is_unknown, "DID NOT RAISE", error="Failed"),
+        Fails(test_assembled.test_answer_that_fails_is_unknown, "DID NOT RAISE", error="Failed"),
     ),
     Mutation(
         "a job that is not in Slurm's list is over",
         Guarantee.VISIBILITY,
         (Edit(SlurmEngine.statuses, "not self._knows(job)", "True"),),
-        Fails(test_recorded.test_job_that_the_list_does_not_have_ends_only_where_slurm_does_not_know_it, "'1'"),
+        Fails(test_assembled.test_job_that_the_list_does_not_have_ends_only_where_slurm_does_not_know_it, "'1'"),
     ),
 )

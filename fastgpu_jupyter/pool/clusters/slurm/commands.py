@@ -105,6 +105,12 @@ class Commands:
         return self._run(("sbatch", *options), script, self._timeouts.submit_s, self._environment)
 
     def _run(self, argv: Sequence[str], text: str, timeout_s: float, environment: Mapping[str, str]) -> Ran:
+        ran = self._execute(argv, text, timeout_s, environment)
+        if ran.status and any(words in ran.errors.lower() for words in _UNREACHED):
+            raise EngineUnavailable(Message.of("slurm.unreached", text=ran.said))
+        return ran
+
+    def _execute(self, argv: Sequence[str], text: str, timeout_s: float, environment: Mapping[str, str]) -> Ran:
         try:
             process = subprocess.Popen(
                 argv,
@@ -131,10 +137,7 @@ class Commands:
             raise EngineUnavailable(Message.of("slurm.too_much", command=argv[0]))
         if process.returncode < 0:  # it may have done all, or nothing
             raise EngineUnavailable(Message.of("slurm.killed", command=argv[0], signum=-process.returncode))
-        ran = Ran(output, errors, process.returncode)
-        if process.returncode and any(words in errors.lower() for words in _UNREACHED):
-            raise EngineUnavailable(Message.of("slurm.unreached", text=ran.said))
-        return ran
+        return Ran(output, errors, process.returncode)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

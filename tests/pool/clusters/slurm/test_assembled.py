@@ -1,4 +1,4 @@
-"""The adapter with answers of versions that do not run in the tests; see :mod:`.recorded` for where they are from."""
+"""The adapter with answers that were assembled from documentation; see :mod:`.assembled`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgpu_jupyter.messages import render
 from fastgpu_jupyter.pool.clusters.engine import Ended, GPUKind, Infeasible, Queued, Running, Status, Want
 from fastgpu_jupyter.pool.clusters.slurm.adapter import SlurmEngine
 from fastgpu_jupyter.pool.clusters.slurm.commands import Commands, Ran
-from tests.pool.clusters.slurm.recorded import RECORDED, Recorded
+from tests.pool.clusters.slurm.assembled import ASSEMBLED, Assembled
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -28,21 +28,21 @@ NO_JOB = Ran("", "slurm_load_jobs error: Invalid job id specified\n", 1)
 @pytest.fixture
 def answers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Commands that answer as the version does which the test names; the calls are in the list."""
-    recorded: Recorded = RECORDED[request.param]
+    assembled: Assembled = ASSEMBLED[request.param]
     calls: list[tuple[str, ...]] = []
 
     def answer(argv: tuple[str, ...]) -> Ran:
         calls.append(argv)
         if argv[0] == "squeue":
-            return Ran(recorded.pending if "PENDING" in argv else recorded.squeue, "", 0)
+            return Ran(assembled.pending if "PENDING" in argv else assembled.squeue, "", 0)
         if argv[-1] == "999":
             return NO_JOB
-        texts = {"sinfo": recorded.sinfo, "scontrol": recorded.config if "config" in argv else recorded.job}
+        texts = {"sinfo": assembled.sinfo, "scontrol": assembled.config if "config" in argv else assembled.job}
         return Ran(texts[argv[0]], "", 0)
 
     def try_out(argv: tuple[str, ...]) -> Ran:
         calls.append(argv)
-        return Ran("", recorded.test_only, 0)
+        return Ran("", assembled.test_only, 0)
 
     monkeypatch.setattr(Commands, "query", lambda _, *argv: answer(argv))
     monkeypatch.setattr(Commands, "trial", lambda _, argv, __: try_out(tuple(argv)))
@@ -192,12 +192,23 @@ def test_answer_that_fails_is_unknown(text: str, monkeypatch: pytest.MonkeyPatch
         engine().list(PREFIX)
 
 
+@pytest.mark.parametrize(
+    "text", ["Unable to contact slurm controller (connect failure)", "Socket timed out on send/recv"]
+)
+def test_submission_that_did_not_reach_slurm_is_no_refusal(text: str, tmp_path: Path) -> None:
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f"#!/bin/sh\necho 'sbatch: error: Batch job submission failed: {text}' >&2; exit 1\n")
+    sbatch.chmod(0o755)
+    with pytest.raises(EngineUnavailable):
+        Commands({"PATH": str(tmp_path)}).submit((), "#!/bin/sh\n")
+
+
 def test_answer_of_a_filter_that_prints_more_has_the_job_on_a_line_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fastgpu_jupyter.pool.clusters.engine import AgentSpec
 
-    monkeypatch.setattr(Commands, "query", lambda _, *argv: Ran(RECORDED["25.05"].sinfo, "", 0))
+    monkeypatch.setattr(Commands, "query", lambda _, *argv: Ran(ASSEMBLED["25.05"].sinfo, "", 0))
     said = ["Your project has 12 hours left.\n4711;cluster1\nGood luck.\n", "4712\n", "It is accepted.\n"]
     monkeypatch.setattr(Commands, "submit", lambda *_: Ran(said.pop(0), "", 0))
 

@@ -1,9 +1,11 @@
-"""What other versions of Slurm print, for the parsers and tables of the adapter.
+"""What other versions of Slurm print, assembled from documentation, for the parsers and tables of the adapter.
 
-These are **not** recordings: only 22.05 runs in the tests (``tests/slurm``). Each answer was put together by hand from
-the documentation of its version (``sinfo``, ``squeue``, ``sbatch``, ``scontrol``, job reason codes, gres), with the
-columns that the adapter asks for. What differs between versions is in them: sockets after a gres, names of types that
-AutoDetect makes, MIG types, shards (from 22.05 on), reasons.
+These are **not** recordings: those are in ``recordings/``, of 20.11, 22.05, 24.11 and 26.05. No package of 23.11 or
+25.05 was at hand to record. Each answer was put together by hand from the documentation of its version (``sinfo``,
+``squeue``, ``sbatch``, ``scontrol``, job reason codes, gres), with the columns that the adapter asks for. They show
+what a site has and the recorded clusters have not: sockets after a gres, names of types that AutoDetect makes, MIG
+types with the GPU's name, GPUs without types, limits by account and QOS, preemption. Where a recording and these
+differ, the recording counts.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Recorded(NamedTuple):
+class Assembled(NamedTuple):
     """The answers of one version."""
 
     sinfo: str
@@ -22,9 +24,9 @@ class Recorded(NamedTuple):
     job: str  #: a part of what `scontrol -d -o show job` prints
 
 
-RECORDED = {
+ASSEMBLED = {
     # No shards yet. A site without types; a drained partition; CPU nodes.
-    "20.11": Recorded(
+    "20.11": Assembled(
         sinfo=(
             "gpu*|up|2-00:00:00|12|gpu:4(S:0-1)\n"
             "v100|up|1-00:00:00|3|gpu:v100:8(S:0-1)\n"
@@ -46,7 +48,7 @@ RECORDED = {
         job="JobId=8102 JobName=x Nodes=node12 CPU_IDs=0-3 Mem=16000 GRES=gpu:2(IDX:0-1) MinCPUsNode=4",
     ),
     # AutoDetect=nvml names types by the driver; MIG instances have the GPU's name before the profile.
-    "23.11": Recorded(
+    "23.11": Assembled(
         sinfo=(
             "gpu*|up|3-00:00:00|6|gpu:nvidia_a100-sxm4-80gb:8(S:0-3),shard:nvidia_a100-sxm4-80gb:64(S:0-3)\n"
             "gpu*|up|3-00:00:00|1|gpu:nvidia_a100-sxm4-80gb:6(S:0-3),gpu:a100_3g.40gb:4(S:0-3)\n"
@@ -66,7 +68,7 @@ RECORDED = {
         job="JobId=512301 JobName=x Nodes=gpu01 CPU_IDs=0-7 Mem=64000 GRES=gpu:nvidia_a100-sxm4-80gb:1(IDX:3) X=y",
     ),
     # Reasons as sentences; a launch that failed; a state that earlier versions do not have.
-    "25.05": Recorded(
+    "25.05": Assembled(
         sinfo=(
             "h200*|up|1-00:00:00|16|gpu:nvidia_h200:8(S:0-1),shard:nvidia_h200:32(S:0-1)\n"
             "interactive|up|12:00:00|2|gpu:nvidia_l40s:4(S:0),nic:2\n"
