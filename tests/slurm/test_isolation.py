@@ -17,7 +17,7 @@ import pytest
 
 from fastgpu_jupyter.pool.clusters.engine import AgentSpec, Running, Want
 from fastgpu_jupyter.pool.clusters.slurm.adapter import SlurmEngine
-from tests.slurm.cluster import SlurmCluster
+from tests.slurm.cluster import SlurmCluster, slurm_version
 from tests.slurm.fixture import require_slurm
 from tests.waiting import wait_until
 
@@ -30,8 +30,9 @@ SETTINGS = {
     "TaskPlugin": "task/cgroup",
     "JobAcctGatherType": "jobacct_gather/cgroup",
 }
+#: From which version on there is a choice between versions of control groups.
+PLUGINS_FROM = (21, 8)
 CGROUP_CONF = f"""
-CgroupPlugin=cgroup/v1
 CgroupMountpoint={CGROUPS}
 ConstrainDevices=yes
 ConstrainRAMSpace=yes
@@ -77,7 +78,8 @@ def isolating(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
     if reason := obstacle():
         pytest.skip(f"Slurm cannot isolate devices here: {reason}")
     prefix = f"fg{secrets.token_hex(3)}"
-    cluster = SlurmCluster(SETTINGS, {"cgroup.conf": CGROUP_CONF}, prefix, MAJOR)
+    plugin = "CgroupPlugin=cgroup/v1\n" if slurm_version() >= PLUGINS_FROM else ""
+    cluster = SlurmCluster(SETTINGS, {"cgroup.conf": plugin + CGROUP_CONF}, prefix, MAJOR)
     try:
         cluster.start()
         for name, value in cluster.environment.items():
@@ -86,7 +88,7 @@ def isolating(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
         cluster.reset()
     finally:
         cluster.stop()
-        for group in (path for name in CONTROLLERS for path in (CGROUPS / name).glob(f"slurm_{prefix}*")):
+        for group in CGROUPS.glob(f"*/slurm_{prefix}*"):
             for folder, _, _ in os.walk(group, topdown=False):
                 with contextlib.suppress(OSError):  # a step that is about to end is in it
                     Path(folder).rmdir()
