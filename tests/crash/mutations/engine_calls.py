@@ -135,6 +135,12 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        "a job of the same user that has the number now is cancelled",
+        Guarantee.IDENTITY,
+        (Edit(SlurmEngine.cancel, "not self._show_job(job).get('JobName', JOB_PREFIX).startswith(_1)", "False"),),
+        Fails(test_assembled.test_job_of_another_name_is_not_cancelled, "scancel"),
+    ),
+    Mutation(
         "a job in a state that is not known is over",
         Guarantee.VISIBILITY,
         (Edit(SlurmEngine._status, "row.state not in reasons.ENDS", "False"),),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from ....core.model.cluster import JOB_PREFIX
 from ....errors import EngineUnavailable, InvalidRequest, Message
 from ..bootstrap import WITH_DEVICES
 from ..engine import AgentSpec, Ended, GPUKind, Running, Status, Want
@@ -150,7 +151,12 @@ class SlurmEngine:
         return self._commands.with_configuration(("srun", f"--jobid={job}", *options, *WITH_DEVICES))
 
     def cancel(self, job: str) -> None:
-        """Cancel a job of this user."""
+        """Cancel a job of this user, unless its name says that it is not ours.
+
+        A controller that lost its state gives the numbers again, perhaps to a job that this user submitted otherwise.
+        """
+        if not self._show_job(job).get("JobName", JOB_PREFIX).startswith(JOB_PREFIX):
+            return
         ran = self._commands.query("scancel", "--user", self._user, job)
         if ran.status and not any(words in ran.errors.lower() for words in _OVER):
             raise EngineUnavailable(Message.of("slurm.not_cancelled", job=job, text=ran.said))

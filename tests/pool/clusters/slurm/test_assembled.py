@@ -164,6 +164,20 @@ def test_job_that_the_list_does_not_have_ends_only_where_slurm_does_not_know_it(
         engine().statuses(["1"])
 
 
+@pytest.mark.parametrize(("name", "cancelled"), [(f"{PREFIX}l1-1", True), ("train", False), ("", True)])
+def test_job_of_another_name_is_not_cancelled(name: str, cancelled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller lost its state and gave the number again; where it does not say the name, the id counts."""
+    calls: list[str] = []
+
+    def answer(_: Commands, *argv: str) -> Ran:
+        calls.append(argv[0])
+        return Ran(f"JobId=17 JobName={name} UserId=ann({os.getuid()})", "", 0) if name else NO_JOB
+
+    monkeypatch.setattr(Commands, "query", answer)
+    engine().cancel("17")
+    assert ("scancel" in calls) == cancelled
+
+
 def test_many_waiting_jobs_are_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where Slurm does not say the position of some, such as those whose nodes are being started."""
     states = ["PENDING", "CONFIGURING", "REQUEUE_HOLD", "PENDING"]
