@@ -33,13 +33,17 @@ NOT_IN_BROWSER = frozenset({
     "device_access", "doctor", "doctor_state", "fsck", "help", "kept", "mig_mode", "pool_process", "pool_start", "standby",
     "kept_state", "preload", "requested", "wait",
 })  # fmt: skip
-#: Of a subject that leases have, too: errors of what starts kernels on a cluster, which the server sends as text.
-ERRORS_OF_CLUSTER = frozenset({
+#: Of subjects that leases or jobs have, too: errors of what starts kernels on a cluster and of calls of the dispatcher,
+#: which servers send as text.
+ONLY_ERRORS = frozenset({
     "cluster.agent_busy", "cluster.agent_unclear", "cluster.files_too_large", "cluster.kernel_is_local",
     "cluster.kernel_not_encrypting", "cluster.kernel_not_started", "cluster.kernel_runs", "cluster.kernel_silent",
     "cluster.lease_needs_restart", "cluster.no_kernel", "cluster.no_kernel_here", "cluster.not_granted_at_position",
     "cluster.not_granted_in_time", "cluster.pool_is_local", "cluster.start_too_large", "cluster.system_pool",
     "cluster.unknown_engine",
+    "jobs.body_invalid", "jobs.draft_lacks", "jobs.draft_too_large", "jobs.folder_of_another", "jobs.frame_too_long",
+    "jobs.no_call", "jobs.no_file", "jobs.no_image", "jobs.no_job", "jobs.no_result", "jobs.other_version",
+    "jobs.socket_of_another_user", "jobs.store_foreign", "jobs.too_many_followers", "jobs.wrong_arguments",
 })  # fmt: skip
 #: The module that translates the templates of ``fastgpu_jupyter/messages``, which are not literals there.
 OF_MESSAGES = "texts/message.ts"
@@ -65,7 +69,7 @@ class Translatable(NamedTuple):
 
 def is_in_browser(code: str) -> bool:
     """Return whether the browser renders the message of a code."""
-    return code.partition(".")[0] not in NOT_IN_BROWSER and code not in ERRORS_OF_CLUSTER
+    return code.partition(".")[0] not in NOT_IN_BROWSER and code not in ONLY_ERRORS
 
 
 def sources() -> Iterator[Path]:
