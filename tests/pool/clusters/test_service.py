@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,19 @@ def test_waiting_request_shows_reason_and_position_and_leaves_nothing_when_it_is
     assert cluster_pool.job_of(second)["state"] == "queued"
     with pytest.raises(Conflict):  # there is no host yet
         cluster_pool.client.end_kernel(first["id"], token)
+    waiting = cluster_pool.service.publisher._waiting
+    with ThreadPoolExecutor() as pool:  # who waits for a change is told what only the engine says
+        changed = pool.submit(cluster_pool.client.lease, second["id"], 30_000, view["version"])
+        wait_until(lambda: cluster_pool.call(lambda: second["id"] in waiting), "the change is waited for")
+        cluster_pool.client.release(first["id"])
+        answer = changed.result(20)
+    assert answer["version"] == view["version"]
+    assert answer["queue"] is not None
+    assert answer["queue"]["position"] == 1
     cluster_pool.client.release(second["id"])
     ended = cluster_pool.wait_for(second, "ended")
     assert value_of(ended["end_reason"]) == "cancelled"
-    wait_until(lambda: len(cluster_pool.engine.list("")) == 1, "its job is gone")
+    wait_until(lambda: cluster_pool.engine.list("") == {}, "its job is gone")
 
 
 def test_requests_that_the_engine_refuses_are_refused_with_its_reason(cluster_pool: ClusterPool) -> None:

@@ -16,7 +16,7 @@ from ....core.model.cluster import job_name
 from ....core.model.entities import Instant, Retention, State
 from ....core.model.lifecycle import LeaseState
 from ....errors import FastGPUError, Forbidden, InvalidRequest, Message
-from ....wire.schemas import HistoryView, LeaseList, LeaseView
+from ....wire.schemas import HistoryView, LeaseClusterView, LeaseList, LeaseView
 from ...host.attribution import host_pid
 from ...host.process import holder_of
 from ...journal.answers import FirstAnswer
@@ -72,11 +72,17 @@ class LeaseHandlers:
         return {"leases": await self._reader.leases(call.caller)}
 
     async def get(self, call: HttpCall) -> LeaseView:
-        """Return a lease now, or as soon as its version is beyond ``after``."""
+        """Return a lease now, or as soon as its version is beyond ``after``, or its job on a cluster changes."""
         wait_ms = min(call.number("wait_ms") or 0, WAIT_MS_MAX)
         after = call.number("after")
         known = -1 if after is None else after
-        return await self.wait(call.caller, call.lease_id, wait_ms / 1000, lambda view: view["version"] > known)
+        seen: list[LeaseClusterView | None] = []  # what the engine and the agent say, which makes no new version
+
+        def is_news(view: LeaseView) -> bool:
+            seen.append(view["cluster"])
+            return view["version"] > known or view["cluster"] != seen[0]
+
+        return await self.wait(call.caller, call.lease_id, wait_ms / 1000, is_news)
 
     async def history(self, call: HttpCall) -> HistoryView:
         """Return the usage of a lease."""
