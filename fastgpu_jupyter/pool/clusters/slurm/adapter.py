@@ -80,6 +80,7 @@ class SlurmEngine:
         #: On a clock that is never set, as the ages of answers must be.
         self._kinds_at_s = self._positions_at_s = float("-inf")
         self._positions: dict[str, int] = {}
+        self._others: frozenset[str] = frozenset()  #: this user's jobs that are not ours
         self._ends: dict[str, Message] = {}  #: by job, so that each is looked up once
         self._models: dict[str, str | None] = {}  #: by running job
 
@@ -151,11 +152,11 @@ class SlurmEngine:
         return self._commands.with_configuration(("srun", f"--jobid={job}", *options, *WITH_DEVICES))
 
     def cancel(self, job: str) -> None:
-        """Cancel a job of this user, unless its name says that it is not ours.
+        """Cancel a job of this user, unless it has the name of another one in the last list of all jobs.
 
         A controller that lost its state gives the numbers again, perhaps to a job that this user submitted otherwise.
         """
-        if not self._show_job(job).get("JobName", JOB_PREFIX).startswith(JOB_PREFIX):
+        if job in self._others:
             return
         ran = self._commands.query("scancel", "--user", self._user, job)
         if ran.status and not any(words in ran.errors.lower() for words in _OVER):
@@ -170,7 +171,9 @@ class SlurmEngine:
 
     def _own_rows(self) -> builtins.list[JobRow]:
         argv = ("squeue", "--noheader", "--user", self._user, "--states", "all", "--format", JOB_FORMAT)
-        return list(job_rows(self._require(self._commands.query(*argv)).output))
+        rows = list(job_rows(self._require(self._commands.query(*argv)).output))
+        self._others = frozenset(row.job_id for row in rows if not row.name.startswith(JOB_PREFIX))
+        return rows
 
     def _status(self, row: JobRow) -> Status | None:
         if row.state in reasons.WAITS:

@@ -164,18 +164,25 @@ def test_job_that_the_list_does_not_have_ends_only_where_slurm_does_not_know_it(
         engine().statuses(["1"])
 
 
-@pytest.mark.parametrize(("name", "cancelled"), [(f"{PREFIX}l1-1", True), ("train", False), ("", True)])
-def test_job_of_another_name_is_not_cancelled(name: str, cancelled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The controller lost its state and gave the number again; where it does not say the name, the id counts."""
-    calls: list[str] = []
+def test_job_of_another_name_is_not_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller lost its state, and gave the number to a job that the user submitted otherwise."""
+    rows = "".join(
+        f"{job}|{name}|RUNNING|n1|1600000000|N/A|1:00:00|gpu|None\n"
+        for job, name in ((16, f"{PREFIX}l1-1"), (17, "train"))
+    )
+    cancelled: list[str] = []
 
     def answer(_: Commands, *argv: str) -> Ran:
-        calls.append(argv[0])
-        return Ran(f"JobId=17 JobName={name} UserId=ann({os.getuid()})", "", 0) if name else NO_JOB
+        if argv[0] == "scancel":
+            cancelled.append(argv[-1])
+        return Ran(rows if argv[0] == "squeue" else "", "", 0)
 
     monkeypatch.setattr(Commands, "query", answer)
-    engine().cancel("17")
-    assert ("scancel" in calls) == cancelled
+    slurm = engine()
+    slurm.list(PREFIX)
+    for job in ("16", "17", "18"):
+        slurm.cancel(job)
+    assert cancelled == ["16", "18"]
 
 
 def test_many_waiting_jobs_are_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
