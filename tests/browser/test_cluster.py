@@ -199,6 +199,8 @@ def test_user_waits_for_a_gpu_of_slurm_cancels_tries_again_works_and_loses_it(
     user.wait_until_idle()
     output = user.run("import os; int(os.environ['SLURM_JOB_ID']) > 0, os.environ['CUDA_VISIBLE_DEVICES']")
     expect(output).to_contain_text("(True, '0')")
+    expect(user.run("%fastgpu")).to_contain_text(re.compile("Host.*Time left", re.DOTALL))
+    expect(user.run("from fastgpu_jupyter import GPUWidget; GPUWidget()")).to_contain_text("Slurm holds it")
     active = next(one["cluster"] for one in lab.pool.leases() if one["state"] == "active")
     assert active is not None
     slurm.run("scancel", str(active["job_id"]))
