@@ -6,6 +6,7 @@ node after seconds. Meanwhile little processor time is used.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -24,7 +25,7 @@ from tests.helpers import PoolProcess, alive
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.fixture import require_slurm
 from tests.slurm.leases import TOKEN, cluster_of, now_ms, request, start_kernel, step_above, until
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
 #: Slurm's shortest time limit.
@@ -83,31 +84,45 @@ def test_killed_controller_ends_nothing_and_each_loss_of_a_job_ends_its_lease_wi
     assert _shown(impatient)[_job(before[1])]["JobState"] == "TIMEOUT", "Slurm ended it"
     wait_until(lambda: not any(map(alive, kernels.values())), "their kernels end, that on the silent node too")
 
-    # What was requested while the controller was down is served by what is free now. Nothing else was submitted.
+    # What waited all the time is served by what is free now. Each request was submitted once.
     until(pool, waiting, "active")
     pool.client.release(waiting, TOKEN)
     until(pool, waiting, "ended")
     wait_until(lambda: impatient.run("squeue", "-h") == "", lambda: impatient.run("squeue"))
     submitted = Counter(job["JobName"] for job in _shown(impatient).values())
-    assert submitted == Counter(cluster_of(pool, lease_id)["job_name"] for lease_id in (*leases, waiting))
+    names = [lease["cluster"]["job_name"] for lease in pool.client.leases() if lease["cluster"]]
+    assert len(names) == 6
+    assert submitted == Counter(names)
 
 
 def _expect_killed_controller_to_change_nothing(pool: PoolProcess, slurm: SlurmCluster, before: list[Any]) -> str:
-    """Kill the controller and start it again; return a request for both a100 that was made in between."""
+    """Kill the controller and start it again; return a request for both a100 that waits all the time."""
+    waiting = request(pool, "2xa100")  # that is why the pool manager asks about all jobs every few seconds
+    wait_until(lambda: cluster_of(pool, waiting)["position"] == 1, lambda: str(cluster_of(pool, waiting)))
     slurm.wait_until_saved()
     slurm.kill_controller()
-    waiting = request(pool, "2xa100")
-    wait_until(lambda: _cluster(pool)["unanswered_since"], "the pool manager knows that Slurm is silent")
+    wait_until(lambda: _unanswered(pool, "statuses"), "the pool manager asks about the jobs, and is not answered")
+    late = request(pool, "h100")
+    assert _cluster(pool)["unanswered_since"]
     assert _cluster(pool)["message"]["text"].startswith("Slurm does not answer (")
     _expect_as_before(pool, before)
     said = [cluster_of(pool, lease["id"])["message"]["code"] for lease in before]
     assert said == ["cluster.ends_soon", *["cluster.engine_silent"] * 3]
-    assert cluster_of(pool, waiting)["state"] == "submitting"
+    assert (cluster_of(pool, waiting)["state"], cluster_of(pool, late)["state"]) == ("queued", "submitting")
     slurm.start_controller()
-    wait_until(lambda: _cluster(pool)["unanswered_since"] is None, slurm.logs)
-    wait_until(lambda: cluster_of(pool, waiting)["position"] == 1, lambda: str(cluster_of(pool, waiting)))
+    until(pool, late, "active")
+    assert _cluster(pool)["unanswered_since"] is None
     _expect_as_before(pool, before)
+    pool.client.release(late, TOKEN)
+    until(pool, late, "ended")
     return waiting
+
+
+def _unanswered(pool: PoolProcess, method: str) -> bool:
+    """Return whether the pool manager called a method of the engine that was not answered."""
+    connection, response = pool.client._open("GET", "/v1/metrics", None, {}, DEADLINE_S)
+    with contextlib.closing(connection):
+        return f'engine_unanswered_calls_total{{method="{method}"}}' in response.read().decode()
 
 
 def _expect_as_before(pool: PoolProcess, before: list[Any]) -> None:

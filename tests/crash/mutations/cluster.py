@@ -13,7 +13,7 @@ from tests.core import test_cluster_histories, test_cluster_interleavings
 from tests.core.lease import test_cluster
 from tests.crash.mutations.edits import Edit
 from tests.crash.mutations.model import Fails, Guarantee, Mutation
-from tests.pool.clusters import test_day
+from tests.pool.clusters import test_day, test_service
 from tests.pool.clusters.slurm import test_assembled
 
 _HISTORIES = test_cluster_histories.test_history_with_an_engine_leaves_no_lease_without_job_and_no_second_unbilled
@@ -175,6 +175,26 @@ MUTATIONS = (
         Fails(
             test_cluster.test_request_for_an_engine_waits_outside_of_the_queue_and_asks_for_no_local_device,
             "the queue does not hold exactly",
+        ),
+    ),
+    Mutation(
+        "all jobs are over when the engine does not answer",
+        Guarantee.AVAILABILITY,
+        (
+            Edit(
+                ClusterService._observe,
+                "found = await self.thread.call(self.engine.statuses, ...)",
+                """
+try:
+    found = await self.thread.call(self.engine.statuses, list(jobs))
+except EngineUnavailable as error:
+    found = dict.fromkeys(jobs, Ended(error.message))
+""",
+            ),
+        ),
+        Fails(
+            test_service.test_engine_that_does_not_answer_changes_nothing_and_shows_since_when,
+            "nothing is known of its job",
         ),
     ),
     Mutation(
