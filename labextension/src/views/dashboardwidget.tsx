@@ -28,33 +28,39 @@ function DashboardTools(
 ): React.JSX.Element {
   const { trans, range, state } = props;
   const name = React.useId();
+  // Of a cluster the page has neither devices nor a record of them.
+  const hasDevices = (state.pool?.cluster ?? null) === null;
   return (
     <div className="fg-Dashboard-tools fg-Chart">
-      <div className="fg-Chart-ranges" role="radiogroup" aria-label={trans.__('Time range')}>
-        {DASHBOARD_RANGES.map(choice => (
-          <label key={choice} className="fg-Chart-range">
-            <input
-              type="radio"
-              name={name}
-              checked={choice === range}
-              onChange={() => props.onChoose({ range: choice })}
-            />
-            <span>{timeRangeName(choice, trans)}</span>
-          </label>
-        ))}
-      </div>
-      <button
-        type="button"
-        className="fg-Button"
-        disabled={state.pool === null}
-        title={trans.__('Save the devices and the leases on them as a table')}
-        onClick={() => {
-          const text = `\ufeff${csvText(dashboardRows(state))}`;
-          saveFile(new Blob([text], { type: 'text/csv' }), 'fastgpu-devices.csv');
-        }}
-      >
-        {trans.__('Export CSV')}
-      </button>
+      {hasDevices && (
+        <>
+          <div className="fg-Chart-ranges" role="radiogroup" aria-label={trans.__('Time range')}>
+            {DASHBOARD_RANGES.map(choice => (
+              <label key={choice} className="fg-Chart-range">
+                <input
+                  type="radio"
+                  name={name}
+                  checked={choice === range}
+                  onChange={() => props.onChoose({ range: choice })}
+                />
+                <span>{timeRangeName(choice, trans)}</span>
+              </label>
+            ))}
+          </div>
+          <button
+            type="button"
+            className="fg-Button"
+            disabled={state.pool === null}
+            title={trans.__('Save the devices and the leases on them as a table')}
+            onClick={() => {
+              const text = `\ufeff${csvText(dashboardRows(state))}`;
+              saveFile(new Blob([text], { type: 'text/csv' }), 'fastgpu-devices.csv');
+            }}
+          >
+            {trans.__('Export CSV')}
+          </button>
+        </>
+      )}
       <RefreshButton trans={trans} onRefresh={props.onRefresh} />
     </div>
   );
