@@ -142,7 +142,7 @@ def test_waiting_request_shows_reason_and_position_and_leaves_nothing_when_it_is
     with pytest.raises(Conflict):  # there is no host yet
         cluster_pool.client.end_kernel(first["id"], token)
     waiting = cluster_pool.service.publisher._waiting
-    with ThreadPoolExecutor() as pool:  # who waits for a change is told what only the engine says
+    with ThreadPoolExecutor() as pool:  # for changes that only the engine reports
         changed = pool.submit(cluster_pool.client.lease, second["id"], 30_000, view["version"])
         wait_until(lambda: cluster_pool.call(lambda: second["id"] in waiting), "the change is waited for")
         cluster_pool.client.release(first["id"])

@@ -78,11 +78,11 @@ class LeaseHandlers:
         known = -1 if after is None else after
         seen: list[LeaseClusterView | None] = []  # what the engine and the agent say, which makes no new version
 
-        def is_news(view: LeaseView) -> bool:
+        def has_changed(view: LeaseView) -> bool:
             seen.append(view["cluster"])
             return view["version"] > known or view["cluster"] != seen[0]
 
-        return await self.wait(call.caller, call.lease_id, wait_ms / 1000, is_news)
+        return await self.wait(call.caller, call.lease_id, wait_ms / 1000, has_changed)
 
     async def history(self, call: HttpCall) -> HistoryView:
         """Return the usage of a lease."""
