@@ -144,7 +144,7 @@ def _expect_loss(pool: PoolProcess, slurm: SlurmCluster, lease: Any, sentence: s
     job_ended_ms = int(time.mktime(time.strptime(_shown(slurm)[_job(lease)]["EndTime"], "%Y-%m-%dT%H:%M:%S"))) * 1000
     assert job_ended_ms <= ended["times"]["ended_at"] <= now_ms()
     billed_ms = ended["usage"]["active_ms"]
-    held_ms = ended["times"]["ended_at"] - ended["times"]["granted_at"]
+    held_ms = job_ended_ms - ended["times"]["granted_at"]
     assert abs(billed_ms - held_ms) <= ROUNDING_MS
     rate = lease["money"]["billed_micro_per_hour"]
     assert rate > 0
