@@ -343,4 +343,5 @@ def _why_so(lease: LeaseView) -> str:
 def _queue_row(entry: QueueEntryView) -> tuple[str, ...]:
     wait = "-" if entry["estimate_ms"] is None else say("cli.about", wait_ms=entry["estimate_ms"])
     name = entry["lease_id"] or say("cli.of_another_user")
-    return str(entry["position"]), name, entry["size"], entry["priority"], wait, sentence_of(entry["reason"]) or ""
+    position = str(entry["position"] or "-")  # a cluster may not say it
+    return position, name, entry["size"], entry["priority"], wait, sentence_of(entry["reason"]) or ""

@@ -29,8 +29,8 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "cluster.not_asked": "It was submitted, and {engine} has not said yet why it waits.",
     "cluster.starting": "{engine} has started its job on {host}, which has not reported yet.",
     "cluster.engine_decides": "{engine} decides when it starts.",
-    "cluster.estimate": "{engine} expects it to start then.",
-    "cluster.no_estimate": "{engine} does not say when it starts.",
+    "cluster.estimate": "as {engine} expects",
+    "cluster.no_estimate": "{engine} does not say it",
     "cluster.engine_silent": (
         "{engine} has not answered for {silent_ms}. Nothing changes until it does: running kernels go on, and requests "
         "keep their places."

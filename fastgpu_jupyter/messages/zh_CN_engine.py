@@ -27,8 +27,8 @@ MESSAGES: dict[str, str] = {
     "cluster.not_asked": "已提交，{engine}尚未说明等待原因。",
     "cluster.starting": "{engine}已在 {host} 上启动其作业，该主机尚未报告。",
     "cluster.engine_decides": "何时启动由{engine}决定。",
-    "cluster.estimate": "{engine}预计届时启动。",
-    "cluster.no_estimate": "{engine}没有给出启动时间。",
+    "cluster.estimate": "{engine}的预计",
+    "cluster.no_estimate": "{engine}没有给出",
     "cluster.engine_silent": "{engine}已有 {silent_ms} 没有响应。在它响应之前一切不变：运行中的内核继续运行，请求保持其位置。",
     "cluster.host_silent": "主机 {host} 已有数秒没有报告。其内核可能仍在运行；作业是否运行由{engine}说明。",
     "cluster.suspended": (

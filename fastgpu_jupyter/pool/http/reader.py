@@ -54,7 +54,7 @@ class PoolReader:
     async def queue(self, caller: Caller) -> list[QueueEntryView]:
         """Return the waiting requests in order of grant."""
         return await self._backend.state.read_in_steps(
-            lambda state, _: queue_views(state, caller.access, self._context())
+            lambda state, at: queue_views(state, at, caller.access, self._context())
         )
 
     async def leases(self, caller: Caller) -> list[LeaseView]:
@@ -93,7 +93,7 @@ class PoolReader:
         return {
             "devices": device_views(state, access, self._context(), changes.device_ids),
             "leases": await lease_views(state, at, access, self._context(), changes.lease_ids),
-            "queue": await queue_views(state, access, self._context()),
+            "queue": await queue_views(state, at, access, self._context()),
         }
 
     def usage(self, state: State, at: Instant) -> UsageEncoder:
@@ -106,7 +106,7 @@ class PoolReader:
             "pool": self._pool(state),
             "devices": device_views(state, access, context),
             "leases": await lease_views(state, at, access, context),
-            "queue": await queue_views(state, access, context),
+            "queue": await queue_views(state, at, access, context),
         }
 
     def _pool(self, state: State) -> PoolView:

@@ -55,8 +55,12 @@ function QueueItem(
   const { request, now, trans, language } = props;
   return (
     <>
-      <span className="fg-Request-position" aria-label={trans.__('Position %1', request.position)} role="img">
-        {request.position}
+      <span
+        className="fg-Request-position"
+        aria-label={request.position > 0 ? trans.__('Position %1', request.position) : trans.__('Position unknown')}
+        role="img"
+      >
+        {request.position > 0 ? request.position : '–'}
       </span>
       <div className="fg-Request-body">
         <div className="fg-Item-head">
@@ -84,7 +88,7 @@ export function QueueStatus(
   props: ITextContext & { readonly queue: ReadonlyArray<QueueEntryView> }
 ): React.JSX.Element {
   const { queue, trans } = props;
-  const own = queue.filter(request => request.mine);
+  const own = queue.filter(request => request.mine && request.position > 0);
   return (
     <p className="fg-ScreenReaderOnly" role="status" aria-live="polite">
       {own

@@ -138,6 +138,8 @@ def test_waiting_request_shows_reason_and_position_and_leaves_nothing_when_it_is
     view = cluster_pool.lease(second["id"])
     assert view["queue"] is not None
     assert (view["queue"]["position"], view["queue"]["reason"]["code"]) == (2, "cluster.fake_held")
+    queue = [(one["lease_id"], one["position"], one["size"]) for one in cluster_pool.client.queue()]
+    assert queue == [(first["id"], 1, "a100"), (second["id"], 2, "a100:1/2")]
     assert cluster_pool.job_of(second)["state"] == "queued"
     with pytest.raises(Conflict):  # there is no host yet
         cluster_pool.client.end_kernel(first["id"], token)

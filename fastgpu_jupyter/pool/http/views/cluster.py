@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...clusters.engine import GPUKind
     from ...clusters.service import ClusterService
 
+MINUTE_MS = 60_000
 _NO_OPTIONS = ClusterRequest()
 #: What sentences call the engines.
 _NAMES = {"slurm": Message.of("cluster_engine.slurm"), "fake": Message.of("cluster_engine.fake")}
@@ -84,9 +85,14 @@ def cluster_queue_view(cluster: ClusterService, lease: Lease, at: Instant) -> Le
         "position": known.position or 0,
         "reason": view_of(reason),
         "holder": None,
-        "estimate_ms": max(0, starts_at_ms - at.wall_ms) if starts_at_ms else None,
+        "estimate_ms": _wait_ms(starts_at_ms, at) if starts_at_ms else None,
         "estimate_basis": view_of(basis),
     }
+
+
+def _wait_ms(starts_at_ms: int, at: Instant) -> int:
+    """Return the expected wait in whole minutes: what follows a request writes a line for each other one."""
+    return -(-max(0, starts_at_ms - at.wall_ms) // MINUTE_MS) * MINUTE_MS
 
 
 def _no_estimate(engine: Message) -> Message:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from ....core.model.entities import Lease, PendingReason, State
+from ....core.model.entities import Instant, Lease, PendingReason, State
+from ....core.model.lifecycle import LeaseState
 from ....core.placement import parkability
 from ....core.scheduling.next_to_yield import NextToYield, YieldState, find_next_to_yield
 from ....core.scheduling.queue_report import Estimate, QueueEntry, explain
 from ....errors import Message
 from ....messages import view_of
-from ....wire.schemas import MessageView, QueueEntryView, QueueHolderView
+from ....wire.schemas import LeaseQueueView, MessageView, QueueEntryView, QueueHolderView
 from ..steps import in_steps
+from .cluster import cluster_queue_view
 from .context import AccessScope, ViewContext, tenant_reference
 
 
-async def queue_views(state: State, access: AccessScope, context: ViewContext) -> list[QueueEntryView]:
-    """Return the queue in order of grant."""
+async def queue_views(state: State, at: Instant, access: AccessScope, context: ViewContext) -> list[QueueEntryView]:
+    """Return the queue in order of grant, and the requests that wait in the queue of a cluster."""
 
     def view(item: tuple[str, QueueEntry]) -> QueueEntryView:
         return _queue_entry(state, state.leases[item[0]], access, context, item[1])
 
-    return await in_steps(view, context.queue.entries().items())
+    own = await in_steps(view, context.queue.entries().items())
+    cluster = context.cluster
+    if cluster is None:
+        return own
+
+    def view_on_cluster(lease: Lease) -> QueueEntryView:
+        place = cluster_queue_view(cluster, lease, at)
+        assert place is not None
+        return _entry(lease, access, context, place)
+
+    waiting = [lease for lease in state.leases.values() if lease.cluster_job and lease.state is LeaseState.WAITING]
+    return own + await in_steps(view_on_cluster, waiting)
 
 
 def pending_reason(position: int, reason: PendingReason) -> MessageView:
@@ -74,16 +87,24 @@ def _holder_name(lease: Lease, *, own: bool) -> Message:
 def _queue_entry(
     state: State, lease: Lease, access: AccessScope, context: ViewContext, entry: QueueEntry
 ) -> QueueEntryView:
-    visible = access.includes(lease)
     position, reason = entry
     estimate = context.queue.estimator.of(position)
-    return {
-        "lease_id": lease.id if visible else None,
+    place: LeaseQueueView = {
         "position": position,
         "reason": pending_reason(position, reason),
-        "holder": queue_holder(state, lease, entry) if visible else None,
+        "holder": queue_holder(state, lease, entry) if access.includes(lease) else None,
         "estimate_ms": estimate.wait_ms,
         "estimate_basis": estimate_basis(estimate),
+    }
+    return _entry(lease, access, context, place)
+
+
+def _entry(lease: Lease, access: AccessScope, context: ViewContext, place: LeaseQueueView) -> QueueEntryView:
+    """Return a place in the queue with what waits there; names are those of requests that the caller may see."""
+    visible = access.includes(lease)
+    return {
+        **place,
+        "lease_id": lease.id if visible else None,
         "size": lease.request.name,
         "priority": lease.request.priority.name.lower(),
         "memory_bytes": lease.request.memory_bytes,
