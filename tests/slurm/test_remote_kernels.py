@@ -109,8 +109,8 @@ def test_notebook_runs_on_a_node_of_slurm(notebooks: Notebooks) -> None:
     jupyter.start("--FastGPUProvisioner.cluster_wait_s=2")
     with kernel_socket(jupyter, kernel_id, "browser") as socket:
         assert socket.wait(cell, "execute_reply")["status"] == "ok"
-        assert "ends" in socket.text(cell)
         assert socket.wait(cell, "execute_result")["data"]["text/plain"] == "42"
+        assert "ends" in socket.text(cell), "which is on the channel of the result, and before it"
         assert socket.run("print(os.getpid(), x)").split() == [again[1], "41"]
     wait_until(lambda: notebooks.lease(kernel_id)["holder"]["orphaned_at"] is None, "the lease has its holder")
     _expect_request_to_be_cancelled(notebooks)
