@@ -42,6 +42,9 @@ class KernelHost(Protocol):
     async def held(self) -> None:
         """Return when the last launch has given the lease its holder, or has failed to."""
 
+    def noticed_end(self, code: int) -> int | None:
+        """Return the exit code of the process, None as long as a restarter must not act on it. Called in a server."""
+
     async def expect_restart(self) -> None:
         """Let the lease outlive the process, before a restart that the user requested. Raises the refusal."""
 

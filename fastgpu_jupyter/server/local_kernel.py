@@ -190,6 +190,10 @@ class LocalKernel:
 
     # ---- restart and end -----------------------------------------------------------------------------------------
 
+    def noticed_end(self, code: int) -> int | None:
+        """Return the exit code: a process of this host is restarted."""
+        return code
+
     async def expect_restart(self) -> None:
         """Make this process the holder: Jupyter asks the kernel to end before it calls the provisioner."""
         await self.held()

@@ -163,6 +163,11 @@ class FastGPUProvisioner(RecordedProvisioner):
         self._abandoned = True
         self._forget_pending()
 
+    async def poll(self) -> int | None:
+        """Return None while the process runs, and the exit code when it has ended and may be restarted."""
+        code: int | None = await super().poll()
+        return code if code is None or not self.in_server else self._host.noticed_end(code)
+
     # ---- while it runs -------------------------------------------------------------------------------------------
 
     async def request_lease(self, chosen: ParsedRequest) -> LeaseView:

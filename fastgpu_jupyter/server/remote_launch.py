@@ -12,13 +12,14 @@ import itertools
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from inspect import getsource
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
-from ..compat.jupyter_client import keep_connection_file
+from ..compat.jupyter_client import keep_connection_file, report_dead_kernel
 from ..core.model.lifecycle import OVER
 from ..errors import CallerError, Conflict, FastGPUError, HostFault, LimitReached, Message
 from ..messages import sentence_of, sentences_of, text_of
@@ -27,11 +28,12 @@ from ..wire import variables, version
 from ..wire.client import PoolClient
 from ..wire.lease_view import explanation_of, position_of
 from ..wire.locate import SOCKET_VARIABLE
+from . import language
 from .kernel_lease import lease_ended, wait_for_grant
 from .kernel_request import GATE_MODULE
 from .launches import launches
 from .lease_mirror import leases
-from .remote_process import RemoteProcess
+from .remote_process import UNKNOWN_END, RemoteProcess
 from .threads import in_thread
 
 if TYPE_CHECKING:
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
 END_S = 10.0
 #: How long a signal is tried for while the agent of the job is not connected to the pool manager.
 SIGNAL_S = 4.0
+#: How long a job may take to be over for the pool manager, after its kernel was killed with it.
+LOSS_S = 5.0
+#: Exit codes of a kernel that may have been killed with its job.
+_KILLED = (UNKNOWN_END, -signal.SIGTERM, -signal.SIGKILL)
 #: What the pool manager says where the host of the lease may be lost, which it then finds out.
 _UNREACHED = ("cluster.no_agent", "cluster.agent_silent", "cluster.agent_gone", "cluster.not_active")
 #: The name of the file with the lease's token, in the kernel's folder on the host.
@@ -67,6 +73,10 @@ class RemoteKernel:
         #: The lease whose view is kept current.
         self._followed: str | None = None
         self._has_started = False
+        #: The end of the job was reported as that of the kernel.
+        self._is_lost = False
+        #: When the end of the kernel was noticed, on the monotonic clock; 0 while it runs.
+        self._ended_s = 0.0
 
     # ---- launch --------------------------------------------------------------------------------------------------
 
@@ -126,7 +136,7 @@ class RemoteKernel:
             answer: Any = await in_thread(self._lease.call, start)
         except FastGPUError as error:
             raise await self._reason_of(error) from error
-        self._has_started = True
+        self._has_started, self._is_lost, self._ended_s = True, False, 0.0
         provisioner.process = RemoteProcess(leases, str(lease_id), answer["generation"])
         connection = provisioner.connection_info = _connection_info(answer, provisioner.parent)
         return connection
@@ -215,6 +225,25 @@ class RemoteKernel:
     async def expect_end(self) -> bool:
         """Return whether the kernel runs; the lease does not depend on its process."""
         return self._provisioner.runs
+
+    def noticed_end(self, code: int) -> int | None:
+        """Return the exit code; a kernel that was lost with its job is reported as dead instead, the first time.
+
+        A restarter that learned of the end would tell browsers of a restart, which only the user may ask for. A job
+        that is ended ends its kernel first, so that a kernel that was killed counts as running for :data:`LOSS_S`.
+        """
+        parent: Any = self._provisioner.parent
+        if self._is_lost or getattr(parent, "shutting_down", False):
+            return code
+        view = leases.view(str(self._lease.lease_id))
+        if view is not None and view["state"] in OVER:
+            self._is_lost = True
+            parent.stop_restarter()
+            report_dead_kernel(parent, text_of(Conflict(lease_ended(view)), language.of_user()))
+            return None
+        now_s = time.monotonic()
+        self._ended_s = self._ended_s or now_s
+        return None if code in _KILLED and now_s - self._ended_s < LOSS_S else code
 
     def stop(self) -> None:
         """Follow the lease no more."""

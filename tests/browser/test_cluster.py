@@ -162,6 +162,7 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     expect(bar.get_by_role("status").first).to_have_text("The GPU on n2 was lost.")
     expect(bar).to_contain_text("NODE_FAIL")
     expect(bar).to_contain_text("Nothing was requested again")
+    expect(page.locator(".jp-Dialog")).to_have_count(0)  # JupyterLab's would say that the kernel is restarted
     user.shot("lost")
     assert not [one for one in lab.pool.leases() if one["state"] in ("waiting", "active")]
 
@@ -206,4 +207,5 @@ def test_user_waits_for_a_gpu_of_slurm_cancels_tries_again_works_and_loses_it(
     slurm.run("scancel", str(active["job_id"]))
     expect(user.bar()).to_contain_text("was lost")
     expect(user.bar()).to_contain_text("The cluster ended its job.")
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
     user.shot("slurm-lost")

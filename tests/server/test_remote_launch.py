@@ -14,6 +14,7 @@ import pytest
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 
 from fastgpu_jupyter.errors import Conflict, FastGPUError, HostFault, LimitReached, Message
 from fastgpu_jupyter.server import kernel_lease, lease_mirror, remote_launch
@@ -115,9 +116,11 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClusterPoo
         reader.join(DEADLINE_S)
 
 
-def make(argv: list[str] | None = None, **metadata: Any) -> AsyncKernelManager:
+def make(
+    argv: list[str] | None = None, kind: type[AsyncKernelManager] = AsyncKernelManager, **metadata: Any
+) -> AsyncKernelManager:
     named = {"kernel_provisioner": {"provisioner_name": "fastgpu-provisioner"}, "fastgpu": metadata}
-    manager = AsyncKernelManager(kernel_id="kernel-1", context=zmq.asyncio.Context.instance())
+    manager = kind(kernel_id="kernel-1", context=zmq.asyncio.Context.instance())
     manager._kernel_spec = KernelSpec(
         argv=argv or FASTGPU, metadata=named, env={"SITE": "lab"}, language="python", display_name="P"
     )
@@ -217,6 +220,70 @@ def test_restart_is_in_the_same_job_with_the_same_key(pool: ClusterPool) -> None
         await async_wait_until(pool.stream.messages.empty, "the messages are read")
         assert await manager.is_alive()
 
+    asyncio.run(run())
+
+
+def is_over(manager: AsyncKernelManager) -> bool:
+    view = vars(remote_launch)["leases"].view(str(of(manager)._lease.lease_id))
+    return view is not None and view["state"] == ENDED
+
+
+class _Browser:
+    """A browser's websocket, to which a server says what becomes of the kernel."""
+
+    def __init__(self, manager: Any) -> None:
+        self.told: list[str] = []
+        manager.add_restart_callback(self.on_kernel_restarted, "restart")
+        manager.add_restart_callback(self.on_restart_failed, "dead")
+
+    def on_kernel_restarted(self) -> None:
+        self.told.append("restarting")
+
+    def on_restart_failed(self) -> None:
+        self.told.append("dead")
+
+
+@pytest.mark.parametrize("first", ["the lease", "the kernel"])
+def test_browsers_hear_of_a_lost_kernel_and_of_no_restart(
+    pool: ClusterPool, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    async def run() -> None:
+        manager: Any = make(kind=ServerKernelManager)
+        await start(manager)
+        manager.start_restarter()
+        browser, restarter = _Browser(manager), manager._restarter
+        if first == "the kernel":
+            pool.say(cluster=job(kernel(ENDED, 71, -signal.SIGTERM)))
+            process: Any = of(manager).process
+            await async_wait_until(lambda: process.poll() is not None, "the end is noticed")
+            await restarter.poll()  # the job has not ended yet, as far as is known
+        pool.say(state=ENDED, end_reason="allocation_lost")
+        await async_wait_until(pool.stream.messages.empty, "the messages are read")
+        await async_wait_until(lambda: is_over(manager), "the end of the lease is noticed")
+        await restarter.poll()
+        assert browser.told == ["dead"]
+        assert manager.execution_state == "dead"
+        assert "The GPU lease of this notebook ended" in manager.reason
+        assert not await manager.is_alive()
+
+    monkeypatch.setattr(RequestingProvisioner, "in_server", True)
+    asyncio.run(run())
+
+
+def test_kernel_that_was_killed_alone_is_restarted_in_its_job(
+    pool: ClusterPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        manager: Any = make(kind=ServerKernelManager)
+        await start(manager)
+        pool.say(cluster=job(kernel(ENDED, 71, -signal.SIGKILL)))
+        process: Any = of(manager).process
+        await async_wait_until(lambda: process.poll() is not None, "the end is noticed")
+        assert await manager.is_alive()  # its job may be about to end
+        monkeypatch.setattr(remote_launch, "LOSS_S", 0.0)
+        assert not await manager.is_alive()
+
+    monkeypatch.setattr(RequestingProvisioner, "in_server", True)
     asyncio.run(run())
 
 
