@@ -82,7 +82,8 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     bar = user.bar()
     expect(bar.get_by_role("status").first).to_have_text("Waiting for h100-80gb on the simulated cluster: position 1.")
     expect(bar).to_contain_text("starts no job, as it was set")
-    expect(user.panel()).to_contain_text("Requests wait in the queue of the simulated cluster. Yours are above")
+    user.panel()
+    expect(user.section("queue")).to_contain_text("starts no job, as it was set")
     assert violations(page, ".fg-ClusterBar", "#fastgpu-panel") == []
     user.shot("waiting")
     (waiting,) = lab.pool.leases()

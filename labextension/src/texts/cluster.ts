@@ -145,13 +145,10 @@ export function silenceText(
   return sentence(reason === said ? text : `${text} ${reason}`.trim());
 }
 
-/** Return where the requests of a cluster wait: the queue of the pool is not theirs. */
-export function queueText({ engine }: PoolClusterView, waiting: number, trans: TranslationBundle): string {
-  const name = engineName(engine, trans);
+/** Return that no request waits: those of a cluster do so in its own queue. */
+export function queueText({ engine }: PoolClusterView, trans: TranslationBundle): string {
   return sentence(
-    waiting === 0
-      ? trans.__('Requests wait in the queue of %1; none of yours is waiting.', name)
-      : trans.__('Requests wait in the queue of %1. Yours are above, with their positions as far as it says them.', name)
+    trans.__('Requests wait in the queue of %1; none of yours is waiting.', engineName(engine, trans))
   );
 }
 

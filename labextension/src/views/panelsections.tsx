@@ -116,7 +116,7 @@ export function SectionContent(props: ISectionProps): React.JSX.Element | null {
         />
       );
     case 'queue':
-      return <QueueSection {...props} queue={state.queue} leases={state.leases} now={now} />;
+      return <QueueSection {...props} queue={state.queue} now={now} />;
     case 'devices':
       return <DevicesSection {...props} devices={state.devices} live={live} now={now} />;
   }

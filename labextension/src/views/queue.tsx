@@ -4,7 +4,7 @@
 
 import * as React from 'react';
 
-import type { LeaseView, PoolView, QueueEntryView } from '../generated/api';
+import type { PoolView, QueueEntryView } from '../generated/api';
 import { queueText } from '../texts/cluster';
 import { formatDuration, formatMemory } from '../texts/format';
 import { estimateText, notebookName } from '../texts/lease';
@@ -23,17 +23,15 @@ const REQUEST_HEIGHT = 72;
 export function QueueSection(
   props: ITextContext & {
     readonly queue: ReadonlyArray<QueueEntryView>;
-    readonly leases: ReadonlyArray<LeaseView>;
     readonly pool: PoolView;
     readonly now: number;
   }
 ): React.JSX.Element {
-  const { queue, leases, pool, trans } = props;
+  const { queue, pool, trans } = props;
   const cluster = pool.cluster ?? null;
-  const waiting = leases.filter(({ state }) => state === 'waiting').length;
   return queue.length === 0 ? (
     <p className="fg-Empty">
-      {cluster === null ? trans.__('No requests are waiting.') : queueText(cluster, waiting, trans)}
+      {cluster === null ? trans.__('No requests are waiting.') : queueText(cluster, trans)}
     </p>
   ) : (
     <VirtualList

@@ -236,10 +236,9 @@ test('clusterNotes: the end as a time of day, the silence of the cluster once, a
   assert.deepEqual(clusterNotes(lost, null, trans, 'en'), []);
 });
 
-test('queueText: says whose queue it is, and where the positions are', () => {
+test('queueText: says whose queue it is', () => {
   const { engine } = onCluster({}).cluster!;
-  assert.match(queueText({ engine } as never, 0, trans), /queue of Slurm; none of yours/);
-  assert.match(queueText({ engine } as never, 1, trans), /queue of Slurm\. Yours are above/);
+  assert.match(queueText({ engine } as never, trans), /queue of Slurm; none of yours/);
 });
 
 test('stepNames: without the model where all steps have the same one', () => {
