@@ -27,6 +27,7 @@ from .parse import (
     fields_of,
     gres_of,
     job_rows,
+    moment_ms,
     node_rows,
     pending_rows,
     positions_of,
@@ -138,12 +139,15 @@ class SlurmEngine:
         return found
 
     def running(self, job: str) -> Running | None:
-        """Return host and GPUs of a job that runs, without its end, which comes with the list of all jobs."""
+        """Return host, GPUs and the end of a job that runs."""
         shown = self._show_job(job)
         if shown.get("JobState") not in reasons.RUNS:
             return None
         self._models[job] = _model_of(shown)
-        return Running(shown.get("BatchHost") or shown.get("NodeList", ""), None, self._models[job], self._isolates())
+        host = shown.get("BatchHost") or shown.get("NodeList", "")
+        # The end of a job that is being ended is the present, which is no time limit.
+        ends_at_ms = moment_ms(shown.get("EndTime", "")) if shown["JobState"] == "RUNNING" else None
+        return Running(host, ends_at_ms, self._models[job], self._isolates())
 
     def launcher(self, job: str) -> Sequence[str]:
         """Return the command of a step in the job, which has all that the job has."""

@@ -70,7 +70,7 @@ def job_rows(text: str) -> Iterator[JobRow]:
         if len(columns) == 9 and columns[0]:
             job_id, name, state, host, start, end, limit, partition, reason = columns
             known_host = None if host in _UNKNOWN else host
-            times = (_moment(start), _moment(end), duration_ms(limit))
+            times = (moment_ms(start), moment_ms(end), duration_ms(limit))
             yield JobRow(job_id, name, state, known_host, *times, partition, reason)
 
 
@@ -153,5 +153,6 @@ def settings_of(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, equals, value in lines if equals}
 
 
-def _moment(text: str) -> int | None:
+def moment_ms(text: str) -> int | None:
+    """Return seconds since 1970 in milliseconds; ``None`` for a word in their place."""
     return int(text) * 1000 if text.isdigit() else None
