@@ -213,7 +213,9 @@ def advise(context: Context, words: list[str]) -> Rendered:
     advice = found["advice"]
     if advice is None:
         return render.sentence(sentence_of(found["reason"]) or "")
-    return render.sentence(joined((sentence_of(advice["basis"]), say("magic.advise_apply", size=advice["size"]))))
+    # A lease on a cluster keeps its size, and the basis says how to have the other one.
+    hint = say("magic.advise_stop") if context.gate.cluster else say("magic.advise_apply", size=advice["size"])
+    return render.sentence(joined((sentence_of(advice["basis"]), hint)))
 
 
 def status(context: Context, _words: list[str]) -> Rendered:

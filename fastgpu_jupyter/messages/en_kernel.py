@@ -80,6 +80,7 @@ MESSAGES: dict[str, str | dict[str, str]] = {
     "magic.advise_apply": (
         "`%fastgpu resize {size}` applies it, and `%fastgpu advise --silence` stops advice for this notebook."
     ),
+    "magic.advise_stop": "`%fastgpu advise --silence` stops advice for this notebook.",
     "magic.advise_options": "`%fastgpu advise` takes --silence or --undo, or nothing.",
     "magic.pinned": (
         "Pinned: this kernel keeps its GPU while no cell runs, and is billed for it. `%fastgpu unpin` lets others have "

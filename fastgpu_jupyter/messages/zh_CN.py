@@ -440,6 +440,10 @@ MESSAGES: dict[str, str] = {
     "cpu_meanwhile.on": "在此之前其单元格在 CPU 上运行。",
     # -- advice ------------------------------------------------------------------------------------------------------
     "advice.basis": "峰值：{peak}。使用 {size} 可节省 {saving_percent}%。",
+    "advice.basis_new_job": (
+        "峰值：{peak}。使用 {size} 可节省 {saving_percent}%。此租约保持其规格；"
+        "“选择规格…”可为新作业中的新内核申请另一规格。"
+    ),
     "advice.fits": "峰值：{peak}。没有更小的规格够用或能明显节省。",
     "advice.peak": "{span} 内 {cells} 个单元格，{peak_bytes} / {of_bytes}，{use}",
     "advice.days": "{days} 天",
@@ -449,6 +453,7 @@ MESSAGES: dict[str, str] = {
     "advice.no_notebook": "只对笔记本提出建议，而此租约没有笔记本。",
     "advice.silenced": "您不希望对此笔记本提出建议。`%fastgpu advise --undo` 或 `jupyter fastgpu advise LEASE --undo` 可重新启用。",
     "advice.not_active": "租约在使用中时才有建议；请先运行单元格。",
+    "advice.sizes_unknown": "没有建议：不清楚集群提供此 GPU 的哪些规格。如持续如此，请联系管理员。",
     "advice.several_devices": "对多个 GPU 的租约没有建议：是否用更少的 GPU 就够，没有测量。",
     "advice.too_little": "测量太少，无法提出建议：{busy_ms} 内 {cells} 个单元格，至少需要 {least_ms} 内 {cells_min} 个。",
     "advice.memory_unknown": "对此笔记本使用多少显存了解不够，无法提出建议：驱动在这里不提供该信息。",

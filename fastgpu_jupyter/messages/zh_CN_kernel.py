@@ -246,6 +246,7 @@ MESSAGES: dict[str, str] = {
     "label.idle": "空闲",
     # -- advice ------------------------------------------------------------------------------------------------------
     "magic.advise_apply": "`%fastgpu resize {size}` 可采用此建议，`%fastgpu advise --silence` 可不再对此笔记本提出建议。",
+    "magic.advise_stop": "`%fastgpu advise --silence` 可不再对此笔记本提出建议。",
     "magic.advise_options": "`%fastgpu advise` 可带 --silence 或 --undo，或不带选项。",
     "summary.advise": "给出能容纳此笔记本所有测量用量的更小规格，以及可节省的费用。",
 }

@@ -154,9 +154,13 @@ def test_advise_names_a_size_or_says_why_not(context: Context, pool: FakePool) -
     pool.advised = {"advice": {"size": "quarter", "basis": basis}, "reason": None, "silenced": False}
     shown = magics.run(context, "advise").text
     assert "71 % less. `%fastgpu resize quarter` applies it" in shown
+    context.gate.cluster = "end"  # such a lease keeps its size
+    shown = magics.run(context, "advise").text
+    assert "resize" not in shown
+    assert "71 % less. `%fastgpu advise --silence` stops" in shown
     magics.run(context, "advise --silence")
     magics.run(context, "advise --undo")
-    assert pool.calls == [("advice",), ("advice",), ("silence", True), ("silence", False)]
+    assert pool.calls == [("advice",), ("advice",), ("advice",), ("silence", True), ("silence", False)]
     with pytest.raises(UsageError, match="takes --silence or --undo"):
         magics.run(context, "advise --silence --undo")
 

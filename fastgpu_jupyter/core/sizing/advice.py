@@ -58,13 +58,12 @@ class Advice(NamedTuple):
 
     @property
     def basis(self) -> Message:
-        """The measurements and the saving in one sentence."""
-        return Message.of(
-            "advice.basis",
-            peak=_peak_of(self.measured, self.peak_bytes, self.of_bytes),
-            size=str(self.choice.size),
-            saving_percent=self.saving_milli // 10,
-        )
+        """The measurements and the saving, and whether the size needs a new request."""
+        peak = _peak_of(self.measured, self.peak_bytes, self.of_bytes)
+        size, saving_percent = str(self.choice.size), self.saving_milli // 10
+        if self.choice.effect is SizeEffect.NOW:
+            return Message.of("advice.basis", peak=peak, size=size, saving_percent=saving_percent)
+        return Message.of("advice.basis_new_job", peak=peak, size=size, saving_percent=saving_percent)
 
 
 def is_silenced(state: State, lease: Lease) -> bool:
@@ -91,11 +90,12 @@ def measured_of(state: State, lease: Lease, pending: MeasuredUse, at: Instant) -
 
 
 def advise(
-    state: State, lease: Lease, measured: Measured | None, choices: Sequence[SizeChoice]
+    state: State, lease: Lease, measured: Measured | None, choices: Sequence[SizeChoice] | None
 ) -> tuple[Advice | None, Message | None]:
     """Return the advice on the size of a lease, or ``None`` and the reason.
 
-    ``choices`` are the sizes that the lease can have.
+    ``choices`` are the sizes that the lease can have or, where an engine granted it, those that a new request can have;
+    ``None`` while the engine has not said.
     """
     if not lease_use.is_measured(lease):
         return None, Message.of("advice.no_notebook")
@@ -117,7 +117,11 @@ def advise(
         )
     if use.peak_bytes is None or 1000 * use.unknown_ms > UNKNOWN_MILLI_MAX * (use.known_ms + use.unknown_ms):
         return None, Message.of("advice.memory_unknown")
-    return _smaller_size(measured, use.peak_bytes, gpu.memory_bytes, choices)
+    if choices is None:
+        return None, Message.of("advice.sizes_unknown")
+    effect = SizeEffect.NOW if lease.cluster_job is None else SizeEffect.QUEUED
+    offered = [choice for choice in choices if choice.effect is effect]
+    return _smaller_size(measured, use.peak_bytes, gpu.memory_bytes, offered)
 
 
 def needed_bytes(peak_bytes: int) -> int:
@@ -131,7 +135,7 @@ def _smaller_size(
     needed, utilization_milli = needed_bytes(peak_bytes), measured.utilization_milli
     fits = Message.of("advice.fits", peak=_peak_of(measured, peak_bytes, of_bytes))
     for choice in sorted(choices, key=lambda one: one.memory_bytes):
-        if not needed <= choice.memory_bytes < of_bytes or choice.effect is not SizeEffect.NOW:
+        if not needed <= choice.memory_bytes < of_bytes:
             continue
         if utilization_milli is not None and utilization_milli * of_bytes > 1000 * choice.memory_bytes:
             continue  # it would compute more slowly

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from ...core.model import effects as fx
 from ...core.model.cluster import job_prefix
-from ...core.model.entities import ClusterRequest, LeaseRequest, State
+from ...core.model.entities import ClusterRequest, Lease, LeaseRequest, State
 from ...core.model.lifecycle import LeaseState
 from ...core.model.size import Size
-from ...core.sizing.options import SizeChoices
+from ...core.sizing.options import SizeChoice, SizeChoices
 from ...errors import EngineUnavailable, HostFault, Message
 from ..devices.driver import DeviceUsage
 from ..protocols import ChangePublisher, CommandSink, StateReader, TaskSupervisor
@@ -37,7 +37,7 @@ from .offers import Offers
 from .options import EngineOptions
 from .reconcile import command_of, is_requeued, without_lease
 from .rendezvous import Rendezvous
-from .sizes import size_choices
+from .sizes import choices_of_kind, size_choices
 from .submissions import SETTLE_S, Submissions
 
 log = logging.getLogger("fastgpu.pool")
@@ -211,6 +211,10 @@ class ClusterService:
     def sizes(self, model: Size, closed: Message | None, reason: Message) -> SizeChoices:
         """Return the sizes that a request can have; none before the engine has said what it offers."""
         return size_choices(self.offers.kinds() or (), self._allocations, model, closed, reason)
+
+    def sizes_like(self, lease: Lease) -> list[SizeChoice] | None:
+        """Return the sizes that a new request can have on the kind of GPU of a lease; ``None`` where unknown."""
+        return choices_of_kind(self.offers.kinds() or (), self._allocations, lease)
 
     def usage(self) -> Mapping[str, DeviceUsage]:
         """Return what leases use, as their agents measured last."""

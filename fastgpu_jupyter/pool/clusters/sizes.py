@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ...core.model.entities import Enforcement, Mechanism, MechanismCapability
+from ...core.model.entities import Enforcement, Lease, Mechanism, MechanismCapability
 from ...core.model.size import DEVICES_MAX, OPTIONS_MAX, PARTS_MAX, Size, SizeEffect
+from ...core.placement.mechanisms import ENFORCED_BY
 from ...core.sizing.kinds import ModelCount
 from ...core.sizing.options import SizeChoice, SizeChoices
 from ...errors import Message
@@ -14,7 +15,7 @@ from .engine import GPUKind
 
 
 def size_choices(
-    kinds: Sequence[GPUKind], allocations: Allocations, model: Size, closed: Message | None, reason: Message
+    kinds: Sequence[GPUKind], allocations: Allocations, model: Size, closed: Message | None, reason: Message | None
 ) -> SizeChoices:
     """Return the sizes of the kinds that ``model`` matches, and all models. What is free only the engine knows.
 
@@ -47,6 +48,27 @@ def size_choices(
             )
     ordered = sorted(choices.values(), key=lambda choice: choice.memory_bytes)
     return SizeChoices(None, None, list(models.values()), _thinned(ordered))
+
+
+def choices_of_kind(kinds: Sequence[GPUKind], allocations: Allocations, lease: Lease) -> list[SizeChoice] | None:
+    """Return the sizes that a new request like that of an active lease can have on the kind of GPU that it has.
+
+    ``None`` where that is not known: the engine has not said what it offers, the kind has another name there or may be
+    one of several, or its memory is not certain.
+    """
+    gpu, size = lease.logical_gpu, lease.request.size
+    granted = gpu.cluster.devices[0].model.lower() if gpu is not None and gpu.cluster is not None else ""
+    same = [kind for kind in kinds if kind.model.lower() == granted]
+    if not same and size.models:  # the device itself has another name than its kind
+        same = [kind for kind in kinds if size.matches(kind.model, kind.memory_bytes or size.device_memory_min)]
+    if len({kind.model for kind in same}) != 1 or not all(kind.memory_bytes for kind in same):
+        return None
+    enforced = ENFORCED_BY[lease.request.isolation]
+    return [
+        choice
+        for choice in size_choices(same, allocations, Size(), None, None).choices
+        if choice.size.whole or choice.capability is None or choice.capability.enforcement in enforced
+    ]
 
 
 def _sizes_of(kind: GPUKind) -> Iterator[Size]:

@@ -46,14 +46,16 @@ export function AdviceNote(
         <FormattedText text={messageText(advice.basis, trans, language)} />
       </p>
       <div className="fg-Buttons">
-        <button
-          type="button"
-          className="fg-Button"
-          disabled={!live}
-          onClick={() => void acting.act('resize', { size: advice.size }, lease.id)}
-        >
-          {apply}
-        </button>
+        {lease.cluster === null && (
+          <button
+            type="button"
+            className="fg-Button"
+            disabled={!live}
+            onClick={() => void acting.act('resize', { size: advice.size }, lease.id)}
+          >
+            {apply}
+          </button>
+        )}
         {source.silenceAdvice !== undefined && (
           <button type="button" className="fg-Button" disabled={!live} onClick={silence}>
             {trans.__('Not for this notebook')}

@@ -4,6 +4,7 @@ import type { MessageTemplate } from '../texts/message';
 
 export const MESSAGES = {
   'advice.basis': 'Peak of {peak}. Size {size} would have cost {saving_percent} % less.',
+  'advice.basis_new_job': 'Peak of {peak}. Size {size} would have cost {saving_percent} % less. This lease keeps its size; “Choose size…” requests another, for a new kernel in a new job.',
   'advice.days': { plural: 'days', one: '{days} day', other: '{days} days' },
   'advice.fits': 'Peak of {peak}. No smaller size would do, or save much.',
   'advice.memory_unknown': 'How much GPU memory this notebook uses is not known well enough for advice: the driver does not tell it here.',
@@ -13,6 +14,7 @@ export const MESSAGES = {
   'advice.peak': '{cells} cells over {span}: {peak_bytes} of {of_bytes}, {use}',
   'advice.several_devices': 'There is no advice for a lease of several GPUs: whether fewer would do is not measured.',
   'advice.silenced': 'You wanted no advice for this notebook. `%fastgpu advise --undo` or `jupyter fastgpu advise LEASE --undo` gives it again.',
+  'advice.sizes_unknown': 'There is no advice: which sizes of this GPU the cluster offers is not known. Ask your administrator if it stays so.',
   'advice.time': '{span_ms}',
   'advice.too_little': 'Too little was measured for advice: {cells} cells in {busy_ms}, and {cells_min} in {least_ms} are needed.',
   'advice.utilization': '{used_percent} % utilization',
