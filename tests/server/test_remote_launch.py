@@ -232,15 +232,15 @@ class _Browser:
     """A browser's websocket, to which a server says what becomes of the kernel."""
 
     def __init__(self, manager: Any) -> None:
-        self.told: list[str] = []
+        self.heard: list[str] = []
         manager.add_restart_callback(self.on_kernel_restarted, "restart")
         manager.add_restart_callback(self.on_restart_failed, "dead")
 
     def on_kernel_restarted(self) -> None:
-        self.told.append("restarting")
+        self.heard.append("restarting")
 
     def on_restart_failed(self) -> None:
-        self.told.append("dead")
+        self.heard.append("dead")
 
 
 @pytest.mark.parametrize("first", ["the lease", "the kernel"])
@@ -261,7 +261,7 @@ def test_browsers_hear_of_a_lost_kernel_and_of_no_restart(
         await async_wait_until(pool.stream.messages.empty, "the messages are read")
         await async_wait_until(lambda: is_over(manager), "the end of the lease is noticed")
         await restarter.poll()
-        assert browser.told == ["dead"]
+        assert browser.heard == ["dead"]
         assert manager.execution_state == "dead"
         assert "The GPU lease of this notebook ended" in manager.reason
         assert not await manager.is_alive()
