@@ -31,7 +31,7 @@ from ..wait_sentences import estimate, reason_of, waiting
 from .guard import PASSED_ON, Guard
 from .held_lease import HeldLease, is_parked_for_good
 from .remote_work import ALLOCATION_END_S, launcher_of, may_have_lost_allocation
-from .signals import SignalInbox
+from .signals import BY_SIGNAL, SignalInbox, shell_status
 
 if TYPE_CHECKING:
     from ...wire.schemas import LeaseView
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 #: Exit statuses as those of ``env`` and ``timeout``: of the tool itself, of a command that cannot be executed, of one
 #: that is not found.
 FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
-#: The exit status of a command that a signal ended is this and the number of the signal.
-BY_SIGNAL = 128
 #: After a lease has ended the command may save what it has for so long before it is killed, in seconds.
 END_GRACE_S = 10.0
 _ANCESTOR_PAUSE_S = 5.0
@@ -174,7 +172,7 @@ class _Foreground:
                     self._say_what_was_left(message)
                     if may_have_lost_allocation(lease.view, status):
                         self._say_whether_it_was_lost(lease)
-                    return status if status >= 0 else BY_SIGNAL - status
+                    return shell_status(status)
 
     def _next_messages(self, lease: HeldLease) -> list[dict[str, Any]]:
         """Return messages of the guard; pass on signals and follow the lease meanwhile."""

@@ -29,7 +29,7 @@ from ...wire import unixsocket
 from ..host_link import CHANNEL, LineReader, write_line
 from ..progress import PROGRESS_VARIABLE
 from .guard import Channel
-from .signals import SignalInbox
+from .signals import BY_SIGNAL, SignalInbox, shell_status
 
 if TYPE_CHECKING:
     from ...wire.schemas import LeaseView
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
-#: The exit status of a launcher whose program a signal ended is this and the number of the signal.
-BY_SIGNAL = 128
 #: The exit status where the work ended without a word: it did not begin, or the link to its host was lost.
 LINK_LOST = 69
 #: How long to wait for the end of a lease where its work may have ended with the allocation: an engine ends the
@@ -168,7 +166,7 @@ def end_as(status: int) -> int:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
-    return status if status >= 0 else BY_SIGNAL - status
+    return shell_status(status)
 
 
 def main(descriptor: str, launcher: str, rest: Sequence[str]) -> int:

@@ -8,6 +8,14 @@ import socket
 from collections.abc import Iterable
 from types import FrameType
 
+#: The exit status that a shell gives a command which a signal ended is this and the number of the signal.
+BY_SIGNAL = 128
+
+
+def shell_status(status: int) -> int:
+    """Return an exit status, or the negative number of a signal, as a shell gives it."""
+    return status if status >= 0 else BY_SIGNAL - status
+
 
 class SignalInbox:
     """The signals that came to this process. What it ignores, as SIGHUP under ``nohup``, it goes on ignoring."""

@@ -13,6 +13,7 @@ from ...messages import view_of
 from ...wire.job_states import JobState
 from ...wire.lease_view import value_of
 from .ending import WITHOUT_LEASE, Why
+from .signals import shell_status
 
 if TYPE_CHECKING:
     from ...wire.schemas import LeaseView
@@ -50,7 +51,7 @@ def end_by_status(status: int, *, has_channel: bool) -> WorkEnd:
     A work process with a channel that ended without a word there has failed whatever its status is.
     """
     if status < 0:
-        return WorkEnd(JobState.FAILED, 128 - status, _died(status))
+        return WorkEnd(JobState.FAILED, shell_status(status), _died(status))
     if has_channel:
         return failed("WorkProcess", Message.of("jobs.work_ended", status=status))
     if status == 0:
@@ -76,8 +77,7 @@ def end_by_message(message: Mapping[str, Any]) -> WorkEnd:
 
 def end_by_reason(why: Why, said: WorkEnd | None, status: int) -> WorkEnd:
     """Return the end of work that was ended for a reason; what it had said of its result is kept."""
-    exit_status = status if status >= 0 else 128 - status
-    return WorkEnd(why.state, exit_status, why.error, result=said.result if said else None)
+    return WorkEnd(why.state, shell_status(status), why.error, result=said.result if said else None)
 
 
 def why_of_lease(view: LeaseView) -> Why:
