@@ -47,6 +47,11 @@ class ClusterPage(LabPage):
         self.shot("form")
         dialog.get_by_role("button", name="Start and wait").click()
 
+    def until_dead(self) -> None:
+        """Wait until JupyterLab knows that the kernel of the current notebook has ended."""
+        kernel = "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel"
+        self.page.wait_for_function(f"() => {kernel}?.status === 'dead'")
+
     def shot(self, name: str) -> None:
         """Take a screenshot."""
         self.page.screenshot(path=self.folder / f"cluster-{name}.png")
@@ -163,6 +168,7 @@ def test_user_waits_for_a_gpu_of_the_cluster_works_on_it_and_reads_why_it_was_lo
     expect(bar.get_by_role("status").first).to_have_text("The GPU on n2 was lost.")
     expect(bar).to_contain_text("NODE_FAIL")
     expect(bar).to_contain_text("Nothing was requested again")
+    user.until_dead()
     expect(page.locator(".jp-Dialog")).to_have_count(0)  # JupyterLab's would say that the kernel is restarted
     user.shot("lost")
     assert not [one for one in lab.pool.leases() if one["state"] in ("waiting", "active")]
@@ -208,5 +214,6 @@ def test_user_waits_for_a_gpu_of_slurm_cancels_tries_again_works_and_loses_it(
     slurm.run("scancel", str(active["job_id"]))
     expect(user.bar()).to_contain_text("was lost")
     expect(user.bar()).to_contain_text("The cluster ended its job.")
+    user.until_dead()
     expect(page.locator(".jp-Dialog")).to_have_count(0)
     user.shot("slurm-lost")
